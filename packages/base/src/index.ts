@@ -1,0 +1,5 @@
+export * from './assert.ts';
+export * from './brand.ts';
+export * from './ports.ts';
+export * from './result.ts';
+export * from './system-ports.ts';
