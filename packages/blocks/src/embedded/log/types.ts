@@ -1,0 +1,102 @@
+import type { Brand } from '@antipode/base';
+
+/** Place of a record in the one order of everything [C6.1]: counts up from 1, never used twice, below 2^53. */
+export type Sequence = Brand<number, 'Sequence'>;
+/** Identity of a layer on this appliance: counts up from 1, never used twice. */
+export type LayerId = Brand<number, 'LayerId'>;
+
+/** Where bytes lie: byte `offset` in segment number `segment`. */
+export interface Place {
+  readonly segment: number;
+  readonly offset: number;
+}
+
+/** `count` blocks from `block` of a layer: payload and 8 bytes XXH64 (little-endian) a block. */
+export interface DataRecord {
+  readonly type: 'data';
+  readonly layer: LayerId;
+  readonly block: number;
+  readonly count: number;
+  readonly payload: Uint8Array;
+  readonly checksums: Uint8Array;
+}
+
+/** A range of a layer that reads as zeros from here on (trim, write-zeroes) [C1.3]. */
+export interface ZeroRecord {
+  readonly type: 'zero';
+  readonly layer: LayerId;
+  readonly block: number;
+  readonly count: number;
+}
+
+/** A change of the graph of volumes, layers, points, holds and halves. The body is the graph's affair (UTF-8 JSON). */
+export interface ControlRecord {
+  readonly type: 'control';
+  readonly body: Uint8Array;
+}
+
+export type LogRecord = DataRecord | ZeroRecord | ControlRecord;
+
+export interface Appended {
+  readonly sequence: Sequence;
+  /** Of the first payload byte (data) or of the record's body. */
+  readonly place: Place;
+}
+
+/** A record found by a scan, payload not read: `checksums` only for data, `body` only for control. */
+export type ScannedRecord =
+  | (Omit<DataRecord, 'payload'> & Appended)
+  | (ZeroRecord & Appended)
+  | (ControlRecord & Appended);
+
+/** Damage found by a scan outside the unsealed tail [C6.3]. */
+export interface LogDamage {
+  readonly segment: number;
+  readonly offset: number;
+  readonly detail: string;
+}
+
+export interface SegmentInfo {
+  readonly segment: number;
+  /** Bytes used by records. */
+  readonly used: number;
+  readonly sealed: boolean;
+  /** Highest sequence in it. */
+  readonly last: Sequence;
+}
+
+/**
+ * The append-only log of one appliance: fixed-size segments in one directory, one order. The truth from which all else
+ * can be rebuilt.
+ */
+export interface SegmentLog {
+  /**
+   * Orders a record. It is readable through {@link read} when this returns; it reaches the kernel with the group at the
+   * end of this turn of the event loop. Throws BlockError `no_space` or `io_error` when it cannot be taken.
+   */
+  append(record: LogRecord): Appended;
+  /** Resolves when everything appended before the call has been handed to the kernel: it survives the death of the process. Rejects if it could not be. Also waits while more than the allowed amount is not yet durable (back-pressure). */
+  written(): Promise<void>;
+  /** Resolves when everything appended before the call is on stable storage: one fdatasync for all that wait [C6.6]. */
+  durable(): Promise<void>;
+  /** Highest sequence known to be on stable storage. */
+  durableSequence(): Sequence;
+  lastSequence(): Sequence;
+  /** Reads bytes that were appended; from memory while they are not durable. */
+  read(place: Place, target: Uint8Array): void | Promise<void>;
+  /** Records with a sequence above `after`, ascending by sequence whatever segment they are in. For start-up only. */
+  scan(after: Sequence): AsyncIterable<ScannedRecord>;
+  /** All records of one segment in place order, for compaction and fsck. */
+  scanSegment(segment: number): AsyncIterable<ScannedRecord>;
+  segments(): readonly SegmentInfo[];
+  /**
+   * Compaction [C6.2]: writes records with their own old sequence into segments that hold nothing else. Durable, directory
+   * entry included, when it resolves; answers the new places in order.
+   */
+  relocate(records: readonly { readonly record: LogRecord; readonly sequence: Sequence }[]): Promise<readonly Place[]>;
+  /** Gives a sealed segment's space back. The caller has seen to [C6.2]. */
+  removeSegment(segment: number): Promise<void>;
+  damages(): readonly LogDamage[];
+  usage(): { readonly total_bytes: number; readonly free_bytes: number; readonly log_bytes: number };
+  close(): Promise<void>;
+}
