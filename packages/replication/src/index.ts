@@ -1,1 +1,1 @@
-export {};
+export * from './transfer/types.ts';

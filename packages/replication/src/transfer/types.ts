@@ -61,4 +61,6 @@ export type ShipOutcome =
   | { readonly kind: 'failed'; readonly failure: ShipFailure; readonly progress: ShipProgress };
 
 /** Whether the destination takes a session's cycle now: typed refusals travel to the source [C5.3]. */
-export type Admission = { readonly admit: true } | { readonly admit: false; readonly code: 'peer_paused' | 'peer_not_ready' | 'session_unknown' };
+export type Admission =
+  | { readonly admit: true }
+  | { readonly admit: false; readonly code: 'peer_paused' | 'peer_not_ready' | 'session_unknown' };

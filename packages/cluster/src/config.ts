@@ -1,0 +1,36 @@
+/** An address to listen on or to be reached at. */
+export interface HostPort {
+  readonly host: string;
+  /** 0: any free port, chosen once and kept in the data directory. */
+  readonly port: number;
+}
+
+/** Everything one running cluster needs to know. Parsed and checked at the edge (CLI); trusted from there on. */
+export interface ClusterConfig {
+  /** Absolute path. Holds the catalog, keys and one directory per appliance. Mode 0700. */
+  readonly dataDir: string;
+  /** Cluster name, 1 to 64 characters; used at first start, kept afterwards. */
+  readonly name: string;
+  /** REST and web page, HTTPS. */
+  readonly listen: HostPort;
+  readonly nbd: HostPort;
+  /** Management channel between clusters (mutual TLS). */
+  readonly peer: HostPort;
+  /** Data connections between clusters (mutual TLS), ends in the data-plane process. */
+  readonly replication: HostPort;
+  /** Where peers reach the two, when not at the address listened on (NAT, a lab's link). */
+  readonly advertise: { readonly peer?: HostPort; readonly replication?: HostPort };
+  /** PEM files; absent: self-signed, generated at first start. */
+  readonly tls?: { readonly certFile: string; readonly keyFile: string };
+  /** `open`: no TLS, any client (loopback listeners and --nbd-open); `tls`: client certificates of this CA only. */
+  readonly nbdAccess:
+    | { readonly mode: 'open' }
+    | { readonly mode: 'tls'; readonly certFile: string; readonly keyFile: string; readonly clientCaFile: string };
+  /** Password of the first administrator at first start; absent: generated and printed once. */
+  readonly adminPassword?: string;
+  readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
+  /** Heartbeat period on the management channel, ms. */
+  readonly heartbeat_ms: number;
+  /** Resume of a locally paused session: the guide's sentence, or the refusal of 4.x (REPLICATION A1). */
+  readonly localPauseResume: 'pause_both' | 'refuse';
+}

@@ -1,0 +1,82 @@
+import type { SessionId } from '@antipode/base';
+import type { BlockEngine, EngineEvent } from '@antipode/blocks';
+import type { Admission, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
+
+/**
+ * What management may ask of a data plane, over the local protocol or, in tests, of an engine in the same process.
+ * Every call is idempotent. Bytes of volumes never travel here [C9.1].
+ */
+type EngineControl = Pick<
+  BlockEngine,
+  | 'createVolume'
+  | 'deleteVolume'
+  | 'resizeVolume'
+  | 'changeVolume'
+  | 'volumes'
+  | 'volume'
+  | 'volumeUsage'
+  | 'bytesSince'
+  | 'freeze'
+  | 'dropPoint'
+  | 'changePoint'
+  | 'hold'
+  | 'release'
+  | 'points'
+  | 'point'
+  | 'fork'
+  | 'restore'
+  | 'digest'
+  | 'createHalf'
+  | 'changeHalf'
+  | 'removeHalf'
+  | 'halves'
+  | 'half'
+  | 'tombstones'
+  | 'advanceBase'
+  | 'resetBase'
+  | 'abandonStage'
+  | 'seal'
+  | 'unseal'
+  | 'refuseProposal'
+  | 'promote'
+  | 'demote'
+  | 'usage'
+>;
+
+/** The same functions, each answering a promise. */
+export type Remote<T> = {
+  readonly [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : never;
+};
+
+/** What the data plane must know of a peer: whose data connections to take. */
+export interface KnownPeer {
+  readonly fingerprint: string;
+}
+
+export interface Addresses {
+  /** Ports in use, after any 0 was resolved. */
+  readonly nbd: { readonly host: string; readonly port: number };
+  readonly replication: { readonly host: string; readonly port: number };
+}
+
+export interface DataPlane extends Remote<EngineControl> {
+  addresses(): Promise<Addresses>;
+  setPeers(peers: readonly KnownPeer[]): Promise<void>;
+  /** Whether incoming cycles of a session are taken. Unknown sessions are `peer_not_ready` until told [C5.3]. */
+  admit(session: SessionId, admission: Admission): Promise<void>;
+  /** Ships one cycle; resolves at its end, whatever that is. A second call for the same cycle joins the first. */
+  ship(order: ShipOrder): Promise<ShipOutcome>;
+  /** Stops a ship order at the next window; its outcome is `cancelled`. Resolves when nothing of it is running. */
+  cancelShip(session: SessionId): Promise<void>;
+  progress(session: SessionId): Promise<ShipProgress | undefined>;
+  /** Opens one TLS connection to a peer's data listener, checks its pin, and closes it; the round trip in ms. */
+  probePeer(peer: PeerEndpoint): Promise<number>;
+  onEvent(listener: (event: DataPlaneEvent) => void): () => void;
+}
+
+export type DataPlaneEvent =
+  | EngineEvent
+  | { readonly kind: 'ship_progress'; readonly session: SessionId; readonly progress: ShipProgress }
+  /** The data plane went away (restart) or came back; on `up` management reconciles. */
+  | { readonly kind: 'up' }
+  | { readonly kind: 'down' };
