@@ -1,1 +1,17 @@
+export * from './peer/common-base.ts';
+export * from './peer/messages.ts';
+export * from './session/accept-command.ts';
+export * from './session/birth.ts';
+export * from './session/change.ts';
+export * from './session/decide.ts';
+export * from './session/half.ts';
+export * from './session/legal-commands.ts';
+export * from './session/limits.ts';
+export * from './session/notice.ts';
+export { awaitsOperation, replyTo } from './session/on-message.ts';
+export * from './session/rejection.ts';
+export * from './session/schedule.ts';
+export * from './session/settle.ts';
+export * from './session/states.ts';
+export * from './session/steps.ts';
 export * from './transfer/types.ts';

@@ -1,0 +1,51 @@
+import type { CycleId, PointId, ProposalId, SessionId } from '@antipode/base';
+import type { Digest, Generation, Role } from '@antipode/blocks';
+import type { BaseRef, LastSync, Remembered } from '../session/half.ts';
+import type { State } from '../session/states.ts';
+
+/** Version of the management channel's messages; a cluster speaks this and the one before [C9.4]. */
+export const peerProtocolVersion = 1;
+export const oldestPeerProtocolVersion = 1;
+
+export interface HeldPoint extends BaseRef {
+  readonly instant_ms: number;
+}
+
+/** What one half tells the other at every contact [C5.1]. What follows is a pure function of the two views. */
+export interface HalfView {
+  readonly generation: Generation;
+  readonly role: Role;
+  readonly state: State;
+  readonly paused?: { readonly scope: 'local' | 'both'; readonly remembered: Remembered };
+  readonly proposal?: ProposalId;
+  readonly refused: readonly ProposalId[];
+  readonly base?: BaseRef;
+  /** Points of all members that this side holds for the session, with the digest of each pair's image, newest first, bounded. */
+  readonly points: readonly HeldPoint[];
+  readonly staged?: CycleId;
+  readonly lastSync?: LastSync;
+}
+
+/** The verbs between two halves of a session. Each is idempotent and carries the sender's view. */
+export type PeerMessage =
+  | { readonly kind: 'contact'; readonly session: SessionId; readonly view: HalfView }
+  | { readonly kind: 'pause'; readonly session: SessionId; readonly view: HalfView }
+  | { readonly kind: 'resume'; readonly session: SessionId; readonly view: HalfView }
+  | { readonly kind: 'activate'; readonly session: SessionId; readonly view: HalfView; readonly base?: BaseRef }
+  | { readonly kind: 'reprotect'; readonly session: SessionId; readonly view: HalfView }
+  | { readonly kind: 'delete'; readonly session: SessionId; readonly view: HalfView }
+  | {
+      readonly kind: 'promote';
+      readonly session: SessionId;
+      readonly view: HalfView;
+      readonly proposal: ProposalId;
+      readonly cycle: CycleId;
+      readonly digests: readonly Digest[];
+    };
+
+export type PeerReply =
+  | { readonly kind: 'view'; readonly view: HalfView }
+  | { readonly kind: 'busy'; readonly message: string; readonly view: HalfView }
+  | { readonly kind: 'refused'; readonly message: string; readonly view: HalfView }
+  | { readonly kind: 'tombstone'; readonly generation: Generation }
+  | { readonly kind: 'unknown_session' };

@@ -1,0 +1,112 @@
+import { cycleId, pointId } from '@antipode/base';
+import { sameGeneration } from '@antipode/blocks';
+import type { HalfView } from '../peer/messages.ts';
+import { type Change, type Context, unchanged, without } from './change.ts';
+import { park, startCycle } from './cycle.ts';
+import type { BaseRef, Half } from './half.ts';
+import type { State } from './states.ts';
+
+/**
+ * What follows from the two halves' views: a pure function of both, the same whoever called [C5.1]. Never touches a pause
+ * mark [C5.2, S5].
+ */
+export function absorb(half: Half, theirs: HalfView, common: BaseRef | undefined, context: Context): Change {
+  const mine = half.generation;
+  const seen: Half = {
+    ...half,
+    peer: { ...half.peer, generation: theirs.generation.number, paused: theirs.paused !== undefined },
+  };
+  if (theirs.generation.number < mine.number) return unchanged(seen);
+  if (theirs.generation.number > mine.number) return learn(seen, theirs, common, context);
+  if (!sameGeneration(theirs.generation, mine) || theirs.role === half.role) return split(seen, context);
+  return half.role === 'source' ? asSource(seen, theirs, common, context) : asDestination(seen, theirs);
+}
+
+/** The peer was promoted: this side stops being the source, whatever it was doing [C4.1]. */
+function learn(half: Half, theirs: HalfView, common: BaseRef | undefined, context: Context): Change {
+  if (half.operation?.kind === 'demote' || half.operation?.kind === 'delete') return unchanged(half);
+  // Only a source can be overtaken: a destination that sees a newer generation has been rolled back or lied to.
+  if (half.role !== 'source') return split(half, context);
+  const { cycle: _, ...rest } = without(half, 'fault', 'paused');
+  return unchanged({
+    ...rest,
+    operation: {
+      kind: 'demote',
+      learned: theirs.generation,
+      ...(common === undefined ? {} : { base: common.point }),
+      preserve: pointId(context.fresh.c),
+      preserve_ms: context.now_ms,
+    },
+  });
+}
+
+function split(half: Half, context: Context): Change {
+  const message =
+    'the two clusters hold contradicting generations of this session; replication is stopped until one side is deleted';
+  if (half.state === 'Error') return unchanged(half);
+  const stopped = without(half, 'operation');
+  return {
+    half: {
+      ...stopped,
+      state: 'Error',
+      fault: { code: 'split_generation', message, retry: false, retryAt_ms: context.now_ms, count: 1 },
+    },
+    notices: [{ kind: 'split', message }],
+  };
+}
+
+function asSource(half: Half, theirs: HalfView, common: BaseRef | undefined, context: Context): Change {
+  const operation = half.operation;
+  if (
+    operation?.kind === 'planned_failover' &&
+    theirs.refused.includes(operation.proposal) &&
+    operation.phase === 'promoting'
+  ) {
+    return unchanged({ ...half, operation: { ...operation, phase: 'abort' } });
+  }
+  const copying = half.state === 'Synchronizing' || operation?.kind === 'planned_failover';
+  if (copying && theirs.paused !== undefined && operation === undefined) {
+    return park(half, 'peer_paused', 'the session is paused at the peer: resume or pause it there', true, context);
+  }
+  if (copying && half.cycle?.phase === 'ship') return confirmBase(half, half.cycle, theirs, common, context);
+  if (half.fault?.code === 'peer_paused' && half.state === 'System_Paused' && theirs.paused === undefined) {
+    return startCycle(half, 'retry', context);
+  }
+  return unchanged(half);
+}
+
+/** Settles what the cycle builds on; a base other than the one before voids the restart address, so the cycle gets a new id [C3.5]. */
+function confirmBase(
+  half: Half,
+  cycle: NonNullable<Half['cycle']>,
+  theirs: HalfView,
+  common: BaseRef | undefined,
+  context: Context,
+): Change {
+  if (common !== undefined && common.point === cycle.point && theirs.base?.point === cycle.point) {
+    // Committed already, and the acknowledgement was lost.
+    return unchanged({ ...half, cycle: { ...cycle, phase: 'advance', confirmed: true, digests: common.digests } });
+  }
+  const base = common === undefined ? {} : { point: common.point };
+  const first = cycle.base === undefined;
+  const same = !first && cycle.base?.point === base.point;
+  const next = { ...cycle, base, confirmed: true, id: first || same ? cycle.id : cycleId(context.fresh.a) };
+  const lost = half.lastSync !== undefined && common === undefined && !same;
+  return { half: { ...half, cycle: next }, notices: lost ? [{ kind: 'base_lost', using: 'whole' }] : [] };
+}
+
+/** States that a destination shows because its source does. */
+const mirrored: readonly State[] = ['Initializing', 'OK', 'Synchronizing', 'System_Paused', 'Failing_Over'];
+
+function asDestination(half: Half, theirs: HalfView): Change {
+  const sync = theirs.lastSync === undefined ? {} : { lastSync: theirs.lastSync };
+  const known = { ...half, ...sync };
+  if (half.operation !== undefined || !mirrored.includes(half.state)) return unchanged(known);
+  if (mirrored.includes(theirs.state)) {
+    const cleared = theirs.state === 'System_Paused' ? known : without(known, 'fault');
+    return unchanged({ ...cleared, state: theirs.state });
+  }
+  return unchanged(
+    half.state === 'Synchronizing' || half.state === 'Failing_Over' ? { ...known, state: 'System_Paused' } : known,
+  );
+}

@@ -1,0 +1,116 @@
+import { assertNever } from '@antipode/base';
+import { type Change, type Context, unchanged } from './change.ts';
+import { startCycle } from './cycle.ts';
+import type { Cycle, Half, PlannedFailover } from './half.ts';
+import { nextStart_ms } from './schedule.ts';
+import type { Step } from './steps.ts';
+
+/** Derives from the half what happens by itself now, and the one step that the world should be doing for it. */
+export function evaluate(
+  change: Change,
+  context: Context,
+): { readonly change: Change; readonly step: Step | undefined } {
+  const moved = moveByItself(change.half, context);
+  const half = moved.half;
+  return { change: { half, notices: [...change.notices, ...moved.notices] }, step: nextStep(half, context) };
+}
+
+/** What time and circumstances set in motion without anybody's command: first cycle, retries, the schedule. */
+function moveByItself(half: Half, context: Context): Change {
+  if (half.operation !== undefined || half.role !== 'source') return unchanged(half);
+  switch (half.state) {
+    case 'Initializing':
+      return startCycle(half, 'initial', context);
+    case 'System_Paused':
+      return mayRetry(half, context) ? startCycle(half, 'retry', context) : unchanged(half);
+    case 'OK': {
+      const due_ms = nextStart_ms(half);
+      return due_ms !== undefined && context.now_ms >= due_ms ? startCycle(half, 'schedule', context) : unchanged(half);
+    }
+    default:
+      return unchanged(half);
+  }
+}
+
+function mayRetry(half: Half, context: Context): boolean {
+  const fault = half.fault;
+  if (!context.linkUp || half.peer.paused) return false;
+  if (fault === undefined) return true;
+  // A pause mark that is gone and a link that is back are known from contact: no wait is owed [C5.3].
+  if (fault.code === 'peer_paused') return true;
+  return fault.retry && (context.now_ms >= fault.retryAt_ms || (fault.code === 'link_lost' && fault.count === 1));
+}
+
+function nextStep(half: Half, context: Context): Step | undefined {
+  const operation = half.operation;
+  if (operation === undefined) return idleStep(half, context);
+  switch (operation.kind) {
+    case 'pause':
+    case 'complete_pause':
+      return { kind: 'tell_pause' };
+    case 'resume':
+      return { kind: 'tell_resume' };
+    case 'planned_failover':
+      return plannedFailoverStep(half, operation, context);
+    case 'promote': {
+      const { next, proposal, commit, from } = operation;
+      return { kind: 'promote', next, ...(proposal && { proposal }), ...(commit && { commit }), ...(from && { from }) };
+    }
+    case 'refuse_proposal':
+      return { kind: 'refuse_proposal', proposal: operation.proposal };
+    case 'reprotect': {
+      const base = operation.base && { base: operation.base };
+      if (operation.phase === 'contact') return { kind: 'contact' };
+      if (operation.phase === 'reset_base') return { kind: 'reset_base', ...base };
+      return { kind: 'tell_activate', ...base };
+    }
+    case 'activate':
+      return { kind: 'reset_base', ...(operation.base && { base: operation.base }) };
+    case 'demote': {
+      const { kind: _, ...rest } = operation;
+      return { kind: 'demote', ...rest };
+    }
+    case 'delete':
+      return operation.phase === 'tell' ? { kind: 'tell_delete' } : { kind: 'remove' };
+    default:
+      return assertNever(operation);
+  }
+}
+
+function plannedFailoverStep(half: Half, operation: PlannedFailover, context: Context): Step | undefined {
+  switch (operation.phase) {
+    case 'catch_up':
+      return half.cycle === undefined ? { kind: 'measure' } : cycleStep(half.cycle, 'commit');
+    case 'seal':
+      return { kind: 'seal', proposal: operation.proposal, point: operation.sealPoint };
+    case 'prove':
+      return half.cycle === undefined ? undefined : cycleStep(half.cycle, 'prove');
+    case 'promoting':
+      // In doubt while the link is down: sealed, waiting for contact [C4.2].
+      if (!context.linkUp || half.cycle?.digests === undefined) return undefined;
+      return { kind: 'send_promote', proposal: operation.proposal, cycle: half.cycle.id, digests: half.cycle.digests };
+    case 'abort':
+      return { kind: 'unseal', proposal: operation.proposal };
+    default:
+      return assertNever(operation.phase);
+  }
+}
+
+function cycleStep(cycle: Cycle, end: 'commit' | 'prove'): Step {
+  if (cycle.phase === 'freeze') return { kind: 'freeze', cycle };
+  if (cycle.phase === 'advance')
+    return { kind: 'advance_base', base: { point: cycle.point, digests: cycle.digests ?? [] } };
+  // Every start and every continuation compares the halves first: base, generation, pause mark [C5.1].
+  return cycle.confirmed ? { kind: 'ship', cycle, end } : { kind: 'contact' };
+}
+
+function idleStep(half: Half, context: Context): Step | undefined {
+  // A commit that became known while the session was stopped is finished in any state: it is local and harmless.
+  if (half.role === 'source' && half.cycle?.phase === 'advance') return cycleStep(half.cycle, 'commit');
+  if (half.role === 'source' && half.state === 'Synchronizing' && half.cycle !== undefined)
+    return cycleStep(half.cycle, 'commit');
+  if (!context.linkUp || half.state === 'Deleting') return undefined;
+  const unknownToPeer = half.peer.told === undefined || half.peer.generation < half.generation.number;
+  const changed = half.role === 'source' && half.peer.told !== half.state;
+  return unknownToPeer || changed ? { kind: 'contact' } : undefined;
+}

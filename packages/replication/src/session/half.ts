@@ -1,0 +1,160 @@
+import type { CycleId, PointId, ProposalId, SessionId } from '@antipode/base';
+import type { Digest, Generation, Pair, Role } from '@antipode/blocks';
+import type { State } from './states.ts';
+
+/** A point that both sides hold, with the digest of each pair's image there [C2.3]. */
+export interface BaseRef {
+  readonly point: PointId;
+  readonly digests: readonly Digest[];
+}
+
+/**
+ * One synchronization, fixed when it starts [C3.1]. It survives pauses, crashes and System_Paused with the same target;
+ * its id changes only when its base changes, because that voids the restart address [C3.5].
+ */
+export interface Cycle {
+  readonly id: CycleId;
+  /** Target point: the next common base. */
+  readonly point: PointId;
+  readonly started_ms: number;
+  readonly trigger: 'initial' | 'schedule' | 'user' | 'failover' | 'reprotect' | 'retry';
+  /** `freeze`: the target is not yet durable. `ship`: it is. `advance`: the destination has committed it. */
+  readonly phase: 'freeze' | 'ship' | 'advance';
+  /** Moment of the target's freeze at the source. */
+  readonly instant_ms?: number;
+  /** Found at contact; absent before that. `point` absent: nothing in common, all is shipped. */
+  readonly base?: { readonly point?: PointId };
+  /** The base was confirmed at a contact since the last interruption. */
+  readonly confirmed: boolean;
+  /** Known when the destination has proven it. */
+  readonly digests?: readonly Digest[];
+}
+
+export type Remembered = 'OK' | 'Synchronizing' | 'System_Paused';
+
+/** A user's pause. `local`: only this side knows of it; `both`: the peer has acknowledged it. */
+export interface PauseMark {
+  readonly scope: 'local' | 'both';
+  readonly remembered: Remembered;
+}
+
+/** What a verb has set in motion and a crash must not forget. */
+export type Operation =
+  | { readonly kind: 'pause'; readonly remembered: Remembered }
+  /** Resume of a pause that only this side knew of: makes both sites Paused instead. */
+  | { readonly kind: 'complete_pause' }
+  | { readonly kind: 'resume' }
+  | PlannedFailover
+  /** Destination: asked by a source's planned failover, or by an operator without one. */
+  | {
+      readonly kind: 'promote';
+      readonly next: Generation;
+      readonly proposal?: ProposalId;
+      readonly commit?: { readonly cycle: CycleId; readonly digests: readonly Digest[] };
+      readonly from?: PointId;
+    }
+  | { readonly kind: 'refuse_proposal'; readonly proposal: ProposalId }
+  | { readonly kind: 'reprotect'; readonly phase: 'contact' | 'reset_base' | 'activate'; readonly base?: BaseRef }
+  /** New destination side of a reprotect: its engine takes over the agreed base. */
+  | { readonly kind: 'activate'; readonly base?: BaseRef }
+  /** A newer generation was learned: this side is no longer the source. */
+  | {
+      readonly kind: 'demote';
+      readonly learned: Generation;
+      readonly base?: PointId;
+      readonly preserve: PointId;
+      readonly preserve_ms: number;
+    }
+  | { readonly kind: 'delete'; readonly phase: 'tell' | 'remove'; readonly tell: boolean };
+
+export interface PlannedFailover {
+  readonly kind: 'planned_failover';
+  readonly proposal: ProposalId;
+  /**
+   * `catch_up`: cycles while hosts write. `seal`: writes stop. `prove`: the sealed point is shipped and proven.
+   * `promoting`: the promote may have been sent: from here on only the peer can say no [C4.2].
+   * `abort`: the seal is being lifted.
+   */
+  readonly phase: 'catch_up' | 'seal' | 'prove' | 'promoting' | 'abort';
+  /** Cycles done in `catch_up`; undefined `measured` means what is left must be looked up. */
+  readonly rounds: number;
+  readonly measured_bytes?: number;
+  /** The point that the seal freezes. */
+  readonly sealPoint: PointId;
+  readonly reverse: boolean;
+}
+
+export type FaultCode =
+  | 'link_lost'
+  | 'peer_untrusted'
+  | 'protocol_mismatch'
+  | 'peer_paused'
+  | 'peer_not_ready'
+  | 'stale_generation'
+  | 'base_mismatch'
+  | 'session_unknown'
+  | 'peer_no_space'
+  | 'peer_io_error'
+  | 'source_damaged'
+  | 'proof_mismatch'
+  | 'proposal_refused'
+  | 'split_generation'
+  | 'internal';
+
+/** Why a session is parked; `retry`: it goes on by itself when the cause has passed. */
+export interface Fault {
+  readonly code: FaultCode;
+  readonly message: string;
+  readonly retry: boolean;
+  /** Not before this moment. */
+  readonly retryAt_ms: number;
+  /** Failures in a row: the back-off grows with them. */
+  readonly count: number;
+}
+
+export interface LastSync {
+  readonly completed_ms: number;
+  readonly duration_ms: number;
+  /** Moment at the source that the copy shows. */
+  readonly instant_ms: number;
+}
+
+/** What this side knows of the other from their last contact. */
+export interface PeerView {
+  readonly generation: number;
+  readonly paused: boolean;
+  /** The state of ours that it was told last. */
+  readonly told?: State;
+}
+
+/**
+ * One cluster's half of a session: plain data, kept in the catalog. Base, seal, refused proposals and the staged cycle have
+ * one owner, the engine, and are not repeated here; its role and generation win over these [C7.2].
+ */
+export interface Half {
+  readonly id: SessionId;
+  readonly role: Role;
+  readonly generation: Generation;
+  readonly state: State;
+  readonly pairs: readonly Pair[];
+  /** Recovery point objective, ms. */
+  readonly rpo_ms: number;
+  readonly paused?: PauseMark;
+  readonly operation?: Operation;
+  readonly cycle?: Cycle;
+  readonly fault?: Fault;
+  readonly lastSync?: LastSync;
+  /** Start of the newest cycle, and how long the recent ones took at most: the schedule's two inputs (A30). */
+  readonly previousStart_ms?: number;
+  readonly transfer_ms: number;
+  readonly peer: PeerView;
+  /** Why the last operation did not reach its end, until the next command: the answer to whoever waits. */
+  readonly lastFailure?: {
+    readonly command: string;
+    readonly code: FaultCode | 'peer_unreachable' | 'peer_busy';
+    readonly message: string;
+  };
+}
+
+/** REST and the catalog read a session's finer copy phase from here. */
+export const isInitialSync = (half: Half): boolean => half.lastSync === undefined;

@@ -1,0 +1,24 @@
+import type { Fault, FaultCode } from './half.ts';
+
+/** Something operators should hear of; the cluster turns each into an event or alert with a stable code. */
+export type Notice =
+  | { readonly kind: 'cycle_started'; readonly trigger: string }
+  | { readonly kind: 'synchronized'; readonly duration_ms: number }
+  | { readonly kind: 'parked'; readonly fault: Fault }
+  | { readonly kind: 'recovered' }
+  | { readonly kind: 'paused'; readonly scope: 'local' | 'both' }
+  | { readonly kind: 'resumed' }
+  | { readonly kind: 'failover_started'; readonly planned: boolean }
+  | { readonly kind: 'failed_over'; readonly generation: number }
+  | { readonly kind: 'failover_aborted'; readonly message: string }
+  /** The promote was sent and its answer is missing: sealed until contact [C4.2]. */
+  | { readonly kind: 'in_doubt' }
+  /** A newer generation was learned: hosts of this side are refused from now on. */
+  | { readonly kind: 'fenced'; readonly diverged_bytes: number }
+  | { readonly kind: 'reprotected' }
+  | { readonly kind: 'base_lost'; readonly using: 'older_point' | 'whole' }
+  | { readonly kind: 'deleted'; readonly by: 'user' | 'peer' }
+  /** The peer deleted the session although this side is a newer source: the volume stays usable, unprotected [C5.6]. */
+  | { readonly kind: 'protection_lost' }
+  | { readonly kind: 'split'; readonly message: string }
+  | { readonly kind: 'fault'; readonly code: FaultCode; readonly message: string };

@@ -1,0 +1,367 @@
+import { assertNever } from '@antipode/base';
+import type { ShipFailure } from '../transfer/types.ts';
+import { type Change, type Context, unchanged, without } from './change.ts';
+import { absorb } from './contact.ts';
+import { finishCycle, newCycle, park, startCycle } from './cycle.ts';
+import type { FaultCode, Half, PlannedFailover } from './half.ts';
+import { sessionLimits } from './limits.ts';
+import { resumeHalf } from './on-message.ts';
+import type { Outcome } from './steps.ts';
+
+type Of<K extends Outcome['kind']> = Extract<Outcome, { kind: K }>;
+
+/** A step has ended. An outcome of a step that is no longer wanted changes nothing [S8]. */
+export function onOutcome(half: Half, outcome: Outcome, context: Context): Change {
+  const operation = half.operation;
+  switch (outcome.kind) {
+    case 'contact':
+      return onContact(half, outcome, context);
+    case 'freeze':
+      if (half.cycle?.phase !== 'freeze') return unchanged(half);
+      return unchanged({ ...half, cycle: { ...half.cycle, phase: 'ship', instant_ms: outcome.instant_ms } });
+    case 'ship':
+      return onShip(half, outcome, context);
+    case 'advance_base':
+      return onAdvanced(half, context);
+    case 'reset_base':
+      if (operation?.kind === 'reprotect')
+        return unchanged({ ...half, operation: { ...operation, phase: 'activate' } });
+      if (operation?.kind === 'activate') {
+        return {
+          half: { ...without(half, 'operation', 'cycle', 'fault'), state: 'OK' },
+          notices: [{ kind: 'reprotected' }],
+        };
+      }
+      return unchanged(half);
+    case 'measure':
+      return operation?.kind === 'planned_failover' && operation.phase === 'catch_up'
+        ? onMeasured(half, operation, outcome.bytes, context)
+        : unchanged(half);
+    case 'seal':
+      if (operation?.kind !== 'planned_failover' || operation.phase !== 'seal') return unchanged(half);
+      return unchanged({
+        ...half,
+        operation: { ...operation, phase: 'prove' },
+        cycle: {
+          ...newCycle('failover', context),
+          point: operation.sealPoint,
+          phase: 'ship',
+          instant_ms: outcome.instant_ms,
+        },
+        previousStart_ms: context.now_ms,
+      });
+    case 'unseal':
+      return unchanged(operation?.kind === 'planned_failover' ? abandoned(half) : half);
+    case 'send_promote':
+      return onPromoteSent(half, outcome, context);
+    case 'promote':
+      return operation?.kind === 'promote' ? onPromoted(half, operation, outcome) : unchanged(half);
+    case 'refuse_proposal':
+      return unchanged(
+        operation?.kind === 'refuse_proposal' ? keepPauseOr(without(half, 'operation'), 'System_Paused') : half,
+      );
+    case 'demote':
+      return operation?.kind === 'demote'
+        ? onDemoted(half, operation.learned, outcome.diverged_bytes)
+        : unchanged(half);
+    case 'tell_pause':
+      return onToldPause(half, outcome);
+    case 'tell_resume':
+      return onToldResume(half, outcome, context);
+    case 'tell_activate':
+      return onToldActivate(half, outcome, context);
+    case 'tell_delete':
+      return operation?.kind === 'delete'
+        ? unchanged({ ...half, operation: { ...operation, phase: 'remove' } })
+        : unchanged(half);
+    case 'remove':
+      return unchanged(half);
+    case 'failed':
+      return onFailed(half, outcome, context);
+    default:
+      return assertNever(outcome);
+  }
+}
+
+const keepPauseOr = (half: Half, state: Half['state']): Half => ({
+  ...half,
+  state: half.paused === undefined ? state : 'Paused',
+});
+
+function onContact(half: Half, outcome: Of<'contact'>, context: Context): Change {
+  const result = outcome.result;
+  if (result.ok) {
+    const absorbed = absorb({ ...half, peer: { ...half.peer, told: half.state } }, result.view, result.common, context);
+    const operation = absorbed.half.operation;
+    if (operation?.kind !== 'reprotect' || operation.phase !== 'contact') return absorbed;
+    const ready = result.view.generation.number === half.generation.number && result.view.role === 'destination';
+    // The peer is still learning that it is no longer the source: asked again until it has.
+    if (!ready) return absorbed;
+    const base = result.common === undefined ? {} : { base: result.common };
+    return { ...absorbed, half: { ...absorbed.half, operation: { kind: 'reprotect', phase: 'reset_base', ...base } } };
+  }
+  if (result.reason === 'tombstone') return onTombstone(half, result.generation.number);
+  const [code, message] =
+    result.reason === 'unreachable'
+      ? (['link_lost', 'the peer cannot be reached'] as const)
+      : (['session_unknown', 'the peer does not know this session'] as const);
+  if (half.operation?.kind === 'reprotect') {
+    return unchanged({
+      ...without(half, 'operation'),
+      state: 'Failed_Over',
+      lastFailure: { command: 'reprotect', code: 'peer_unreachable', message },
+    });
+  }
+  return interrupted(half, code, message, true, context);
+}
+
+/** The peer has deleted the session [C5.6]. */
+function onTombstone(half: Half, theirs: number): Change {
+  if (half.operation?.kind === 'delete') return unchanged(half);
+  const newerSource = half.role === 'source' && half.generation.number > theirs;
+  return {
+    half: { ...half, state: 'Deleting', operation: { kind: 'delete', phase: 'remove', tell: false } },
+    notices: newerSource ? [{ kind: 'protection_lost' }] : [{ kind: 'deleted', by: 'peer' }],
+  };
+}
+
+function onShip(half: Half, outcome: Of<'ship'>, context: Context): Change {
+  const cycle = half.cycle;
+  if (cycle === undefined || cycle.id !== outcome.cycle || cycle.phase !== 'ship') return unchanged(half);
+  const operation = half.operation;
+  const proving = operation?.kind === 'planned_failover' && operation.phase === 'prove';
+  if (!outcome.result.ok) return onShipFailed(half, outcome.result.failure, context);
+  const digests = outcome.result.digests;
+  if (proving)
+    return unchanged({ ...half, cycle: { ...cycle, digests }, operation: { ...operation, phase: 'promoting' } });
+  return unchanged({ ...half, cycle: { ...cycle, digests, phase: 'advance' } });
+}
+
+function onShipFailed(half: Half, failure: ShipFailure, context: Context): Change {
+  if (failure.code === 'cancelled') return unchanged(half);
+  // What the peer says of generation and base is settled by the next contact, not by trying again blindly.
+  const retry =
+    failure.retry ||
+    failure.code === 'stale_generation' ||
+    failure.code === 'base_mismatch' ||
+    failure.code === 'session_unknown';
+  return interrupted(half, failure.code, failure.message, retry, context);
+}
+
+/** Copying stopped for a reason outside: the session is parked; a planned failover gives up as long as it may [C4.2]. */
+function interrupted(half: Half, code: FaultCode, message: string, retry: boolean, context: Context): Change {
+  const operation = half.operation;
+  if (operation?.kind === 'planned_failover') {
+    if (operation.phase === 'promoting' || operation.phase === 'abort') return unchanged(half);
+    const lastFailure = { command: 'planned_failover', code, message };
+    const sealed = operation.phase === 'prove' || operation.phase === 'seal';
+    const notices = [{ kind: 'failover_aborted', message }] as const;
+    if (sealed) return { half: { ...half, lastFailure, operation: { ...operation, phase: 'abort' } }, notices };
+    const parked = park(without(half, 'operation'), code, message, retry, context);
+    return { half: { ...parked.half, lastFailure }, notices: [...notices, ...parked.notices] };
+  }
+  if (operation !== undefined || half.state !== 'Synchronizing') return unchanged(half);
+  return park(half, code, message, retry, context);
+}
+
+/** The seal is lifted: an ordinary session again, its cycle unfinished. */
+function abandoned(half: Half): Half {
+  const failure = half.lastFailure;
+  const fault = failure && {
+    code: failure.code === 'peer_unreachable' || failure.code === 'peer_busy' ? ('link_lost' as const) : failure.code,
+    message: failure.message,
+  };
+  const cycle = half.cycle && { cycle: { ...half.cycle, confirmed: false } };
+  return {
+    ...without(half, 'operation'),
+    ...cycle,
+    state: 'System_Paused',
+    ...(fault && { fault: { ...fault, retry: true, retryAt_ms: 0, count: 1 } }),
+  };
+}
+
+function onAdvanced(half: Half, context: Context): Change {
+  const cycle = half.cycle;
+  if (cycle?.phase !== 'advance') return unchanged(half);
+  const finished = finishCycle(half, cycle, context);
+  const operation = half.operation;
+  if (operation?.kind === 'planned_failover') {
+    const { measured_bytes: _, ...rest } = operation;
+    return { ...finished, half: { ...finished.half, operation: { ...rest, rounds: operation.rounds + 1 } } };
+  }
+  return half.state === 'Synchronizing' ? { ...finished, half: { ...finished.half, state: 'OK' } } : finished;
+}
+
+/** Decides between one more cycle while hosts write, and the seal [C4.2a]. */
+function onMeasured(half: Half, operation: PlannedFailover, bytes: number, context: Context): Change {
+  const synced = half.lastSync !== undefined;
+  const seal = operation.rounds >= sessionLimits.catchUpRounds || (synced && bytes <= sessionLimits.sealBelow_bytes);
+  if (seal) return unchanged({ ...half, operation: { ...operation, phase: 'seal', measured_bytes: bytes } });
+  const started = startCycle(half, 'failover', context);
+  return {
+    half: { ...started.half, state: 'Failing_Over', operation: { ...operation, measured_bytes: bytes } },
+    notices: started.notices,
+  };
+}
+
+function onPromoteSent(half: Half, outcome: Of<'send_promote'>, context: Context): Change {
+  const operation = half.operation;
+  if (operation?.kind !== 'planned_failover' || operation.phase !== 'promoting') return unchanged(half);
+  const result = outcome.result;
+  if (result.ok) {
+    return unchanged({
+      ...half,
+      operation: {
+        kind: 'demote',
+        learned: result.generation,
+        preserve: operation.sealPoint,
+        preserve_ms: context.now_ms,
+        ...(half.cycle && { base: half.cycle.point }),
+      },
+      peer: { ...half.peer, generation: result.generation.number },
+    });
+  }
+  if (result.reason === 'refused') {
+    const lastFailure = { command: 'planned_failover', code: 'proposal_refused', message: result.message } as const;
+    return {
+      half: { ...half, lastFailure, operation: { ...operation, phase: 'abort' } },
+      notices: [{ kind: 'failover_aborted', message: result.message }],
+    };
+  }
+  return { half, notices: result.reason === 'unreachable' ? [{ kind: 'in_doubt' }] : [] };
+}
+
+function onPromoted(
+  half: Half,
+  operation: Extract<Half['operation'], { kind: 'promote' }>,
+  outcome: Of<'promote'>,
+): Change {
+  if (outcome.result.ok) {
+    const { told: _, ...peer } = half.peer;
+    return {
+      half: {
+        ...without(half, 'operation', 'cycle', 'paused', 'fault'),
+        role: 'source',
+        generation: operation.next,
+        state: 'Failed_Over',
+        peer: { ...peer, paused: false },
+      },
+      notices: [{ kind: 'failed_over', generation: operation.next.number }],
+    };
+  }
+  // The engine refused: nothing has changed there. A proposal must be refused durably, or its source stays sealed in doubt.
+  const message = outcome.result.message;
+  if (operation.proposal !== undefined) {
+    const lastFailure = { command: 'planned_failover', code: 'proposal_refused', message } as const;
+    return {
+      half: { ...half, lastFailure, operation: { kind: 'refuse_proposal', proposal: operation.proposal } },
+      notices: [],
+    };
+  }
+  const lastFailure = { command: 'unplanned_failover', code: 'internal', message } as const;
+  return unchanged({ ...keepPauseOr(without(half, 'operation'), 'System_Paused'), lastFailure });
+}
+
+function onDemoted(half: Half, learned: Half['generation'], diverged_bytes: number): Change {
+  return {
+    half: {
+      ...without(half, 'operation', 'cycle', 'paused', 'fault'),
+      role: 'destination',
+      generation: learned,
+      state: 'Failed_Over',
+      peer: { ...half.peer, generation: learned.number, paused: false, told: 'Failed_Over' },
+    },
+    notices: [{ kind: 'fenced', diverged_bytes }],
+  };
+}
+
+function onToldPause(half: Half, outcome: Of<'tell_pause'>): Change {
+  const operation = half.operation;
+  const result = outcome.result;
+  if (operation?.kind === 'complete_pause') {
+    const rest = without(half, 'operation');
+    if (!result.ok) {
+      return unchanged({
+        ...rest,
+        lastFailure: {
+          command: 'pause',
+          code: result.reason === 'busy' ? 'peer_busy' : 'peer_unreachable',
+          message: result.message,
+        },
+      });
+    }
+    return {
+      half: { ...rest, ...(half.paused && { paused: { ...half.paused, scope: 'both' } }) },
+      notices: [{ kind: 'paused', scope: 'both' }],
+    };
+  }
+  if (operation?.kind !== 'pause') return unchanged(half);
+  const rest = without(half, 'operation');
+  if (!result.ok && result.reason === 'busy') {
+    return unchanged({
+      ...rest,
+      state: operation.remembered,
+      lastFailure: { command: 'pause', code: 'peer_busy', message: result.message },
+    });
+  }
+  const scope = result.ok ? 'both' : 'local';
+  return {
+    half: {
+      ...rest,
+      state: 'Paused',
+      paused: { scope, remembered: operation.remembered },
+      peer: { ...half.peer, paused: result.ok },
+    },
+    notices: [{ kind: 'paused', scope }],
+  };
+}
+
+function onToldResume(half: Half, outcome: Of<'tell_resume'>, context: Context): Change {
+  if (half.operation?.kind !== 'resume') return unchanged(half);
+  const result = outcome.result;
+  if (!result.ok) {
+    const code = result.reason === 'busy' ? 'peer_busy' : 'peer_unreachable';
+    return unchanged({
+      ...without(half, 'operation'),
+      state: 'Paused',
+      lastFailure: { command: 'resume', code, message: result.message },
+    });
+  }
+  const peerState = result.view.state;
+  const remembered = peerState === 'Synchronizing' || peerState === 'System_Paused' ? peerState : 'OK';
+  const resumed = resumeHalf(half, remembered, context);
+  // A destination shows what its source does now.
+  return half.role === 'destination'
+    ? { ...resumed, half: { ...resumed.half, state: peerState === 'OK' ? 'OK' : remembered } }
+    : resumed;
+}
+
+function onToldActivate(half: Half, outcome: Of<'tell_activate'>, context: Context): Change {
+  if (half.operation?.kind !== 'reprotect') return unchanged(half);
+  const result = outcome.result;
+  if (!result.ok) {
+    if (result.reason === 'busy') return unchanged(half);
+    return unchanged({
+      ...without(half, 'operation'),
+      state: 'Failed_Over',
+      lastFailure: { command: 'reprotect', code: 'peer_unreachable', message: result.message },
+    });
+  }
+  const started = startCycle(without(half, 'operation', 'cycle', 'fault'), 'reprotect', context);
+  return { half: started.half, notices: [{ kind: 'reprotected' }, ...started.notices] };
+}
+
+/** The local engine could not do a step. What may be tried again is; a cycle is parked with the reason. */
+function onFailed(half: Half, outcome: Of<'failed'>, context: Context): Change {
+  const operation = half.operation;
+  if (operation?.kind === 'promote' && outcome.fatal)
+    return onPromoted(half, operation, { kind: 'promote', result: { ok: false, message: outcome.message } });
+  if (operation?.kind === 'reprotect') {
+    return unchanged({
+      ...without(half, 'operation'),
+      state: 'Failed_Over',
+      lastFailure: { command: 'reprotect', code: 'internal', message: outcome.message },
+    });
+  }
+  return interrupted(half, 'internal', outcome.message, true, context);
+}

@@ -1,0 +1,47 @@
+import { err, ok, type Result } from '@antipode/base';
+import type { Command } from './accept-command.ts';
+import type { Half } from './half.ts';
+import type { Rejection } from './rejection.ts';
+import type { CommandName } from './states.ts';
+
+/**
+ * When a verb may be answered (REPLICATION A27): undefined while it is under way; then done, or why it failed. The new
+ * state is visible by then.
+ */
+export function settled(command: Command, half: Half): Result<void, Rejection> | undefined {
+  const operation = half.operation?.kind;
+  switch (command.name) {
+    case 'sync':
+      return ok(undefined);
+    case 'pause':
+      if (operation === 'pause' || operation === 'complete_pause') return undefined;
+      return failureOf(half, ['pause']) ?? ok(undefined);
+    case 'resume':
+      if (operation === 'resume' || operation === 'complete_pause') return undefined;
+      return failureOf(half, ['resume', 'pause'], 'resume') ?? ok(undefined);
+    case 'planned_failover': {
+      if (operation === 'planned_failover' || operation === 'demote') return undefined;
+      const failed = failureOf(half, ['planned_failover']);
+      if (failed !== undefined) return failed;
+      return command.reverse && half.state === 'Failed_Over' ? undefined : ok(undefined);
+    }
+    case 'unplanned_failover':
+    case 'forced_failover':
+      if (operation === 'promote') return undefined;
+      return failureOf(half, ['unplanned_failover'], command.name) ?? ok(undefined);
+    case 'reprotect':
+      if (operation === 'reprotect') return undefined;
+      return failureOf(half, ['reprotect']) ?? ok(undefined);
+    case 'delete':
+      return undefined;
+  }
+}
+
+function failureOf(half: Half, of: readonly string[], shown?: CommandName): Result<void, Rejection> | undefined {
+  const failure = half.lastFailure;
+  if (failure === undefined || !of.includes(failure.command)) return undefined;
+  const command = shown ?? (failure.command as CommandName);
+  if (failure.code === 'peer_unreachable') return err({ kind: 'peer_unreachable', command });
+  if (failure.code === 'peer_busy') return err({ kind: 'peer_busy', command, message: failure.message });
+  return err({ kind: 'operation_failed', command, code: failure.code, message: failure.message });
+}
