@@ -1,4 +1,4 @@
-import type { CycleId, PointId, ProposalId, SessionId } from '@antipode/base';
+import type { CycleId, ProposalId, SessionId } from '@antipode/base';
 import type { Digest, Generation, Role } from '@antipode/blocks';
 import type { BaseRef, LastSync, Remembered } from '../session/half.ts';
 import type { State } from '../session/states.ts';

@@ -67,9 +67,11 @@ function nextStep(half: Half, context: Context): Step | undefined {
     case 'activate':
       return { kind: 'reset_base', ...(operation.base && { base: operation.base }) };
     case 'demote': {
-      const { kind: _, ...rest } = operation;
-      return { kind: 'demote', ...rest };
+      const { learned, base, preserve, preserve_ms } = operation;
+      return { kind: 'demote', learned, preserve, preserve_ms, ...(base && { base }) };
     }
+    case 'reverse':
+      return { kind: 'tell_reprotect' };
     case 'delete':
       return operation.phase === 'tell' ? { kind: 'tell_delete' } : { kind: 'remove' };
     default:

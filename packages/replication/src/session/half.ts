@@ -64,7 +64,11 @@ export type Operation =
       readonly base?: PointId;
       readonly preserve: PointId;
       readonly preserve_ms: number;
+      /** A planned failover that is to go on into reprotect. */
+      readonly reverse?: true;
     }
+  /** Old source of a failover with `reverse`: the new source is asked to reprotect. */
+  | { readonly kind: 'reverse' }
   | { readonly kind: 'delete'; readonly phase: 'tell' | 'remove'; readonly tell: boolean };
 
 export interface PlannedFailover {

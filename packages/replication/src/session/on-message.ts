@@ -36,8 +36,7 @@ function onVerb(half: Half, message: PeerMessage, context: Context): Result<Chan
     case 'resume':
       return ok(half.state === 'Paused' ? resumeHalf(half, message.view.paused?.remembered, context) : unchanged(half));
     case 'activate':
-      if (half.role !== 'destination' || half.state !== 'Failed_Over' || half.operation !== undefined)
-        return ok(unchanged(half));
+      if (half.role !== 'destination' || half.state !== 'Failed_Over' || !idle(half)) return ok(unchanged(half));
       return ok(unchanged({ ...half, operation: { kind: 'activate', ...(message.base && { base: message.base }) } }));
     case 'reprotect':
       return checkCommand(half, 'reprotect').ok
@@ -50,6 +49,9 @@ function onVerb(half: Half, message: PeerMessage, context: Context): Result<Chan
       return ok(onPromote(half, message, context));
   }
 }
+
+/** Nothing under way that the peer's verb would cut short. */
+const idle = (half: Half): boolean => half.operation === undefined || half.operation.kind === 'reverse';
 
 function onPause(half: Half): Change {
   if (half.state === 'Paused' && half.paused !== undefined)

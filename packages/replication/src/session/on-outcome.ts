@@ -61,9 +61,7 @@ export function onOutcome(half: Half, outcome: Outcome, context: Context): Chang
         operation?.kind === 'refuse_proposal' ? keepPauseOr(without(half, 'operation'), 'System_Paused') : half,
       );
     case 'demote':
-      return operation?.kind === 'demote'
-        ? onDemoted(half, operation.learned, outcome.diverged_bytes)
-        : unchanged(half);
+      return operation?.kind === 'demote' ? onDemoted(half, operation, outcome.diverged_bytes) : unchanged(half);
     case 'tell_pause':
       return onToldPause(half, outcome);
     case 'tell_resume':
@@ -74,6 +72,8 @@ export function onOutcome(half: Half, outcome: Outcome, context: Context): Chang
       return operation?.kind === 'delete'
         ? unchanged({ ...half, operation: { ...operation, phase: 'remove' } })
         : unchanged(half);
+    case 'tell_reprotect':
+      return onToldReprotect(half, outcome);
     case 'remove':
       return unchanged(half);
     case 'failed':
@@ -217,6 +217,7 @@ function onPromoteSent(half: Half, outcome: Of<'send_promote'>, context: Context
         preserve: operation.sealPoint,
         preserve_ms: context.now_ms,
         ...(half.cycle && { base: half.cycle.point }),
+        ...(operation.reverse && { reverse: true as const }),
       },
       peer: { ...half.peer, generation: result.generation.number },
     });
@@ -262,14 +263,19 @@ function onPromoted(
   return unchanged({ ...keepPauseOr(without(half, 'operation'), 'System_Paused'), lastFailure });
 }
 
-function onDemoted(half: Half, learned: Half['generation'], diverged_bytes: number): Change {
+function onDemoted(
+  half: Half,
+  operation: Extract<Half['operation'], { kind: 'demote' }>,
+  diverged_bytes: number,
+): Change {
   return {
     half: {
       ...without(half, 'operation', 'cycle', 'paused', 'fault'),
       role: 'destination',
-      generation: learned,
+      generation: operation.learned,
       state: 'Failed_Over',
-      peer: { ...half.peer, generation: learned.number, paused: false, told: 'Failed_Over' },
+      ...(operation.reverse && { operation: { kind: 'reverse' as const } }),
+      peer: { ...half.peer, generation: operation.learned.number, paused: false, told: 'Failed_Over' },
     },
     notices: [{ kind: 'fenced', diverged_bytes }],
   };
@@ -349,6 +355,18 @@ function onToldActivate(half: Half, outcome: Of<'tell_activate'>, context: Conte
   }
   const started = startCycle(without(half, 'operation', 'cycle', 'fault'), 'reprotect', context);
   return { half: started.half, notices: [{ kind: 'reprotected' }, ...started.notices] };
+}
+
+/** The new source was asked to reprotect; from here on its own `activate` says how it went. */
+function onToldReprotect(half: Half, outcome: Of<'tell_reprotect'>): Change {
+  if (half.operation?.kind !== 'reverse') return unchanged(half);
+  const result = outcome.result;
+  if (result.ok) return unchanged(without(half, 'operation'));
+  if (result.reason === 'busy') return unchanged(half);
+  return unchanged({
+    ...without(half, 'operation'),
+    lastFailure: { command: 'planned_failover', code: 'peer_unreachable', message: result.message },
+  });
 }
 
 /** The local engine could not do a step. What may be tried again is; a cycle is parked with the reason. */

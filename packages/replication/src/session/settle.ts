@@ -20,7 +20,7 @@ export function settled(command: Command, half: Half): Result<void, Rejection> |
       if (operation === 'resume' || operation === 'complete_pause') return undefined;
       return failureOf(half, ['resume', 'pause'], 'resume') ?? ok(undefined);
     case 'planned_failover': {
-      if (operation === 'planned_failover' || operation === 'demote') return undefined;
+      if (operation === 'planned_failover' || operation === 'demote' || operation === 'reverse') return undefined;
       const failed = failureOf(half, ['planned_failover']);
       if (failed !== undefined) return failed;
       return command.reverse && half.state === 'Failed_Over' ? undefined : ok(undefined);

@@ -44,6 +44,7 @@ export type Step =
   | { readonly kind: 'tell_resume' }
   | { readonly kind: 'tell_activate'; readonly base?: BaseRef }
   | { readonly kind: 'tell_delete' }
+  | { readonly kind: 'tell_reprotect' }
   | { readonly kind: 'remove' };
 
 export type StepKind = Step['kind'];
@@ -112,6 +113,7 @@ export type Outcome =
   | { readonly kind: 'tell_resume'; readonly result: Told }
   | { readonly kind: 'tell_activate'; readonly result: Told }
   | { readonly kind: 'tell_delete'; readonly result: Told }
+  | { readonly kind: 'tell_reprotect'; readonly result: Told }
   | { readonly kind: 'remove' }
   /** The local engine or data plane could not do the step: it is tried again after a while. */
   | { readonly kind: 'failed'; readonly step: StepKind; readonly message: string; readonly fatal: boolean };
