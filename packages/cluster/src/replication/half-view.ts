@@ -1,0 +1,62 @@
+import type { PointId } from '@antipode/base';
+import { sameGeneration } from '@antipode/blocks';
+import type { BaseRef, Half, HalfView, HeldPoint } from '@antipode/replication';
+import type { DataPlane } from '../local/api.ts';
+
+/** What this half tells the other: the catalog's half, and what the engine holds for it [C5.1]. */
+export async function viewOf(half: Half, dataPlane: DataPlane): Promise<HalfView> {
+  const engine = await dataPlane.half(half.id);
+  const points = await heldPoints(half, engine?.base, dataPlane);
+  return {
+    generation: half.generation,
+    role: half.role,
+    state: half.state,
+    refused: engine?.refused ?? [],
+    points,
+    ...(half.paused && { paused: half.paused }),
+    ...(engine?.seal && { proposal: engine.seal.proposal }),
+    ...(engine?.base && { base: engine.base }),
+    ...(engine?.stage && { staged: engine.stage.plan.cycle }),
+    ...(half.lastSync && { lastSync: half.lastSync }),
+  };
+}
+
+/** The points that may serve as common base: the base itself, the target under way, and the replica [C2.3]. */
+async function heldPoints(half: Half, base: BaseRef | undefined, dataPlane: DataPlane): Promise<readonly HeldPoint[]> {
+  const ids = new Set<PointId>();
+  if (base !== undefined) ids.add(base.point);
+  if (half.cycle !== undefined && half.cycle.phase !== 'freeze') ids.add(half.cycle.point);
+  for (const { local } of half.pairs) {
+    const replica = (await dataPlane.volume(local))?.replica;
+    if (replica !== undefined) ids.add(replica);
+  }
+  const held: HeldPoint[] = [];
+  for (const id of ids) {
+    const point = await dataPlane.point(id);
+    const members = new Set(point?.members.map((member) => member.volume));
+    if (point === undefined || !half.pairs.every((pair) => members.has(pair.local))) continue;
+    const digests =
+      id === base?.point ? base.digests : await Promise.all(half.pairs.map((pair) => dataPlane.digest(pair.local, id)));
+    held.push({ point: id, digests, instant_ms: point.instant_ms });
+  }
+  return held;
+}
+
+/**
+ * Puts the engine's base where intersection finds it, when both halves are of one generation and the engine remembers another
+ * one [C3.7]. A source's target that turns out to be committed is left to the cycle, which advances the base itself.
+ */
+export async function agreeOnBase(
+  half: Half,
+  mine: HalfView,
+  theirs: HalfView,
+  common: BaseRef | undefined,
+  dataPlane: DataPlane,
+): Promise<void> {
+  if (!sameGeneration(mine.generation, theirs.generation) || mine.role === theirs.role) return;
+  if (mine.base?.point === common?.point || half.state === 'Failed_Over' || half.state === 'Reprotecting') return;
+  if (half.role === 'source' && common?.point !== undefined && common.point === half.cycle?.point) return;
+  // A destination whose newest commit the source has not heard of keeps it: the source is about to learn.
+  if (half.role === 'destination' && common === undefined && mine.base === undefined) return;
+  await dataPlane.resetBase(half.id, half.generation, common);
+}

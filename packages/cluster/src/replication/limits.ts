@@ -1,0 +1,23 @@
+/** Named limits of the replication driver and the management channel, with the reason for each. */
+export const driverLimits = {
+  /** Longest that a verb's caller is kept waiting; the operation itself goes on. Planned failovers of large changes take long. */
+  verb_ms: 6 * 3_600_000,
+  /** Longest that a peer's verb waits for what it set in motion: below the peer's own time limit for an answer. */
+  peerVerb_ms: 20_000,
+  /** Pause before the same step is tried again at once, doubling up to the second figure. */
+  repeatFirst_ms: 200,
+  repeatMost_ms: 5_000,
+  /** Bounds of the alarm clock: never busy, and at least once an hour in case the wall clock was moved. */
+  alarmLeast_ms: 10,
+  alarmMost_ms: 3_600_000,
+  /** An answer on the management channel is given up after this; longer than `peerVerb_ms`. */
+  peerAnswer_ms: 25_000,
+  /** A heartbeat is given up after this. */
+  heartbeatAnswer_ms: 4_000,
+  /** Heartbeats missed in a row before the link counts as lost. */
+  heartbeatsMissed: 2,
+  /** Largest message body on the management channel. */
+  peerMessage_bytes: 4 * 1024 * 1024,
+  /** Every how many heartbeats the data connection is tried as well. */
+  probeEvery: 5,
+} as const;

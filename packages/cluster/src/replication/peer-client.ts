@@ -1,0 +1,83 @@
+import { Agent, request as httpsRequest } from 'node:https';
+import type { TLSSocket } from 'node:tls';
+import { peerProtocolVersion } from '@antipode/replication';
+import type { HostPort } from '../config.ts';
+import { driverLimits } from './limits.ts';
+import { plainFingerprint, type TrustedPeer } from './peer-server.ts';
+import type { PeerAnswer, PeerRequest } from './peer-wire.ts';
+import { PeerUnreachable } from './step-runner.ts';
+
+/** The management channel's calling end to one peer. */
+export class PeerClient {
+  readonly #agent: Agent;
+  readonly #peer: TrustedPeer;
+  readonly #address: () => HostPort;
+
+  constructor(
+    peer: TrustedPeer,
+    identity: { readonly certificate: string; readonly privateKey: string },
+    address: () => HostPort,
+  ) {
+    this.#peer = peer;
+    this.#address = address;
+    this.#agent = new Agent({
+      keepAlive: true,
+      maxSockets: 8,
+      cert: identity.certificate,
+      key: identity.privateKey,
+      // The peer's own certificate is the only authority, and its fingerprint is compared as well: that is the pin.
+      ca: [peer.certificate],
+      checkServerIdentity: () => undefined,
+      minVersion: 'TLSv1.3',
+    });
+  }
+
+  /** The peer's answer; rejects with PeerUnreachable when there is none within `timeout_ms` or it is not who it should be. */
+  ask(request: PeerRequest, timeout_ms: number = driverLimits.peerAnswer_ms): Promise<PeerAnswer> {
+    const text = JSON.stringify({ version: peerProtocolVersion, request });
+    const { host, port } = this.#address();
+    return new Promise((resolve, reject) => {
+      const fail = (reason: string) => reject(new PeerUnreachable(reason));
+      const call = httpsRequest(
+        {
+          agent: this.#agent,
+          host,
+          port,
+          method: 'POST',
+          path: '/peer',
+          headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
+          signal: AbortSignal.timeout(timeout_ms),
+        },
+        (response) => {
+          const shown = plainFingerprint((response.socket as TLSSocket).getPeerCertificate().fingerprint256 ?? '');
+          if (shown !== plainFingerprint(this.#peer.fingerprint)) {
+            response.destroy();
+            return fail('the peer shows another certificate than the one exchanged');
+          }
+          const parts: Buffer[] = [];
+          let length = 0;
+          response.on('data', (part: Buffer) => {
+            length += part.length;
+            if (length > driverLimits.peerMessage_bytes) response.destroy(new Error('answer too long'));
+            else parts.push(part);
+          });
+          response.on('error', (error) => fail(error.message));
+          response.on('end', () => {
+            if (response.statusCode !== 200) return fail(`the peer answered ${response.statusCode}`);
+            try {
+              resolve(JSON.parse(Buffer.concat(parts).toString('utf8')) as PeerAnswer);
+            } catch {
+              fail('the peer answered with something else than this protocol');
+            }
+          });
+        },
+      );
+      call.on('error', (error) => fail(error.message));
+      call.end(text);
+    });
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+}

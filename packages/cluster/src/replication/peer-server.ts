@@ -1,0 +1,132 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { oldestPeerProtocolVersion, peerProtocolVersion } from '@antipode/replication';
+import type { HostPort } from '../config.ts';
+import { driverLimits } from './limits.ts';
+import type { PeerAnswer, PeerRequest } from './peer-wire.ts';
+
+/** A cluster whose certificate was exchanged. */
+export interface TrustedPeer {
+  readonly serial: string;
+  /** PEM. */
+  readonly certificate: string;
+  /** SHA-256 of its DER, upper-case hex with colons or lower-case without: compared without regard to either. */
+  readonly fingerprint: string;
+}
+
+export interface PeerServer {
+  readonly address: HostPort;
+  /** Takes the new list of trusted certificates for connections to come. */
+  trustChanged(): void;
+  close(): Promise<void>;
+}
+
+export interface PeerServerOptions {
+  readonly listen: HostPort;
+  readonly identity: { readonly certificate: string; readonly privateKey: string };
+  readonly trusted: () => readonly TrustedPeer[];
+  /** The request is of a known shape and the sender is who its certificate says. */
+  readonly answer: (from: TrustedPeer, request: PeerRequest) => Promise<PeerAnswer>;
+  readonly onError: (error: unknown) => void;
+}
+
+export const plainFingerprint = (text: string): string => text.replaceAll(':', '').toLowerCase();
+
+/** The management channel's listening end: HTTPS with client certificates, exchanged at pairing, and nothing else. */
+export async function startPeerServer(options: PeerServerOptions): Promise<PeerServer> {
+  const context = () => ({
+    cert: options.identity.certificate,
+    key: options.identity.privateKey,
+    // An empty list would mean the public authorities: this cluster's own certificate keeps it closed until pairing.
+    ca: [options.identity.certificate, ...options.trusted().map((peer) => peer.certificate)],
+    minVersion: 'TLSv1.3' as const,
+  });
+  const server = createServer({
+    ...context(),
+    requestCert: true,
+    rejectUnauthorized: true,
+    requestTimeout: 30_000,
+    headersTimeout: 10_000,
+  });
+  server.maxHeadersCount = 50;
+  server.on('request', (request, response) => void serve(request, response, options));
+  server.on('tlsClientError', () => {
+    // A stranger, or a peer that was unpaired: refused in the handshake, nothing to say.
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.listen.port, options.listen.host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  server.on('error', options.onError);
+  const { port } = server.address() as AddressInfo;
+  return {
+    address: { host: options.listen.host, port },
+    trustChanged: () => server.setSecureContext(context()),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+async function serve(request: IncomingMessage, response: ServerResponse, options: PeerServerOptions): Promise<void> {
+  try {
+    const fingerprint = plainFingerprint((request.socket as TLSSocket).getPeerCertificate().fingerprint256 ?? '');
+    const from = options.trusted().find((peer) => plainFingerprint(peer.fingerprint) === fingerprint);
+    if (from === undefined) return send(response, 403, { error: 'this certificate is not known here' });
+    if (request.method !== 'POST' || request.url !== '/peer') return send(response, 404, { error: 'no such address' });
+    const body = await readBody(request);
+    if (body === undefined) return send(response, 413, { error: 'the message is too long' });
+    const envelope = parseEnvelope(body);
+    if (envelope === undefined) return send(response, 400, { error: 'not a message of this protocol' });
+    if (envelope.version < oldestPeerProtocolVersion || envelope.version > peerProtocolVersion) {
+      return send(response, 426, {
+        error: 'protocol version',
+        oldest: oldestPeerProtocolVersion,
+        newest: peerProtocolVersion,
+      });
+    }
+    send(response, 200, await options.answer(from, envelope.request));
+  } catch (error) {
+    options.onError(error);
+    if (!response.headersSent) send(response, 500, { error: 'internal' });
+  }
+}
+
+function send(response: ServerResponse, status: number, body: object): void {
+  const text = JSON.stringify(body);
+  response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) });
+  response.end(text);
+}
+
+async function readBody(request: IncomingMessage): Promise<string | undefined> {
+  const parts: Buffer[] = [];
+  let length = 0;
+  for await (const part of request as AsyncIterable<Buffer>) {
+    length += part.length;
+    if (length > driverLimits.peerMessage_bytes) return undefined;
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString('utf8');
+}
+
+const kinds: readonly PeerRequest['kind'][] = ['hello', 'pair', 'unpair', 'offer', 'policy', 'volume', 'session'];
+
+function parseEnvelope(text: string): { readonly version: number; readonly request: PeerRequest } | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value !== 'object' || value === null) return undefined;
+    const { version, request } = value as { version?: unknown; request?: unknown };
+    if (typeof version !== 'number' || typeof request !== 'object' || request === null) return undefined;
+    const kind = (request as { kind?: unknown }).kind;
+    return kinds.includes(kind as PeerRequest['kind']) ? { version, request: request as PeerRequest } : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,79 @@
+import type { PeerMessage, PeerReply } from '@antipode/replication';
+import type { HostPort } from '../config.ts';
+
+/**
+ * What clusters say to each other's management over mutual TLS, beside the verbs of sessions: one JSON request and one JSON
+ * answer each, every one idempotent. `version` travels with each request; a cluster speaks its own and the one before [C9.4].
+ */
+export interface PeerIdentity {
+  /** Cluster serial (`global_id`). */
+  readonly serial: string;
+  readonly name: string;
+  /** Software version. */
+  readonly version: string;
+  /** PEM of the certificate that its peer and data connections show. */
+  readonly certificate: string;
+  /** Where its REST interface is, as the other side reaches it: `host:port`. */
+  readonly managementAddress: string;
+  /** Where peers reach its management channel and its data connections. */
+  readonly peer: HostPort;
+  readonly data: HostPort;
+}
+
+export interface Hello {
+  readonly serial: string;
+  readonly name: string;
+  readonly version: string;
+  readonly now_ms: number;
+  /** Room for copies: what a peer wants to know before it starts a cycle. */
+  readonly free_bytes: number;
+  readonly peer: HostPort;
+  readonly data: HostPort;
+}
+
+/** A volume and its protection, as the source describes them to the cluster that is to hold the copy. */
+export interface SessionOffer {
+  readonly session: string;
+  readonly generation: { readonly number: number; readonly site: string; readonly nonce: string };
+  readonly volume: {
+    readonly id: string;
+    readonly name: string;
+    readonly description: string | null;
+    readonly size: number;
+    readonly appType: string | null;
+    readonly appTypeOther: string | null;
+  };
+  readonly protection: PolicyCopy;
+}
+
+/** A protection policy as it is copied to the destination (read-only there). */
+export interface PolicyCopy {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string | null;
+  readonly replicationRule: {
+    readonly id: string;
+    readonly name: string;
+    readonly rpo: string;
+    readonly alertThreshold: number;
+  };
+  readonly snapshotRules: readonly Readonly<Record<string, unknown>>[];
+}
+
+export type PeerRequest =
+  | { readonly kind: 'hello'; readonly hello: Hello }
+  /** Both sides get an entry for the other. */
+  | { readonly kind: 'pair'; readonly identity: PeerIdentity; readonly latency: string }
+  | { readonly kind: 'unpair' }
+  | { readonly kind: 'offer'; readonly offer: SessionOffer }
+  | { readonly kind: 'policy'; readonly session: string; readonly protection: PolicyCopy }
+  | { readonly kind: 'volume'; readonly session: string; readonly name: string; readonly description: string | null }
+  | { readonly kind: 'session'; readonly message: PeerMessage };
+
+export type PeerAnswer =
+  | { readonly kind: 'hello'; readonly hello: Hello }
+  | { readonly kind: 'done' }
+  | { readonly kind: 'accepted'; readonly volume: string }
+  /** Refused for a reason that the operator can mend: carries an entry of the error catalogue. */
+  | { readonly kind: 'refused'; readonly code: string; readonly message: string; readonly arguments: readonly string[] }
+  | { readonly kind: 'session'; readonly reply: PeerReply };

@@ -1,0 +1,265 @@
+import { type Clock, err, ok, type Random, type Result, type Timer } from '@antipode/base';
+import type { Admission } from '@antipode/replication';
+import {
+  awaitsOperation,
+  type Command,
+  type Context,
+  decide,
+  type Half,
+  type Input,
+  type Notice,
+  newestCommon,
+  nextStart_ms,
+  type PeerMessage,
+  type PeerReply,
+  type Rejection,
+  replyTo,
+  type Step,
+  settled,
+  stepKey,
+} from '@antipode/replication';
+import { agreeOnBase, viewOf } from './half-view.ts';
+import { driverLimits } from './limits.ts';
+import { runStep, type StepWorld } from './step-runner.ts';
+
+export interface DriverDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Serial of this cluster. */
+  readonly site: string;
+  readonly world: StepWorld;
+  readonly linkUp: () => boolean;
+  readonly localPauseResume: Context['localPauseResume'];
+  /** Durable when it returns [C7.3]. */
+  readonly persist: (half: Half) => void;
+  readonly notify: (notice: Notice, half: Half) => void;
+  /** The half is gone: nothing of it is left here. */
+  readonly removed: (half: Half) => void;
+}
+
+type Waiter = { readonly check: (half: Half) => boolean; readonly wake: () => void };
+
+/**
+ * Drives one half: feeds inputs to the pure machine, keeps what it says, and has at most one step of it running in the world.
+ * "Mutate, then evaluate": every input goes through {@link submit}, and what should be running is derived anew each time.
+ * Decisions and their durable record are one synchronous turn, so inputs never interleave.
+ */
+export class SessionDriver {
+  readonly #deps: DriverDeps;
+  #half: Half;
+  #running: { readonly key: string; readonly step: Step; cancelling: boolean } | undefined;
+  #desired: Step | undefined;
+  #lastKey: string | undefined;
+  #repeats = 0;
+  #backOff: Timer | undefined;
+  #alarm: Timer | undefined;
+  #admission: string | undefined;
+  #gone = false;
+  #stopped = false;
+  readonly #waiters = new Set<Waiter>();
+
+  constructor(half: Half, deps: DriverDeps) {
+    this.#half = half;
+    this.#deps = deps;
+  }
+
+  get half(): Half {
+    return this.#half;
+  }
+
+  /** Looks at the half as it was loaded and sets what it wants in motion. */
+  start(): void {
+    void this.#admit();
+    this.submit({ kind: 'tick' });
+  }
+
+  /** No new steps; what runs is left to end. */
+  stop(): void {
+    this.#stopped = true;
+    this.#backOff?.cancel();
+    this.#alarm?.cancel();
+    this.#wakeWaiters();
+  }
+
+  /** One input: decided, durable and set in motion when this returns. */
+  submit(input: Input): Result<void, Rejection> {
+    if (this.#gone) return ok(undefined);
+    const decision = decide(this.#half, input, this.#context());
+    if (!decision.ok) return decision;
+    const { half, step, notices } = decision.value;
+    if (half !== this.#half) {
+      this.#deps.persist(half);
+      this.#half = half;
+      void this.#admit();
+    }
+    for (const notice of notices) this.#deps.notify(notice, half);
+    this.#desired = step;
+    this.#pump();
+    this.#setAlarm();
+    this.#wakeWaiters();
+    return ok(undefined);
+  }
+
+  /** An operator's command; resolves when the verb may be answered (REPLICATION A27). */
+  async command(command: Command): Promise<Result<void, Rejection>> {
+    const accepted = this.submit({ kind: 'command', command });
+    if (!accepted.ok) return accepted;
+    const done = await this.#until((half) => this.#gone || settled(command, half) !== undefined, driverLimits.verb_ms);
+    if (command.name === 'delete') return ok(undefined);
+    const answer = settled(command, this.#half);
+    if (done && answer !== undefined) return answer;
+    return err({
+      kind: 'operation_failed',
+      command: command.name,
+      code: 'internal',
+      message: 'the operation is still running; look at the session for its end',
+    });
+  }
+
+  /** A verb of the peer. Rejects only when the local engine does. */
+  async message(message: PeerMessage): Promise<PeerReply> {
+    const mine = await viewOf(this.#half, this.#deps.world.dataPlane);
+    const common = newestCommon(mine.points, message.view.points);
+    await agreeOnBase(this.#half, mine, message.view, common, this.#deps.world.dataPlane);
+    this.submit({ kind: 'message', message, ...(common && { common }) });
+    await this.#until((half) => this.#gone || !awaitsOperation(half, message), driverLimits.peerVerb_ms);
+    if (this.#gone) return { kind: 'view', view: { ...mine, state: 'Deleting' } };
+    return replyTo(message, this.#half, await viewOf(this.#half, this.#deps.world.dataPlane));
+  }
+
+  /** The data plane came back: it has forgotten what it was told, and a ship order has ended. */
+  dataPlaneUp(): void {
+    this.#admission = undefined;
+    void this.#admit();
+    this.submit({ kind: 'tick' });
+  }
+
+  #context(): Context {
+    const { clock, random, site, localPauseResume } = this.#deps;
+    const fresh = { a: random.uuid(), b: random.uuid(), c: random.uuid(), nonce: random.uuid() };
+    return { now_ms: clock.now(), linkUp: this.#deps.linkUp(), site, fresh, localPauseResume };
+  }
+
+  /** Has the desired step running and nothing else. Only shipping can be cut short; the rest is brief. */
+  #pump(): void {
+    const desired = this.#desired;
+    const running = this.#running;
+    if (running !== undefined) {
+      if (
+        running.step.kind !== 'ship' ||
+        running.cancelling ||
+        (desired !== undefined && stepKey(desired) === running.key)
+      )
+        return;
+      running.cancelling = true;
+      this.#deps.world.dataPlane.cancelShip(this.#half.id).catch(() => {
+        // The data plane went away: its ship order ended with it, and the step's own outcome says so.
+      });
+      return;
+    }
+    if (desired === undefined || this.#stopped) return;
+    const key = stepKey(desired);
+    if (key !== this.#lastKey) {
+      this.#repeats = 0;
+      this.#backOff?.cancel();
+      this.#backOff = undefined;
+    }
+    if (this.#backOff !== undefined) return;
+    if (key === this.#lastKey && this.#repeats > 0) {
+      // The same step again right after it ended: something refuses; ask again with growing pauses, never in a loop.
+      const wait_ms = Math.min(driverLimits.repeatFirst_ms * 2 ** (this.#repeats - 1), driverLimits.repeatMost_ms);
+      this.#backOff = this.#deps.clock.after(wait_ms, () => {
+        this.#backOff = undefined;
+        this.#run();
+      });
+      return;
+    }
+    this.#run();
+  }
+
+  #run(): void {
+    const step = this.#desired;
+    if (step === undefined || this.#running !== undefined || this.#stopped || this.#gone) return;
+    const key = stepKey(step);
+    this.#running = { key, step, cancelling: false };
+    void runStep(this.#half, step, this.#deps.world).then((outcome) => {
+      this.#running = undefined;
+      this.#repeats = this.#lastKey === key ? this.#repeats + 1 : 1;
+      this.#lastKey = key;
+      if (outcome.kind === 'remove') return this.#finish();
+      this.submit({ kind: 'outcome', outcome });
+    });
+  }
+
+  #finish(): void {
+    this.#gone = true;
+    this.#alarm?.cancel();
+    this.#deps.removed(this.#half);
+    this.#wakeWaiters();
+  }
+
+  /** Tells the data plane whether cycles for this half are taken now [C5.3]. */
+  async #admit(): Promise<void> {
+    const admission = admissionOf(this.#half);
+    const text = JSON.stringify(admission);
+    if (this.#gone || this.#admission === text) return;
+    this.#admission = text;
+    try {
+      await this.#deps.world.dataPlane.admit(this.#half.id, admission);
+    } catch {
+      // The data plane is away: it asks for nothing until it is back, and then it is told again.
+      this.#admission = undefined;
+    }
+  }
+
+  /** Wakes when something is due by the clock: the next cycle, or the next attempt. */
+  #setAlarm(): void {
+    this.#alarm?.cancel();
+    this.#alarm = undefined;
+    if (this.#gone || this.#stopped) return;
+    const due =
+      this.#half.state === 'System_Paused'
+        ? this.#half.fault?.retryAt_ms
+        : this.#half.state === 'OK'
+          ? nextStart_ms(this.#half)
+          : undefined;
+    if (due === undefined) return;
+    const wait_ms = Math.min(
+      Math.max(due - this.#deps.clock.now(), driverLimits.alarmLeast_ms),
+      driverLimits.alarmMost_ms,
+    );
+    this.#alarm = this.#deps.clock.after(wait_ms, () => this.submit({ kind: 'tick' }));
+  }
+
+  #until(check: (half: Half) => boolean, most_ms: number): Promise<boolean> {
+    if (check(this.#half)) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const end = (met: boolean) => {
+        timer.cancel();
+        this.#waiters.delete(waiter);
+        resolve(met);
+      };
+      const timer = this.#deps.clock.after(most_ms, () => end(false));
+      const waiter: Waiter = { check, wake: () => end(true) };
+      this.#waiters.add(waiter);
+    });
+  }
+
+  #wakeWaiters(): void {
+    for (const waiter of [...this.#waiters]) if (this.#stopped || waiter.check(this.#half)) waiter.wake();
+  }
+}
+
+/** Whether this half takes a cycle now. */
+function admissionOf(half: Half): Admission {
+  if (half.state === 'Paused' || half.state === 'Pausing') return { admit: false, code: 'peer_paused' };
+  const receiving =
+    half.state === 'Initializing' ||
+    half.state === 'OK' ||
+    half.state === 'Synchronizing' ||
+    half.state === 'System_Paused' ||
+    half.state === 'Failing_Over';
+  if (half.role !== 'destination' || !receiving || half.operation !== undefined)
+    return { admit: false, code: 'peer_not_ready' };
+  return { admit: true };
+}

@@ -1,0 +1,233 @@
+import { type PointId, pointId } from '@antipode/base';
+import { type BlockErrorCode, type CyclePlan, isBlockError, type PointSpec } from '@antipode/blocks';
+import {
+  type BaseRef,
+  type Half,
+  newestCommon,
+  type Outcome,
+  type PeerEndpoint,
+  type PeerMessage,
+  type PeerReply,
+  type Step,
+  type Told,
+} from '@antipode/replication';
+import type { DataPlane } from '../local/api.ts';
+import { agreeOnBase, viewOf } from './half-view.ts';
+
+/** The way to the peer's management: rejects with PeerUnreachable when there is no answer in time. */
+export interface PeerChannel {
+  send(message: PeerMessage): Promise<PeerReply>;
+  /** Where the peer's data plane takes connections; undefined while it is not known. */
+  dataEndpoint(): PeerEndpoint | undefined;
+}
+
+export class PeerUnreachable extends Error {
+  override name = 'PeerUnreachable';
+}
+
+export interface StepWorld {
+  readonly dataPlane: DataPlane;
+  readonly peer: PeerChannel;
+  readonly now_ms: () => number;
+}
+
+/** Engine errors that trying again does not change. */
+const lasting: readonly BlockErrorCode[] = ['stale', 'not_found', 'exists', 'out_of_range', 'in_use', 'corrupt'];
+
+/** Does one step in the world. Never rejects: what went wrong is an outcome. */
+export async function runStep(half: Half, step: Step, world: StepWorld): Promise<Outcome> {
+  try {
+    return await perform(half, step, world);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    return { kind: 'failed', step: step.kind, message, fatal: isBlockError(error) && lasting.includes(error.code) };
+  }
+}
+
+async function perform(half: Half, step: Step, world: StepWorld): Promise<Outcome> {
+  const { dataPlane } = world;
+  const session = half.id;
+  switch (step.kind) {
+    case 'contact':
+      return { kind: 'contact', result: await contact(half, world) };
+    case 'freeze': {
+      const point = await dataPlane.freeze(
+        internalPoint(half, step.cycle.point, world.now_ms()),
+        locals(half),
+        holder(half),
+      );
+      return { kind: 'freeze', instant_ms: point.instant_ms };
+    }
+    case 'ship':
+      return { kind: 'ship', cycle: step.cycle.id, result: await ship(half, step, world) };
+    case 'advance_base':
+      await dataPlane.advanceBase(session, half.generation, step.base);
+      return { kind: 'advance_base' };
+    case 'reset_base':
+      await dataPlane.resetBase(session, half.generation, step.base);
+      return { kind: 'reset_base' };
+    case 'measure':
+      return { kind: 'measure', bytes: await accumulatedBytes(half, dataPlane) };
+    case 'seal': {
+      const point = await dataPlane.seal(session, step.proposal, internalPoint(half, step.point, world.now_ms()));
+      return { kind: 'seal', instant_ms: point.instant_ms };
+    }
+    case 'unseal':
+      await dataPlane.unseal(session, step.proposal);
+      return { kind: 'unseal' };
+    case 'send_promote':
+      return { kind: 'send_promote', result: await sendPromote(half, step, world) };
+    case 'promote': {
+      const { kind: _, ...promotion } = step;
+      await dataPlane.promote(session, promotion);
+      return { kind: 'promote', result: { ok: true } };
+    }
+    case 'refuse_proposal':
+      await dataPlane.refuseProposal(session, step.proposal);
+      return { kind: 'refuse_proposal' };
+    case 'demote': {
+      const preserve: PointSpec = {
+        id: step.preserve,
+        kind: 'diverged',
+        instant_ms: step.preserve_ms,
+        tag: { session, name: `diverged_${new Date(step.preserve_ms).toISOString()}` },
+      };
+      const { diverged_bytes } = await dataPlane.demote(session, step.learned, step.base, preserve);
+      return { kind: 'demote', diverged_bytes };
+    }
+    case 'tell_pause':
+      return { kind: 'tell_pause', result: await tell(half, 'pause', world) };
+    case 'tell_resume':
+      return { kind: 'tell_resume', result: await tell(half, 'resume', world) };
+    case 'tell_delete':
+      return { kind: 'tell_delete', result: await tell(half, 'delete', world) };
+    case 'tell_reprotect':
+      return { kind: 'tell_reprotect', result: await tell(half, 'reprotect', world) };
+    case 'tell_activate':
+      return { kind: 'tell_activate', result: await tell(half, 'activate', world, step.base) };
+    case 'remove':
+      await dataPlane.removeHalf(session);
+      return { kind: 'remove' };
+  }
+}
+
+const holder = (half: Half): string => `session:${half.id}`;
+const locals = (half: Half) => half.pairs.map((pair) => pair.local);
+
+const internalPoint = (half: Half, id: PointId, instant_ms: number): PointSpec => ({
+  id: pointId(id),
+  kind: 'internal',
+  instant_ms,
+  tag: { session: half.id },
+});
+
+/** Bytes that hosts have changed at the source since the common base: what a pause lets accumulate. */
+export async function accumulatedBytes(half: Half, dataPlane: DataPlane): Promise<number> {
+  const base = (await dataPlane.half(half.id))?.base?.point;
+  let bytes = 0;
+  for (const { local } of half.pairs) {
+    bytes +=
+      base === undefined ? (await dataPlane.volumeUsage(local)).logical_bytes : await dataPlane.bytesSince(local, base);
+  }
+  return bytes;
+}
+
+async function contact(half: Half, world: StepWorld): Promise<Extract<Outcome, { kind: 'contact' }>['result']> {
+  const facts = await viewOf(half, world.dataPlane);
+  const reply = await ask(world, { kind: 'contact', session: half.id, view: facts });
+  if (reply === undefined) return { ok: false, reason: 'unreachable' };
+  if (reply.kind === 'tombstone') return { ok: false, reason: 'tombstone', generation: reply.generation };
+  if (reply.kind === 'unknown_session') return { ok: false, reason: 'unknown_session' };
+  const common: BaseRef | undefined = newestCommon(facts.points, reply.view.points);
+  await agreeOnBase(half, facts, reply.view, common, world.dataPlane);
+  return { ok: true, view: reply.view, ...(common && { common }) };
+}
+
+async function ship(
+  half: Half,
+  step: Extract<Step, { kind: 'ship' }>,
+  world: StepWorld,
+): Promise<Extract<Outcome, { kind: 'ship' }>['result']> {
+  const { dataPlane } = world;
+  const { cycle } = step;
+  const peer = world.peer.dataEndpoint();
+  if (peer === undefined) {
+    return {
+      ok: false,
+      failure: { code: 'link_lost', message: 'the address of the peer’s data connection is not known', retry: true },
+    };
+  }
+  const target = await dataPlane.point(cycle.point);
+  if (target === undefined) {
+    return { ok: false, failure: { code: 'source_damaged', message: 'the point being shipped is gone', retry: false } };
+  }
+  const sizeOf = new Map(target.members.map((member) => [member.volume, member.size]));
+  const plan: CyclePlan = {
+    session: half.id,
+    cycle: cycle.id,
+    generation: half.generation,
+    ...(cycle.base?.point && { base: cycle.base.point }),
+    points: [
+      {
+        id: cycle.point,
+        kind: 'internal',
+        instant_ms: target.instant_ms,
+        tag: target.tag,
+        sizes: half.pairs.map((pair) => sizeOf.get(pair.local) ?? 0),
+      },
+    ],
+    pairs: half.pairs,
+  };
+  const outcome = await dataPlane.ship({ plan, peer, end: step.end });
+  return outcome.kind === 'done' ? { ok: true, digests: outcome.digests } : { ok: false, failure: outcome.failure };
+}
+
+async function sendPromote(
+  half: Half,
+  step: Extract<Step, { kind: 'send_promote' }>,
+  world: StepWorld,
+): Promise<Extract<Outcome, { kind: 'send_promote' }>['result']> {
+  const view = await viewOf(half, world.dataPlane);
+  const { proposal, cycle, digests } = step;
+  const reply = await ask(world, { kind: 'promote', session: half.id, view, proposal, cycle, digests });
+  if (reply === undefined) return { ok: false, reason: 'unreachable' };
+  switch (reply.kind) {
+    case 'view':
+      return { ok: true, generation: reply.view.generation };
+    case 'refused':
+      return { ok: false, reason: 'refused', message: reply.message };
+    case 'busy':
+      return { ok: false, reason: 'busy' };
+    // The destination has forgotten the session: it cannot promote it any more.
+    case 'tombstone':
+    case 'unknown_session':
+      return { ok: false, reason: 'refused', message: 'the session was deleted at the peer' };
+  }
+}
+
+async function tell(
+  half: Half,
+  verb: 'pause' | 'resume' | 'delete' | 'reprotect' | 'activate',
+  world: StepWorld,
+  base?: BaseRef,
+): Promise<Told> {
+  const view = await viewOf(half, world.dataPlane);
+  const common = { session: half.id, view };
+  const message: PeerMessage =
+    verb === 'activate' ? { kind: verb, ...common, ...(base && { base }) } : { kind: verb, ...common };
+  const reply = await ask(world, message);
+  if (reply === undefined) return { ok: false, reason: 'unreachable', message: 'the peer cannot be reached' };
+  if (reply.kind === 'view') return { ok: true, view: reply.view };
+  if (reply.kind === 'busy' || reply.kind === 'refused') return { ok: false, reason: 'busy', message: reply.message };
+  return { ok: false, reason: 'unknown_session', message: 'the session is not known at the peer' };
+}
+
+/** The peer's answer, or undefined when there is none: every failure of the channel is the same to a session. */
+async function ask(world: StepWorld, message: PeerMessage): Promise<PeerReply | undefined> {
+  try {
+    return await world.peer.send(message);
+  } catch (error) {
+    if (error instanceof PeerUnreachable) return undefined;
+    throw error;
+  }
+}
