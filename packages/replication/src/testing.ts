@@ -1,1 +1,1 @@
-export {};
+export * from './session/two-halves.ts';

@@ -28,6 +28,7 @@ function learn(half: Half, theirs: HalfView, common: BaseRef | undefined, contex
   // Only a source can be overtaken: a destination that sees a newer generation has been rolled back or lied to.
   if (half.role !== 'source') return split(half, context);
   const { cycle: _, ...rest } = without(half, 'fault', 'paused');
+  const reverse = half.operation?.kind === 'planned_failover' && half.operation.reverse;
   return unchanged({
     ...rest,
     operation: {
@@ -36,6 +37,7 @@ function learn(half: Half, theirs: HalfView, common: BaseRef | undefined, contex
       ...(common === undefined ? {} : { base: common.point }),
       preserve: pointId(context.fresh.c),
       preserve_ms: context.now_ms,
+      ...(reverse && { reverse: true as const }),
     },
   });
 }
