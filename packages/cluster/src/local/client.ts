@@ -1,0 +1,112 @@
+import { connect, type Socket } from 'node:net';
+import type { Clock, Timer } from '@antipode/base';
+import { BlockError, type BlockErrorCode } from '@antipode/blocks';
+import type { DataPlane, DataPlaneEvent } from './api.ts';
+import { readLines } from './lines.ts';
+import {
+  localLine_bytes,
+  localProtocolVersion,
+  methods,
+  oldestLocalProtocolVersion,
+  type WireError,
+} from './methods.ts';
+
+/** The data plane process is not there now; it comes back, and what was asked may be asked again. */
+export class DataPlaneAway extends Error {
+  override name = 'DataPlaneAway';
+}
+
+export interface RemoteDataPlane extends DataPlane {
+  /** Resolves at the first connection. */
+  ready(): Promise<void>;
+  close(): void;
+}
+
+const reconnect_ms = 50;
+
+/** A data plane in another process. Reconnects by itself; calls made while it is away reject with {@link DataPlaneAway}. */
+export function connectDataPlane(path: string, clock: Clock): RemoteDataPlane {
+  const listeners = new Set<(event: DataPlaneEvent) => void>();
+  const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  let socket: Socket | undefined;
+  let greeted = false;
+  let nextId = 1;
+  let closed = false;
+  let timer: Timer | undefined;
+  let markReady: () => void = () => undefined;
+  const readyOnce = new Promise<void>((resolve) => {
+    markReady = resolve;
+  });
+  const emit = (event: DataPlaneEvent) => {
+    for (const listener of listeners) listener(event);
+  };
+
+  const open = () => {
+    const attempt = connect(path);
+    attempt.on('connect', () => attempt.write(`${JSON.stringify({ hello: localProtocolVersion })}\n`));
+    attempt.on('error', () => attempt.destroy());
+    attempt.on('close', () => {
+      const wasUp = greeted && socket === attempt;
+      socket = undefined;
+      greeted = false;
+      for (const call of waiting.values()) call.reject(new DataPlaneAway('the data plane is restarting'));
+      waiting.clear();
+      if (wasUp) emit({ kind: 'down' });
+      if (!closed) timer = clock.after(reconnect_ms, open);
+    });
+    readLines(attempt, localLine_bytes, (line) => {
+      const message = JSON.parse(line) as {
+        hello?: number;
+        id?: number;
+        result?: unknown;
+        error?: WireError;
+        event?: DataPlaneEvent;
+      };
+      if (message.hello !== undefined) {
+        if (message.hello < oldestLocalProtocolVersion) return void attempt.destroy();
+        socket = attempt;
+        greeted = true;
+        markReady();
+        return emit({ kind: 'up' });
+      }
+      if (message.event !== undefined) return emit(message.event);
+      const call = message.id === undefined ? undefined : waiting.get(message.id);
+      if (call === undefined || message.id === undefined) return;
+      waiting.delete(message.id);
+      if (message.error === undefined) call.resolve(message.result ?? undefined);
+      else call.reject(fromWire(message.error));
+    });
+  };
+  open();
+
+  const invoke = (method: string, params: readonly unknown[]): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      if (socket === undefined || !greeted) return reject(new DataPlaneAway('the data plane is not running'));
+      const id = nextId++;
+      waiting.set(id, { resolve, reject });
+      // A trailing undefined is an absent argument; JSON would make it null.
+      const given = [...params];
+      while (given.length > 0 && given.at(-1) === undefined) given.pop();
+      socket.write(`${JSON.stringify({ id, method, params: given })}\n`);
+    });
+  const calls = Object.fromEntries(methods.map((method) => [method, (...params: unknown[]) => invoke(method, params)]));
+  return {
+    ...(calls as unknown as Omit<DataPlane, 'onEvent'>),
+    onEvent(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    ready: () => readyOnce,
+    close() {
+      closed = true;
+      timer?.cancel();
+      socket?.destroy();
+    },
+  };
+}
+
+function fromWire(error: WireError): Error {
+  return error.name === 'BlockError'
+    ? new BlockError(error.code as BlockErrorCode, error.message)
+    : new Error(error.message);
+}
