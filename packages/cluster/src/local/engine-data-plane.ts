@@ -1,0 +1,53 @@
+import type { SessionId } from '@antipode/base';
+import type { BlockEngine } from '@antipode/blocks';
+import type { Admission, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
+import type { Addresses, DataPlane, DataPlaneEvent, KnownPeer } from './api.ts';
+import { methods } from './methods.ts';
+
+/** What a data plane has besides its engine. */
+export interface EngineDataPlaneParts {
+  readonly engine: BlockEngine;
+  readonly shipper: {
+    ship(order: ShipOrder, onProgress?: (progress: ShipProgress) => void): Promise<ShipOutcome>;
+    cancel(session: SessionId): Promise<void>;
+    progress(session: SessionId): ShipProgress | undefined;
+    probe(peer: PeerEndpoint): Promise<number>;
+  };
+  readonly addresses: () => Addresses;
+  /** Takes the list of peers whose data connections are accepted. */
+  readonly setPeers: (peers: readonly KnownPeer[]) => void;
+  readonly setAdmission: (session: SessionId, admission: Admission) => void;
+}
+
+/** The data plane of an engine in this process: what the local protocol serves, and what tests use without it. */
+export function engineDataPlane(parts: EngineDataPlaneParts): DataPlane {
+  const { engine, shipper } = parts;
+  const listeners = new Set<(event: DataPlaneEvent) => void>();
+  const emit = (event: DataPlaneEvent) => {
+    for (const listener of listeners) listener(event);
+  };
+  engine.on(emit);
+  const own = {
+    addresses: async () => parts.addresses(),
+    setPeers: async (peers: readonly KnownPeer[]) => parts.setPeers(peers),
+    admit: async (session: SessionId, admission: Admission) => parts.setAdmission(session, admission),
+    ship: (order: ShipOrder) =>
+      shipper.ship(order, (progress) => emit({ kind: 'ship_progress', session: order.plan.session, progress })),
+    cancelShip: (session: SessionId) => shipper.cancel(session),
+    progress: async (session: SessionId) => shipper.progress(session),
+    probePeer: (peer: PeerEndpoint) => shipper.probe(peer),
+    onEvent: (listener: (event: DataPlaneEvent) => void) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+  const control = Object.fromEntries(
+    methods
+      .filter((method) => !Object.hasOwn(own, method))
+      .map((method) => {
+        const call = engine[method as keyof BlockEngine] as (...args: unknown[]) => unknown;
+        return [method, async (...args: unknown[]) => call.apply(engine, args)];
+      }),
+  );
+  return { ...(control as unknown as Omit<DataPlane, keyof typeof own>), ...own };
+}

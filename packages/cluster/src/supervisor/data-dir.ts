@@ -1,0 +1,95 @@
+import { createHash } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+
+/** Where things are in a cluster's data directory. */
+export const places = (dataDir: string) => ({
+  catalog: join(dataDir, 'catalog'),
+  keys: join(dataDir, 'keys'),
+  appliance: (id: string) => join(dataDir, 'appliances', id),
+  run: join(dataDir, 'run'),
+  ports: join(dataDir, 'ports.json'),
+});
+
+/** Socket of an appliance's data plane, relative to the data directory: a Unix socket's path is short, a directory's need not be. */
+export const dataPlaneSocket = (appliance: string): string => join('run', `${appliance}.sock`);
+
+/** Makes the directory and its parts, readable by its owner only. */
+export function prepareDataDir(dataDir: string): void {
+  const { catalog, keys, run, appliance } = places(dataDir);
+  for (const path of [dataDir, catalog, keys, run, appliance('A1')]) {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    chmodSync(path, 0o700);
+  }
+}
+
+/** Another process works with this data directory. */
+export class DataDirInUse extends Error {
+  override name = 'DataDirInUse';
+}
+
+/**
+ * Locks a data directory for this process: two writers would destroy the log. The lock is a listening socket, so that the
+ * kernel gives it back however the process ends.
+ */
+export async function lockDataDir(dataDir: string): Promise<() => void> {
+  const name = createHash('sha256').update(realpathSync(dataDir)).digest('hex').slice(0, 40);
+  // Linux has a name space for sockets that needs no file; elsewhere the directory's own run folder serves.
+  const address = process.platform === 'linux' ? `\0antipode-${name}` : join(places(dataDir).run, 'lock.sock');
+  const server = createServer((socket) => socket.destroy());
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      reject(error.code === 'EADDRINUSE' ? new DataDirInUse(`${dataDir} is in use by another process`) : error),
+    );
+    server.listen(address, resolve);
+  });
+  server.unref();
+  return () => server.close();
+}
+
+export type PortName = 'listen' | 'nbd' | 'peer' | 'replication';
+
+/** Ports chosen when the configuration said 0: kept, because peers and hosts know them. */
+export class ChosenPorts {
+  readonly #path: string;
+
+  constructor(dataDir: string) {
+    this.#path = places(dataDir).ports;
+  }
+
+  get(name: PortName): number {
+    return this.#read()[name] ?? 0;
+  }
+
+  set(name: PortName, port: number): void {
+    const ports = this.#read();
+    if (ports[name] === port) return;
+    const next = `${this.#path}.${name}.new`;
+    writeFileSync(next, JSON.stringify({ ...ports, [name]: port }), { mode: 0o600 });
+    renameSync(next, this.#path);
+  }
+
+  #read(): Partial<Record<PortName, number>> {
+    if (!existsSync(this.#path)) return {};
+    return JSON.parse(readFileSync(this.#path, 'utf8')) as Partial<Record<PortName, number>>;
+  }
+}
+
+/** Listens on the configured port, or on the one chosen before, or, if that is taken by now, on any. */
+export async function listenOn<T>(
+  ports: ChosenPorts,
+  name: PortName,
+  configured: number,
+  listen: (port: number) => Promise<T>,
+): Promise<T> {
+  if (configured !== 0) return listen(configured);
+  const before = ports.get(name);
+  if (before === 0) return listen(0);
+  try {
+    return await listen(before);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    return listen(0);
+  }
+}

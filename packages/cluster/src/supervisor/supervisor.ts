@@ -1,0 +1,75 @@
+import { type Clock, systemClock } from '@antipode/base';
+import type { ClusterConfig } from '../config.ts';
+import { SupervisedChild } from './child.ts';
+import { lockDataDir, prepareDataDir } from './data-dir.ts';
+
+export interface ClusterReady {
+  /** Origin of the REST interface. */
+  readonly url: string;
+  readonly nbd: { readonly host: string; readonly port: number };
+  readonly username: string;
+  /** Set once, at the very first start, when no password was given. */
+  readonly generatedPassword?: string;
+}
+
+export interface SupervisorOptions {
+  readonly onReady: (ready: ClusterReady) => void;
+  /** Aborted: drain and stop. */
+  readonly signal: AbortSignal;
+  readonly log?: (line: string) => void;
+  readonly clock?: Clock;
+}
+
+const entryOf = (name: 'dataplane' | 'management'): URL => {
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  return new URL(`../${name}/main.${extension}`, import.meta.url);
+};
+
+/**
+ * One running cluster: a data-plane process and a management process, each replaceable alone [C9.1]. Resolves when it has
+ * stopped; rejects when it cannot start.
+ */
+export async function runSupervisor(config: ClusterConfig, options: SupervisorOptions): Promise<void> {
+  const clock = options.clock ?? systemClock;
+  const log = options.log ?? ((line: string) => console.error(line));
+  prepareDataDir(config.dataDir);
+  const unlock = await lockDataDir(config.dataDir);
+  let fail: (error: Error) => void = () => undefined;
+  const failed = new Promise<never>((_, reject) => {
+    fail = reject;
+  });
+  const common = { config, clock, log, onFirstFailure: (message: string) => fail(new Error(message)) };
+  const dataPlane = new SupervisedChild({
+    ...common,
+    name: 'dataplane',
+    entry: entryOf('dataplane'),
+    extra: () => ({}),
+  });
+  const management = new SupervisedChild({
+    ...common,
+    name: 'management',
+    entry: entryOf('management'),
+    extra: () => ({}),
+  });
+  const stopped = new Promise<void>((resolve) => {
+    if (options.signal.aborted) resolve();
+    else options.signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+  try {
+    dataPlane.start();
+    const up = await Promise.race([dataPlane.ready, failed, stopped]);
+    if (up !== undefined) {
+      management.start();
+      const info = await Promise.race([management.ready, failed, stopped]);
+      if (info !== undefined) {
+        options.onReady(info as unknown as ClusterReady);
+        await stopped;
+      }
+    }
+  } finally {
+    // Management first: it finishes what it has told the data plane to do; then hosts are drained.
+    await management.stop();
+    await dataPlane.stop();
+    unlock();
+  }
+}
