@@ -1,1 +1,1 @@
-export {};
+export { smallLogLimits } from './embedded/log/small-limits.ts';

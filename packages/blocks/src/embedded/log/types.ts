@@ -65,6 +65,18 @@ export interface SegmentInfo {
   readonly last: Sequence;
 }
 
+/** A record that lies elsewhere now [C6.4]: same sequence, same bytes. Places are as in {@link Appended}. */
+export type MovedRecord = { readonly sequence: Sequence; readonly from: Place; readonly to: Place } & (
+  | { readonly type: 'data' | 'zero'; readonly layer: LayerId; readonly block: number; readonly count: number }
+  | { readonly type: 'control' }
+);
+
+/** What the log can take now. `no_space`: control records only. `stopped`: nothing; it tries again by itself. */
+export type LogState =
+  | { readonly kind: 'running' }
+  | { readonly kind: 'no_space'; readonly detail: string }
+  | { readonly kind: 'stopped'; readonly reason: 'no_space' | 'io_error'; readonly detail: string };
+
 /**
  * The append-only log of one appliance: fixed-size segments in one directory, one order. The truth from which all else
  * can be rebuilt.
@@ -97,6 +109,14 @@ export interface SegmentLog {
   /** Gives a sealed segment's space back. The caller has seen to [C6.2]. */
   removeSegment(segment: number): Promise<void>;
   damages(): readonly LogDamage[];
+  state(): LogState;
+  /** Calls back with every change of {@link state}. Answers how to stop that. */
+  onState(listener: (state: LogState) => void): () => void;
+  /**
+   * Calls back, synchronously and before anything else can be read, when records that were not durable have been appended
+   * again elsewhere after a failed write or sync [C6.4]. Old places are not to be read afterwards.
+   */
+  onMoved(listener: (moves: readonly MovedRecord[]) => void): () => void;
   usage(): { readonly total_bytes: number; readonly free_bytes: number; readonly log_bytes: number };
   close(): Promise<void>;
 }

@@ -1,0 +1,312 @@
+import { BlockError } from '../../port/errors.ts';
+import type { Disk, DiskFile } from '../disk.ts';
+import { cutName, isTemporaryName, parseSegmentName, RESERVE_NAME, type SegmentName } from './file-names.ts';
+import { blocksMatch, decodeHeader, RECORD_HEADER_BYTES, type RecordHeader } from './record-format.ts';
+import { type Found, SegmentCursor } from './segment-cursor.ts';
+import { decodeSegmentHeader, SEGMENT_HEADER_BYTES, type SegmentHeader } from './segment-header.ts';
+import type { StoredSegment } from './stored-segment.ts';
+import type { LogDamage } from './types.ts';
+
+/** What is found in a log's directory at start. */
+export interface Recovered {
+  readonly segments: readonly StoredSegment[];
+  /** Above every number that any file has. */
+  readonly nextNumber: number;
+  readonly lastSequence: number;
+  readonly damages: readonly LogDamage[];
+  /** Files to remove once a new segment with {@link Recovered.lastSequence} + 1 is on stable storage. */
+  readonly obsolete: readonly string[];
+  /** Present when the newest records were incomplete and have been dropped: none of them was known to be durable. */
+  readonly tornTail?: { readonly segment: number; readonly offset: number; readonly firstSequence: number };
+}
+
+const SCAN_BUFFER_BYTES = 1024 * 1024;
+
+/** A segment as its header, its name and its footer or start record describe it. */
+interface Opened {
+  readonly number: number;
+  readonly name: SegmentName;
+  readonly header: SegmentHeader | undefined;
+  readonly size: number;
+  /** From the start record; undefined when there is none (never used, or lost). */
+  readonly base: number | undefined;
+  readonly claim: number;
+  readonly footer: RecordHeader | undefined;
+}
+
+/**
+ * Brings the directory into order after a stop of any kind. What is known to have been durable is kept, damage in it is
+ * reported [C6.3]; behind it, records count up to the first that is not whole, and what follows is dropped for good, so
+ * that the log is a prefix of what was appended. All that counts is on stable storage when this resolves.
+ */
+export async function recoverLog(disk: Disk): Promise<Recovered> {
+  const names = disk
+    .list()
+    .map(parseSegmentName)
+    .filter((name) => name !== undefined);
+  const nextNumber = 1 + Math.max(0, ...disk.list().map(numberInName));
+  for (const name of disk.list()) {
+    if (isTemporaryName(name) && (name.startsWith(RESERVE_NAME) || name.startsWith('segment-'))) disk.remove(name);
+  }
+  const opened = names.map((name) => openSegment(disk, name)).sort((a, b) => a.number - b.number);
+  const recovery = new Recovery(disk, opened);
+  await recovery.run();
+  return { ...recovery.result(), nextNumber };
+}
+
+function numberInName(name: string): number {
+  return Number(/^segment-(\d{10})/.exec(name)?.[1] ?? 0);
+}
+
+function openSegment(disk: Disk, name: SegmentName): Opened {
+  const file = disk.open(name.name, 'open');
+  try {
+    const size = file.size();
+    const head = new Uint8Array(SEGMENT_HEADER_BYTES + RECORD_HEADER_BYTES);
+    const got = file.readSync(head, 0);
+    const header = decodeSegmentHeader(head.subarray(0, Math.min(got, SEGMENT_HEADER_BYTES)));
+    if (header === undefined || header.number !== name.number) {
+      return { number: name.number, name, header: undefined, size, base: undefined, claim: 0, footer: undefined };
+    }
+    const first = recordAt(head.subarray(SEGMENT_HEADER_BYTES, got), SEGMENT_HEADER_BYTES, header.salt);
+    const start = first?.type === 'start' ? first : undefined;
+    const footer = name.cut ? undefined : readFooter(file, size, header.salt);
+    const claim = Math.max(start?.durable ?? 0, footer?.durable ?? 0);
+    return { number: name.number, name, header, size, base: start?.sequence ?? footer?.layer, claim, footer };
+  } finally {
+    file.close();
+  }
+}
+
+function recordAt(bytes: Uint8Array, offset: number, salt: bigint): RecordHeader | undefined {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const header = decodeHeader(bytes, view, 0, { salt, offset, limit: offset + bytes.length });
+  return header === 'more' || header === 'invalid' ? undefined : header;
+}
+
+function readFooter(file: DiskFile, size: number, salt: bigint): RecordHeader | undefined {
+  const offset = size - RECORD_HEADER_BYTES;
+  if (offset < SEGMENT_HEADER_BYTES) return undefined;
+  const bytes = new Uint8Array(RECORD_HEADER_BYTES);
+  file.readSync(bytes, offset);
+  const header = recordAt(bytes, offset, salt);
+  return header?.type === 'footer' ? header : undefined;
+}
+
+class Recovery {
+  private readonly disk: Disk;
+  private readonly opened: readonly Opened[];
+  private readonly stored: StoredSegment[] = [];
+  private readonly damages: LogDamage[] = [];
+  private readonly obsolete: string[] = [];
+  /** The highest sequence that anything valid claims to be on stable storage. */
+  private durable = 0;
+  /** The next sequence that is wanted of the segments of the one order. */
+  private expected = 1;
+  /**
+   * Whether the segments so far end where they were meant to. A segment's name is durable before its first record, so a
+   * gap after such an end is a segment that compaction removed.
+   */
+  private settled = true;
+  private torn: Recovered['tornTail'];
+
+  constructor(disk: Disk, opened: readonly Opened[]) {
+    this.disk = disk;
+    this.opened = opened;
+  }
+
+  result() {
+    const torn = this.torn === undefined ? {} : { tornTail: this.torn };
+    return {
+      segments: this.stored,
+      lastSequence: this.expected - 1,
+      damages: this.damages,
+      obsolete: this.obsolete,
+      ...torn,
+    };
+  }
+
+  async run(): Promise<void> {
+    const found = new Map<number, readonly Found[]>();
+    for (const segment of this.opened) {
+      this.durable = Math.max(this.durable, segment.claim, segment.name.cut?.last ?? 0);
+      if (isOpenEnded(segment)) found.set(segment.number, await this.readAll(segment));
+    }
+    for (const records of found.values()) {
+      for (const item of records) {
+        if (item.kind === 'record') this.durable = Math.max(this.durable, item.header.durable);
+      }
+    }
+    for (const [i, segment] of this.opened.entries()) {
+      if (segment.header?.kind === 'relocated' || segment.header === undefined) this.keepAside(segment);
+      else await this.takeInOrder(segment, found.get(segment.number), baseAfter(this.opened, i));
+    }
+    if (this.expected <= this.durable) {
+      this.damage(this.opened.at(-1)?.number ?? 0, 0, `records ${this.expected} to ${this.durable} are lost`);
+      this.expected = this.durable + 1;
+    }
+    await this.disk.syncDirectory();
+  }
+
+  private async readAll(segment: Opened): Promise<readonly Found[]> {
+    const file = this.disk.open(segment.name.name, 'open');
+    try {
+      const found: Found[] = [];
+      const cursor = new SegmentCursor(
+        file,
+        segment.header!.salt,
+        SEGMENT_HEADER_BYTES,
+        segment.size,
+        SCAN_BUFFER_BYTES,
+      );
+      for (let item = await cursor.next(); item !== undefined; item = await cursor.next()) found.push(item);
+      return found;
+    } finally {
+      file.close();
+    }
+  }
+
+  /** Relocated segments are complete before they get their name; one without a header cannot be read at all. */
+  private keepAside(segment: Opened): void {
+    const { number, name, header, footer, size } = segment;
+    const base = { number, name: name.name, settled: true };
+    if (header === undefined) {
+      this.damage(number, 0, 'the segment header is not readable');
+      this.settled = true;
+      this.stored.push({ ...base, kind: 'log', salt: undefined, first: 1, last: 0, end: SEGMENT_HEADER_BYTES });
+    } else if (footer === undefined) {
+      this.damage(number, size, 'the footer of a relocated segment is not readable');
+      this.stored.push({ ...base, kind: 'relocated', salt: header.salt, first: 1, last: this.durable, end: size });
+    } else {
+      const end = size - RECORD_HEADER_BYTES;
+      const { layer: first, sequence: last } = footer;
+      this.stored.push({ ...base, kind: 'relocated', salt: header.salt, first, last, end });
+    }
+  }
+
+  private async takeInOrder(segment: Opened, found: readonly Found[] | undefined, until: number): Promise<void> {
+    const base = segment.base ?? this.expected;
+    if (this.torn !== undefined || base >= until) return this.drop(segment);
+    if (neverUsed(segment, found)) {
+      this.settled = false;
+      return this.drop(segment);
+    }
+    if (this.settled) this.expected = Math.max(this.expected, base);
+    this.missing(base, segment.number, SEGMENT_HEADER_BYTES);
+    if (this.torn !== undefined) return this.drop(segment);
+    const { number, footer, name, size } = segment;
+    const salt = segment.header!.salt;
+    const common = { number, kind: 'log' as const, salt, first: base };
+    if (footer !== undefined && footer.sequence < until) {
+      this.expected = footer.sequence + 1;
+      this.settled = true;
+      this.stored.push({
+        ...common,
+        name: name.name,
+        last: footer.sequence,
+        end: size - RECORD_HEADER_BYTES,
+        settled: true,
+      });
+    } else if (name.cut !== undefined) {
+      this.expected = name.cut.last + 1;
+      this.settled = true;
+      this.stored.push({ ...common, name: name.name, last: name.cut.last, end: name.cut.end, settled: true });
+    } else {
+      this.settled = false;
+      const end = await this.follow(segment, found ?? (await this.readAll(segment)), base, until);
+      await this.cutHere(segment, base, end);
+    }
+  }
+
+  /** Records follow each other up to `until`; answers where they end. */
+  private async follow(segment: Opened, found: readonly Found[], base: number, until: number): Promise<number> {
+    const file = this.disk.open(segment.name.name, 'open');
+    let end = SEGMENT_HEADER_BYTES;
+    this.expected = base;
+    try {
+      for (const [i, item] of found.entries()) {
+        if (item.kind === 'bad') {
+          const next = found.slice(i + 1).find((later) => later.kind === 'record' && isSequenced(later.header.type));
+          if (next === undefined || next.kind === 'bad') break;
+          if (this.expected > this.durable) return this.tear(segment.number, item.offset, end);
+          continue;
+        }
+        const { header, offset } = item;
+        if (isSequenced(header.type)) {
+          if (header.sequence >= until) break;
+          this.missing(header.sequence, segment.number, offset);
+          if (this.torn !== undefined) return end;
+          if (header.sequence > this.durable && !(await this.whole(file, item))) {
+            return this.tear(segment.number, offset, end);
+          }
+          this.expected = header.sequence + 1;
+        }
+        end = offset + header.total_bytes;
+      }
+      await file.sync();
+      return end;
+    } catch (error) {
+      throw error instanceof BlockError
+        ? error
+        : new BlockError('io_error', `the log's end: ${String(error)}`, { cause: error });
+    } finally {
+      file.close();
+    }
+  }
+
+  /** Sequences from the expected one up to `next` are not there. Lost if they were durable, else the log ends here. */
+  private missing(next: number, segment: number, offset: number): void {
+    if (next <= this.expected) return;
+    if (this.expected > this.durable) {
+      this.tear(segment, offset, offset);
+      return;
+    }
+    this.damage(segment, offset, `records ${this.expected} to ${next - 1} are lost`);
+    this.expected = next;
+  }
+
+  private tear(segment: number, offset: number, end: number): number {
+    this.torn ??= { segment, offset, firstSequence: this.expected };
+    return end;
+  }
+
+  private async whole(file: DiskFile, item: Found & { kind: 'record' }): Promise<boolean> {
+    if (item.header.type !== 'data') return true;
+    const payload = new Uint8Array(item.header.payload_bytes);
+    const got = await file.read(payload, item.offset + item.header.header_bytes);
+    return got === payload.length && blocksMatch(payload, item.checksums!);
+  }
+
+  /** The name takes over the office of the footer. */
+  private async cutHere(segment: Opened, base: number, end: number): Promise<void> {
+    const last = this.expected - 1;
+    if (last < base) return this.drop(segment);
+    const name = cutName(segment.number, end, last);
+    this.disk.rename(segment.name.name, name);
+    const salt = segment.header!.salt;
+    this.stored.push({ number: segment.number, kind: 'log', salt, name, first: base, last, end, settled: true });
+  }
+
+  private drop(segment: Opened): void {
+    this.obsolete.push(segment.name.name);
+  }
+
+  private damage(segment: number, offset: number, detail: string): void {
+    this.damages.push({ segment, offset, detail });
+  }
+}
+
+const isSequenced = (type: string): boolean => type === 'data' || type === 'zero' || type === 'control';
+
+const isOpenEnded = (segment: Opened): boolean =>
+  segment.header?.kind === 'log' && segment.footer === undefined && segment.name.cut === undefined;
+
+const neverUsed = (segment: Opened, found: readonly Found[] | undefined): boolean =>
+  segment.base === undefined && !(found ?? [{ kind: 'record' }]).some((item) => item.kind === 'record');
+
+/** The lowest sequence at which a younger segment goes on: from there on older ones do not count. */
+function baseAfter(opened: readonly Opened[], index: number): number {
+  let base = Number.POSITIVE_INFINITY;
+  for (const later of opened.slice(index + 1)) base = Math.min(base, later.base ?? base);
+  return base;
+}

@@ -1,0 +1,317 @@
+import { type Clock, type Random, systemRandom } from '@antipode/base';
+import { BlockError } from '../../port/errors.ts';
+import type { Disk, DiskFile } from '../disk.ts';
+import { type EndOfTurn, endOfTurn } from '../end-of-turn.ts';
+import { asBlockError, isNoSpace } from './disk-errors.ts';
+import { checkLimits, LOG_LIMITS, type LogLimits } from './limits.ts';
+import { mergeSegments } from './merged-scan.ts';
+import { RECORD_HEADER_BYTES_MAX } from './record-format.ts';
+import { recoverLog } from './recover.ts';
+import { Reserve } from './reserve.ts';
+import { type Found, SegmentCursor } from './segment-cursor.ts';
+import { SEGMENT_HEADER_BYTES } from './segment-header.ts';
+import { relocateRecords } from './segment-writer.ts';
+import type { StoredSegment } from './stored-segment.ts';
+import { StoredSegments } from './stored-segments.ts';
+import { Tail } from './tail.ts';
+import type {
+  Appended,
+  LayerId,
+  LogDamage,
+  LogRecord,
+  LogState,
+  MovedRecord,
+  Place,
+  ScannedRecord,
+  SegmentInfo,
+  SegmentLog,
+  Sequence,
+} from './types.ts';
+
+export interface SegmentLogOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  /** Salts of segments come from here. */
+  readonly random?: Random;
+  readonly endOfTurn?: EndOfTurn;
+  readonly limits?: Partial<LogLimits>;
+}
+
+/**
+ * Opens the log that lives on a disk, or begins one. Everything found is on stable storage when it resolves.
+ * Rejects with `io_error` (also: a format newer than this build) or `no_space`.
+ */
+export async function openSegmentLog(options: SegmentLogOptions): Promise<SegmentLog> {
+  const limits = checkLimits({ ...LOG_LIMITS, ...options.limits });
+  const { disk, clock, random = systemRandom } = options;
+  try {
+    const recovered = await recoverLog(disk);
+    const reserve = new Reserve(disk, limits.reserve_bytes);
+    const log = new FileSegmentLog(
+      { disk, clock, random, endOfTurn: options.endOfTurn ?? endOfTurn, limits, reserve },
+      recovered,
+    );
+    await log.open(recovered.obsolete);
+    return log;
+  } catch (error) {
+    throw asBlockError(error, 'the log could not be opened');
+  }
+}
+
+interface Dependencies {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly endOfTurn: EndOfTurn;
+  readonly limits: LogLimits;
+  readonly reserve: Reserve;
+}
+
+type Recovered = Awaited<ReturnType<typeof recoverLog>>;
+
+const SCAN_BUFFER_BYTES_MAX = 1024 * 1024;
+
+class FileSegmentLog implements SegmentLog {
+  private readonly deps: Dependencies;
+  private readonly stored: StoredSegments;
+  private readonly tail: Tail;
+  private number: number;
+  private readonly found: LogDamage[];
+  private readonly stateListeners = new Set<(state: LogState) => void>();
+  private readonly moveListeners = new Set<(moves: readonly MovedRecord[]) => void>();
+
+  constructor(deps: Dependencies, recovered: Recovered) {
+    this.deps = deps;
+    this.number = recovered.nextNumber;
+    this.found = [...recovered.damages];
+    this.stored = new StoredSegments(deps.disk, deps.limits, recovered.segments);
+    const nextNumber = () => this.number++;
+    this.tail = new Tail(
+      {
+        ...deps,
+        nextNumber,
+        takeSpare: () => this.stored.takeSpare(),
+        onFull: (segment) => this.stored.addFull(segment),
+        onFailed: (segment) => this.stored.addFailed(segment),
+        onState: (state) => {
+          if (state.kind !== 'running') this.stored.dropSpares();
+          for (const listener of this.stateListeners) listener(state);
+        },
+        onMoved: (moves) => {
+          for (const listener of this.moveListeners) listener(moves);
+        },
+      },
+      recovered.lastSequence,
+    );
+  }
+
+  async open(obsolete: readonly string[]): Promise<void> {
+    const { disk, reserve } = this.deps;
+    try {
+      await this.tail.open();
+    } catch (error) {
+      // A full disk must not keep the log shut: deleting something is how it gets room again [C6.5].
+      if (!isNoSpace(error) || !reserve.release()) throw error;
+      await this.tail.open();
+    }
+    for (const name of obsolete) disk.remove(name);
+    await this.tail.openReserve();
+  }
+
+  append(record: LogRecord): Appended {
+    return this.tail.append(record);
+  }
+
+  written(): Promise<void> {
+    return this.tail.written();
+  }
+
+  durable(): Promise<void> {
+    return this.tail.durable();
+  }
+
+  durableSequence(): Sequence {
+    return this.tail.durableSequence() as Sequence;
+  }
+
+  lastSequence(): Sequence {
+    return this.tail.lastSequence() as Sequence;
+  }
+
+  read(place: Place, target: Uint8Array): void | Promise<void> {
+    if (this.tail.readMemory(place, target)) return;
+    const file = this.fileOf(place.segment);
+    if (target.length > this.deps.limits.sync_read_bytes_max) return this.readAsync(file, place, target);
+    let got: number;
+    try {
+      got = file.readSync(target, place.offset);
+    } catch (error) {
+      throw asBlockError(error, `segment ${place.segment} could not be read`);
+    }
+    this.checkRead(place, got, target.length);
+  }
+
+  async *scan(after: Sequence): AsyncGenerator<ScannedRecord> {
+    const segments = this.readable().filter((segment) => segment.last > after);
+    const buffer_bytes = Math.floor(this.deps.limits.scan_bytes / Math.max(1, segments.length));
+    const size = Math.max(2 * RECORD_HEADER_BYTES_MAX, Math.min(SCAN_BUFFER_BYTES_MAX, buffer_bytes));
+    const inputs = segments.map((tag) => ({ tag, first: tag.first, open: () => this.cursor(tag, size) }));
+    let control = 0;
+    for await (const { tag, found } of mergeSegments(inputs, (bad, offset, end) => this.bad(bad, offset, end))) {
+      const { type, sequence } = found.header;
+      if (sequence <= after) continue;
+      // A change of the graph may lie in two segments (moved, relocated) but happened once.
+      if (type === 'control' && sequence === control) continue;
+      if (type === 'control') control = sequence;
+      yield scanned(tag.number, found);
+    }
+  }
+
+  async *scanSegment(segment: number): AsyncGenerator<ScannedRecord> {
+    const stored = this.readable().find(({ number }) => number === segment);
+    if (stored === undefined) throw new BlockError('not_found', `there is no segment ${segment}`);
+    const cursor = this.cursor(stored, SCAN_BUFFER_BYTES_MAX);
+    for (let found = await cursor.next(); found !== undefined; found = await cursor.next()) {
+      if (found.kind === 'bad') this.bad(stored, found.offset, found.end);
+      else if (found.header.type !== 'start' && found.header.type !== 'footer') yield scanned(segment, found);
+    }
+  }
+
+  segments(): readonly SegmentInfo[] {
+    const stored = this.stored.all().map(({ number, end, settled, last }) => ({
+      segment: number,
+      used: end - SEGMENT_HEADER_BYTES,
+      sealed: settled,
+      last: last as Sequence,
+    }));
+    const growing = this.tail.unsealed().map(({ number, end, last }) => ({
+      segment: number,
+      used: end - SEGMENT_HEADER_BYTES,
+      sealed: false,
+      last: last as Sequence,
+    }));
+    return [...stored, ...growing];
+  }
+
+  async relocate(
+    records: readonly { readonly record: LogRecord; readonly sequence: Sequence }[],
+  ): Promise<readonly Place[]> {
+    const deps = { ...this.deps, nextNumber: () => this.number++ };
+    const write = () => relocateRecords(deps, records, this.tail.durableSequence());
+    try {
+      const { segments, places } = await write().catch((error: unknown) => {
+        if (!isNoSpace(error) || !this.tail.releaseReserve(error)) throw error;
+        return write();
+      });
+      for (const segment of segments) this.stored.add(segment);
+      return places;
+    } catch (error) {
+      throw asBlockError(error, 'records could not be relocated');
+    }
+  }
+
+  async removeSegment(segment: number): Promise<void> {
+    if (this.tail.segment(segment)) throw new BlockError('in_use', `segment ${segment} takes records`);
+    await this.stored.remove(segment);
+    if (this.tail.currentState().kind === 'running') return;
+    this.stored.dropSpares();
+    this.tail.spaceMayHaveReturned();
+  }
+
+  damages(): readonly LogDamage[] {
+    return this.found;
+  }
+
+  state(): LogState {
+    return this.tail.currentState();
+  }
+
+  onState(listener: (state: LogState) => void): () => void {
+    this.stateListeners.add(listener);
+    return () => this.stateListeners.delete(listener);
+  }
+
+  onMoved(listener: (moves: readonly MovedRecord[]) => void): () => void {
+    this.moveListeners.add(listener);
+    return () => this.moveListeners.delete(listener);
+  }
+
+  usage() {
+    const { total_bytes, free_bytes } = this.deps.disk.space();
+    let log_bytes = 0;
+    for (const { end } of this.stored.all()) log_bytes += end;
+    for (const { end } of this.tail.unsealed()) log_bytes += end;
+    return { total_bytes, free_bytes, log_bytes };
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.tail.close();
+    } finally {
+      await this.stored.close();
+    }
+  }
+
+  private fileOf(number: number): DiskFile {
+    const growing = this.tail.segment(number)?.file;
+    if (growing !== undefined) return growing;
+    const stored = this.stored.get(number);
+    if (stored === undefined) throw new BlockError('io_error', `there is no segment ${number}`);
+    try {
+      return this.stored.file(stored);
+    } catch (error) {
+      throw asBlockError(error, `segment ${number} could not be opened`);
+    }
+  }
+
+  private async readAsync(file: DiskFile, place: Place, target: Uint8Array): Promise<void> {
+    const got = await file.read(target, place.offset).catch((error: unknown) => {
+      throw asBlockError(error, `segment ${place.segment} could not be read`);
+    });
+    this.checkRead(place, got, target.length);
+  }
+
+  private checkRead(place: Place, got: number, wanted: number): void {
+    if (got === wanted) return;
+    throw new BlockError('io_error', `segment ${place.segment} ends before ${place.offset + wanted}`);
+  }
+
+  /** Everything that has a file; what is in memory alone has no place in a scan. */
+  private readable(): readonly StoredSegment[] {
+    const growing = this.tail
+      .unsealed()
+      .filter(({ file }) => file !== undefined)
+      .map(({ number, salt, first, writtenLast, writtenEnd }) => ({
+        number,
+        kind: 'log' as const,
+        salt,
+        name: '',
+        first,
+        last: writtenLast,
+        end: writtenEnd,
+        settled: false,
+      }));
+    return [...this.stored.all().filter(({ salt }) => salt !== undefined), ...growing];
+  }
+
+  private cursor(segment: StoredSegment, buffer_bytes: number): SegmentCursor {
+    const file = this.fileOf(segment.number);
+    return new SegmentCursor(file, segment.salt!, SEGMENT_HEADER_BYTES, segment.end, buffer_bytes);
+  }
+
+  private bad(segment: StoredSegment, offset: number, end: number): void {
+    if (this.found.some((known) => known.segment === segment.number && known.offset === offset)) return;
+    this.found.push({ segment: segment.number, offset, detail: `${end - offset} bytes are no records` });
+  }
+}
+
+function scanned(segment: number, found: Found & { readonly kind: 'record' }): ScannedRecord {
+  const { header, offset } = found;
+  const sequence = header.sequence as Sequence;
+  const place = { segment, offset: offset + header.header_bytes };
+  if (header.type === 'control') return { type: 'control', body: found.body!, sequence, place };
+  const { block, count } = header;
+  const layer = header.layer as LayerId;
+  if (header.type === 'zero') return { type: 'zero', layer, block, count, sequence, place };
+  return { type: 'data', layer, block, count, checksums: found.checksums!, sequence, place };
+}

@@ -1,0 +1,92 @@
+import { assert } from '@antipode/base';
+import type { DiskFile } from '../disk.ts';
+import {
+  encodeBareRecord,
+  encodeRecord,
+  footerFields,
+  payloadStart,
+  RECORD_HEADER_BYTES,
+  recordBytes,
+  startFields,
+} from './record-format.ts';
+import { SEGMENT_HEADER_BYTES } from './segment-header.ts';
+import type { LogRecord } from './types.ts';
+import { type BufferPool, WriteBack } from './write-back.ts';
+
+/** A segment that takes records, or whose records are not all durable. Its file may not exist yet: memory stands in. */
+export class TailSegment {
+  readonly number: number;
+  readonly salt: bigint;
+  readonly memory: WriteBack;
+  file: DiskFile | undefined;
+  /** First sequence that may be in it. */
+  first = 0;
+  last = 0;
+  records = 0;
+  /** Offset behind the last record, behind what the kernel has, and behind what is on stable storage. */
+  end = SEGMENT_HEADER_BYTES;
+  writtenEnd = SEGMENT_HEADER_BYTES;
+  durableEnd = SEGMENT_HEADER_BYTES;
+  writtenLast = 0;
+  /** Highest sequence on stable storage in this segment; below `first` when there is none. */
+  durableLast = 0;
+  /** Takes no more records. */
+  full = false;
+
+  constructor(number: number, salt: bigint, pool: BufferPool) {
+    this.number = number;
+    this.salt = salt;
+    this.memory = new WriteBack(pool);
+  }
+
+  /** Begins to take records, the first with sequence `first`. */
+  start(first: number, durable: number): void {
+    assert(this.end === SEGMENT_HEADER_BYTES, 'a segment is started once');
+    this.first = first;
+    this.last = first - 1;
+    this.durableLast = first - 1;
+    const bytes = encodeBareRecord(startFields(first, durable), this.salt, this.end);
+    const chunk = this.memory.reserve(this.end, bytes.length);
+    chunk.bytes.set(bytes, chunk.used - bytes.length);
+    this.end += bytes.length;
+  }
+
+  /** Whether the record fits, the footer behind it included. */
+  fits(bytes: number, segment_bytes: number): boolean {
+    return this.end + bytes + RECORD_HEADER_BYTES <= segment_bytes;
+  }
+
+  /** Adds the record in memory; answers the offset of its payload. */
+  add(record: LogRecord, sequence: number, durable: number): number {
+    const bytes = recordBytes(record);
+    const chunk = this.memory.reserve(this.end, bytes);
+    const place = { salt: this.salt, offset: this.end, sequence, durable };
+    encodeRecord(chunk.bytes, chunk.view, chunk.used - bytes, record, place);
+    const payloadAt = this.end + payloadStart(record);
+    this.end += bytes;
+    this.last = sequence;
+    this.records++;
+    return payloadAt;
+  }
+
+  /** Hands everything in memory to the kernel. */
+  write(): void {
+    const parts = this.memory.unwritten();
+    if (parts.length === 0) return;
+    assert(this.file !== undefined, 'the file exists');
+    this.file.writeSync(parts, this.writtenEnd);
+    this.memory.markWritten();
+    this.writtenEnd = this.end;
+    this.writtenLast = this.last;
+  }
+
+  markDurable(end: number, last: number): void {
+    this.durableEnd = end;
+    this.durableLast = Math.max(this.durableLast, last);
+    this.memory.dropDurable(end);
+  }
+
+  footer(): Uint8Array {
+    return encodeBareRecord(footerFields(this.first, this.last, this.records, this.last), this.salt, this.end);
+  }
+}

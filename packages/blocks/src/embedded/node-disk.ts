@@ -1,0 +1,149 @@
+import {
+  close,
+  closeSync,
+  constants,
+  fdatasync,
+  fstatSync,
+  fsync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  read,
+  readdirSync,
+  readSync,
+  renameSync,
+  statfsSync,
+  unlinkSync,
+  writevSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { assert } from '@antipode/base';
+import type { Disk, DiskFile } from './disk.ts';
+
+const fdatasyncAsync = promisify(fdatasync);
+const fsyncAsync = promisify(fsync);
+const closeAsync = promisify(close);
+
+/** The kernel takes at most this many parts in one writev (IOV_MAX). */
+const WRITE_PARTS_MAX = 1024;
+
+/** A directory of the machine's file system, readable by its owner only. Created when it is not there. */
+export function openNodeDisk(directory: string): Disk {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const path = (name: string) => {
+    assert(/^[\w.-]+$/.test(name) && !name.startsWith('.'), 'a plain file name');
+    return join(directory, name);
+  };
+  return {
+    open(name, mode) {
+      const create = mode === 'create' ? constants.O_CREAT | constants.O_EXCL : 0;
+      return new NodeFile(openSync(path(name), constants.O_RDWR | create, 0o600));
+    },
+    list: () =>
+      readdirSync(directory, { withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => entry.name),
+    remove: (name) => unlinkSync(path(name)),
+    rename: (from, to) => renameSync(path(from), path(to)),
+    async syncDirectory() {
+      const handle = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+      try {
+        await fsyncAsync(handle);
+      } finally {
+        await closeAsync(handle);
+      }
+    },
+    space() {
+      const { bsize, blocks, bavail } = statfsSync(directory);
+      return { total_bytes: bsize * blocks, free_bytes: bsize * bavail };
+    },
+  };
+}
+
+class NodeFile implements DiskFile {
+  private readonly handle: number;
+  private closed = false;
+  private busy = 0;
+
+  constructor(handle: number) {
+    this.handle = handle;
+  }
+
+  size(): number {
+    return fstatSync(this.open()).size;
+  }
+
+  readSync(target: Uint8Array, offset: number): number {
+    let done = 0;
+    while (done < target.length) {
+      const got = readSync(this.open(), target, done, target.length - done, offset + done);
+      if (got === 0) break;
+      done += got;
+    }
+    return done;
+  }
+
+  async read(target: Uint8Array, offset: number): Promise<number> {
+    const handle = this.open();
+    return this.during(async () => {
+      let done = 0;
+      while (done < target.length) {
+        const got = await readAsync(handle, target.subarray(done), offset + done);
+        if (got === 0) break;
+        done += got;
+      }
+      return done;
+    });
+  }
+
+  writeSync(parts: readonly Uint8Array[], offset: number): void {
+    let rest = parts.filter((part) => part.length > 0);
+    let at = offset;
+    while (rest.length > 0) {
+      const batch = rest.length > WRITE_PARTS_MAX ? rest.slice(0, WRITE_PARTS_MAX) : rest;
+      let written = writevSync(this.open(), batch, at);
+      at += written;
+      let whole = 0;
+      while (whole < rest.length && written >= rest[whole]!.length) written -= rest[whole++]!.length;
+      rest = rest.slice(whole);
+      if (written > 0) rest[0] = rest[0]!.subarray(written);
+    }
+  }
+
+  truncate(size: number): void {
+    ftruncateSync(this.open(), size);
+  }
+
+  async sync(): Promise<void> {
+    const handle = this.open();
+    return this.during(() => fdatasyncAsync(handle));
+  }
+
+  /** The handle goes when the last running call has ended: a number given to another file meanwhile would be written to. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    if (this.busy === 0) closeSync(this.handle);
+  }
+
+  private open(): number {
+    assert(!this.closed, 'the file is open');
+    return this.handle;
+  }
+
+  private async during<T>(operation: () => Promise<T>): Promise<T> {
+    this.busy++;
+    try {
+      return await operation();
+    } finally {
+      if (--this.busy === 0 && this.closed) closeSync(this.handle);
+    }
+  }
+}
+
+function readAsync(handle: number, target: Uint8Array, offset: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    read(handle, target, 0, target.length, offset, (error, got) => (error ? reject(error) : resolve(got)));
+  });
+}
