@@ -1,1 +1,5 @@
 export { smallLogLimits } from './embedded/log/small-limits.ts';
+export { type FaultRates, seededDiskFaults } from './embedded/simulated/seeded-faults.ts';
+export { seededRandom } from './embedded/simulated/seeded-random.ts';
+export { SimulatedCheckpointStore } from './embedded/simulated/simulated-checkpoint-store.ts';
+export { type DiskFaults, diskError, SimulatedDisk } from './embedded/simulated/simulated-disk.ts';
