@@ -3,6 +3,7 @@ export type { Disk, DiskFile } from './embedded/disk.ts';
 export { lmdbCheckpointStore } from './embedded/lmdb-checkpoint-store.ts';
 export type { LogLimits } from './embedded/log/limits.ts';
 export { openNodeDisk } from './embedded/node-disk.ts';
+export { openEmbeddedEngine } from './embedded/open-engine.ts';
 export * from './port/device.ts';
 export * from './port/engine.ts';
 export * from './port/errors.ts';

@@ -1,23 +1,33 @@
-import { BlockError } from '../../port/errors.ts';
 import type { Disk, DiskFile } from '../disk.ts';
-import { cutName, isTemporaryName, parseSegmentName, RESERVE_NAME, type SegmentName } from './file-names.ts';
+import { isTemporaryName, parseSegmentName, RESERVE_NAME, type SegmentName } from './file-names.ts';
 import { blocksMatch, decodeHeader, RECORD_HEADER_BYTES, type RecordHeader } from './record-format.ts';
 import { type Found, SegmentCursor } from './segment-cursor.ts';
 import { decodeSegmentHeader, SEGMENT_HEADER_BYTES, type SegmentHeader } from './segment-header.ts';
 import type { StoredSegment } from './stored-segment.ts';
-import type { LogDamage } from './types.ts';
+import type { LayerId, LogDamage, LogRecord } from './types.ts';
 
 /** What is found in a log's directory at start. */
 export interface Recovered {
   readonly segments: readonly StoredSegment[];
   /** Above every number that any file has. */
   readonly nextNumber: number;
-  readonly lastSequence: number;
+  /** Everything up to here is on stable storage, or damaged. */
+  readonly durableSequence: number;
+  /** What follows, without gaps: whole, but perhaps nowhere but in the kernel's memory. It is to be appended again. */
+  readonly carried: readonly CarriedRecord[];
   readonly damages: readonly LogDamage[];
-  /** Files to remove once a new segment with {@link Recovered.lastSequence} + 1 is on stable storage. */
+  /**
+   * Files to remove, once a segment that starts behind `durableSequence` and holds what was carried is on stable storage.
+   * Then, too, unsettled segments may be cut.
+   */
   readonly obsolete: readonly string[];
   /** Present when the newest records were incomplete and have been dropped: none of them was known to be durable. */
   readonly tornTail?: { readonly segment: number; readonly offset: number; readonly firstSequence: number };
+}
+
+export interface CarriedRecord {
+  readonly sequence: number;
+  readonly record: LogRecord;
 }
 
 const SCAN_BUFFER_BYTES = 1024 * 1024;
@@ -37,7 +47,7 @@ interface Opened {
 /**
  * Brings the directory into order after a stop of any kind. What is known to have been durable is kept, damage in it is
  * reported [C6.3]; behind it, records count up to the first that is not whole, and what follows is dropped for good, so
- * that the log is a prefix of what was appended. All that counts is on stable storage when this resolves.
+ * that the log is a prefix of what was appended. Changes nothing yet that a second run would miss.
  */
 export async function recoverLog(disk: Disk): Promise<Recovered> {
   const names = disk
@@ -99,6 +109,7 @@ class Recovery {
   private readonly stored: StoredSegment[] = [];
   private readonly damages: LogDamage[] = [];
   private readonly obsolete: string[] = [];
+  private readonly carried: CarriedRecord[] = [];
   /** The highest sequence that anything valid claims to be on stable storage. */
   private durable = 0;
   /** The next sequence that is wanted of the segments of the one order. */
@@ -119,7 +130,8 @@ class Recovery {
     const torn = this.torn === undefined ? {} : { tornTail: this.torn };
     return {
       segments: this.stored,
-      lastSequence: this.expected - 1,
+      durableSequence: this.durable,
+      carried: this.carried,
       damages: this.damages,
       obsolete: this.obsolete,
       ...torn,
@@ -145,7 +157,6 @@ class Recovery {
       this.damage(this.opened.at(-1)?.number ?? 0, 0, `records ${this.expected} to ${this.durable} are lost`);
       this.expected = this.durable + 1;
     }
-    await this.disk.syncDirectory();
   }
 
   private async readAll(segment: Opened): Promise<readonly Found[]> {
@@ -185,70 +196,62 @@ class Recovery {
   }
 
   private async takeInOrder(segment: Opened, found: readonly Found[] | undefined, until: number): Promise<void> {
-    const base = segment.base ?? this.expected;
-    if (this.torn !== undefined || base >= until) return this.drop(segment);
-    if (neverUsed(segment, found)) {
-      this.settled = false;
-      return this.drop(segment);
-    }
-    if (this.settled) this.expected = Math.max(this.expected, base);
-    this.missing(base, segment.number, SEGMENT_HEADER_BYTES);
-    if (this.torn !== undefined) return this.drop(segment);
     const { number, footer, name, size } = segment;
-    const salt = segment.header!.salt;
-    const common = { number, kind: 'log' as const, salt, first: base };
-    if (footer !== undefined && footer.sequence < until) {
-      this.expected = footer.sequence + 1;
-      this.settled = true;
-      this.stored.push({
-        ...common,
-        name: name.name,
-        last: footer.sequence,
-        end: size - RECORD_HEADER_BYTES,
-        settled: true,
-      });
-    } else if (name.cut !== undefined) {
-      this.expected = name.cut.last + 1;
-      this.settled = true;
-      this.stored.push({ ...common, name: name.name, last: name.cut.last, end: name.cut.end, settled: true });
-    } else {
-      this.settled = false;
-      const end = await this.follow(segment, found ?? (await this.readAll(segment)), base, until);
-      await this.cutHere(segment, base, end);
+    const base = segment.base ?? this.expected;
+    const common = { number, name: name.name, kind: 'log' as const, salt: segment.header!.salt, first: base };
+    if (footer !== undefined) {
+      const end = size - RECORD_HEADER_BYTES;
+      return this.takeSettled({ ...common, last: footer.sequence, end, settled: true });
     }
+    if (name.cut !== undefined) return this.takeSettled({ ...common, ...name.cut, settled: true });
+    if (this.torn !== undefined || base >= until) return this.drop(segment);
+    const gapAllowed = this.settled;
+    this.settled = false;
+    if (segment.base === undefined && !found?.some((item) => item.kind === 'record')) return this.drop(segment);
+    if (gapAllowed) this.jump(base);
+    this.missing(base, number, SEGMENT_HEADER_BYTES);
+    if (this.torn !== undefined) return this.drop(segment);
+    const end = await this.follow(segment, found ?? [], until);
+    const last = Math.min(this.expected - 1, this.durable);
+    if (last < base) this.drop(segment);
+    else this.stored.push({ ...common, last, end, settled: false });
   }
 
-  /** Records follow each other up to `until`; answers where they end. */
-  private async follow(segment: Opened, found: readonly Found[], base: number, until: number): Promise<number> {
+  private takeSettled(segment: StoredSegment): void {
+    if (this.settled) this.jump(segment.first);
+    this.missing(segment.first, segment.number, SEGMENT_HEADER_BYTES);
+    this.expected = segment.last + 1;
+    this.settled = true;
+    this.stored.push(segment);
+  }
+
+  /** Compaction removed what lies between: it was durable. */
+  private jump(base: number): void {
+    this.expected = Math.max(this.expected, base);
+    this.durable = Math.max(this.durable, base - 1);
+  }
+
+  /** Records follow each other up to `until`; answers where those that were durable end. */
+  private async follow(segment: Opened, found: readonly Found[], until: number): Promise<number> {
     const file = this.disk.open(segment.name.name, 'open');
     let end = SEGMENT_HEADER_BYTES;
-    this.expected = base;
     try {
-      for (const [i, item] of found.entries()) {
-        if (item.kind === 'bad') {
-          const next = found.slice(i + 1).find((later) => later.kind === 'record' && isSequenced(later.header.type));
-          if (next === undefined || next.kind === 'bad') break;
-          if (this.expected > this.durable) return this.tear(segment.number, item.offset, end);
-          continue;
-        }
+      for (const item of found) {
+        if (item.kind === 'bad') continue;
         const { header, offset } = item;
         if (isSequenced(header.type)) {
           if (header.sequence >= until) break;
           this.missing(header.sequence, segment.number, offset);
-          if (this.torn !== undefined) return end;
-          if (header.sequence > this.durable && !(await this.whole(file, item))) {
-            return this.tear(segment.number, offset, end);
+          if (this.torn !== undefined) break;
+          if (header.sequence > this.durable && !(await this.carry(file, item))) {
+            this.tear(segment.number, offset);
+            break;
           }
           this.expected = header.sequence + 1;
         }
-        end = offset + header.total_bytes;
+        if (header.sequence <= this.durable) end = offset + header.total_bytes;
       }
-      await file.sync();
       return end;
-    } catch (error) {
-      throw error instanceof BlockError
-        ? error
-        : new BlockError('io_error', `the log's end: ${String(error)}`, { cause: error });
     } finally {
       file.close();
     }
@@ -258,33 +261,36 @@ class Recovery {
   private missing(next: number, segment: number, offset: number): void {
     if (next <= this.expected) return;
     if (this.expected > this.durable) {
-      this.tear(segment, offset, offset);
+      this.tear(segment, offset);
       return;
     }
     this.damage(segment, offset, `records ${this.expected} to ${next - 1} are lost`);
     this.expected = next;
   }
 
-  private tear(segment: number, offset: number, end: number): number {
+  private tear(segment: number, offset: number): void {
     this.torn ??= { segment, offset, firstSequence: this.expected };
-    return end;
   }
 
-  private async whole(file: DiskFile, item: Found & { kind: 'record' }): Promise<boolean> {
-    if (item.header.type !== 'data') return true;
-    const payload = new Uint8Array(item.header.payload_bytes);
-    const got = await file.read(payload, item.offset + item.header.header_bytes);
-    return got === payload.length && blocksMatch(payload, item.checksums!);
-  }
-
-  /** The name takes over the office of the footer. */
-  private async cutHere(segment: Opened, base: number, end: number): Promise<void> {
-    const last = this.expected - 1;
-    if (last < base) return this.drop(segment);
-    const name = cutName(segment.number, end, last);
-    this.disk.rename(segment.name.name, name);
-    const salt = segment.header!.salt;
-    this.stored.push({ number: segment.number, kind: 'log', salt, name, first: base, last, end, settled: true });
+  /**
+   * Takes a record along into the next segment. It is not enough to sync it where it is: an earlier process may have
+   * failed to, and then the kernel takes its pages for clean [C6.4].
+   */
+  private async carry(file: DiskFile, item: Found & { kind: 'record' }): Promise<boolean> {
+    const { header, offset } = item;
+    const sequence = header.sequence;
+    if (header.type === 'control')
+      return this.carried.push({ sequence, record: { type: 'control', body: item.body! } }) > 0;
+    const { block, count } = header;
+    const layer = header.layer as LayerId;
+    if (header.type === 'zero')
+      return this.carried.push({ sequence, record: { type: 'zero', layer, block, count } }) > 0;
+    const payload = new Uint8Array(header.payload_bytes);
+    const got = await file.read(payload, offset + header.header_bytes);
+    const checksums = item.checksums!;
+    if (got !== payload.length || !blocksMatch(payload, checksums)) return false;
+    this.carried.push({ sequence, record: { type: 'data', layer, block, count, payload, checksums } });
+    return true;
   }
 
   private drop(segment: Opened): void {
@@ -301,12 +307,11 @@ const isSequenced = (type: string): boolean => type === 'data' || type === 'zero
 const isOpenEnded = (segment: Opened): boolean =>
   segment.header?.kind === 'log' && segment.footer === undefined && segment.name.cut === undefined;
 
-const neverUsed = (segment: Opened, found: readonly Found[] | undefined): boolean =>
-  segment.base === undefined && !(found ?? [{ kind: 'record' }]).some((item) => item.kind === 'record');
-
 /** The lowest sequence at which a younger segment goes on: from there on older ones do not count. */
 function baseAfter(opened: readonly Opened[], index: number): number {
   let base = Number.POSITIVE_INFINITY;
-  for (const later of opened.slice(index + 1)) base = Math.min(base, later.base ?? base);
+  for (const later of opened.slice(index + 1)) {
+    if (later.header?.kind === 'log') base = Math.min(base, later.base ?? base);
+  }
   return base;
 }

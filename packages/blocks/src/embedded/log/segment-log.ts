@@ -51,7 +51,7 @@ export async function openSegmentLog(options: SegmentLogOptions): Promise<Segmen
       { disk, clock, random, endOfTurn: options.endOfTurn ?? endOfTurn, limits, reserve },
       recovered,
     );
-    await log.open(recovered.obsolete);
+    await log.open(recovered);
     return log;
   } catch (error) {
     throw asBlockError(error, 'the log could not be opened');
@@ -101,20 +101,21 @@ class FileSegmentLog implements SegmentLog {
           for (const listener of this.moveListeners) listener(moves);
         },
       },
-      recovered.lastSequence,
+      recovered.durableSequence,
     );
   }
 
-  async open(obsolete: readonly string[]): Promise<void> {
+  async open(recovered: Recovered): Promise<void> {
     const { disk, reserve } = this.deps;
     try {
-      await this.tail.open();
+      await this.tail.open(recovered.carried);
     } catch (error) {
       // A full disk must not keep the log shut: deleting something is how it gets room again [C6.5].
       if (!isNoSpace(error) || !reserve.release()) throw error;
-      await this.tail.open();
+      await this.tail.open(recovered.carried);
     }
-    for (const name of obsolete) disk.remove(name);
+    for (const name of recovered.obsolete) disk.remove(name);
+    await this.stored.cutUnsettled();
     await this.tail.openReserve();
   }
 

@@ -99,6 +99,15 @@ export class StoredSegments {
     if (this.unsettled.size > 0) throw new BlockError('io_error', 'the end of a segment could not be recorded');
   }
 
+  /** After recovery: records the ends that were found. What cannot be recorded now is tried again before a removal. */
+  async cutUnsettled(): Promise<void> {
+    for (const segment of this.byNumber.values()) {
+      if (!segment.settled) this.settleLater(segment.number, () => this.cut(segment));
+    }
+    await this.settling;
+    await this.disk.syncDirectory();
+  }
+
   takeSpare(): string | undefined {
     return this.spares.pop();
   }

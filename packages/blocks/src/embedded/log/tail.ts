@@ -6,6 +6,7 @@ import { type Deferred, deferred } from './deferred.ts';
 import { asBlockError, isNoSpace, messageOf, reasonOf } from './disk-errors.ts';
 import type { LogLimits } from './limits.ts';
 import { assertRecord, recordBytes } from './record-format.ts';
+import type { CarriedRecord } from './recover.ts';
 import type { Reserve } from './reserve.ts';
 import { createSegmentFile } from './segment-file.ts';
 import { TailSegment } from './tail-segment.ts';
@@ -77,20 +78,26 @@ export class Tail {
   private retryTimer: Timer | undefined;
   private closed = false;
 
-  constructor(deps: TailDependencies, lastSequence: number) {
+  constructor(deps: TailDependencies, durableSequence: number) {
     this.deps = deps;
     this.pool = new BufferPool(deps.limits.group_bytes, deps.limits.group_buffers_max);
-    this.last = lastSequence;
-    this.writtenSequence = lastSequence;
-    this.durableTo = lastSequence;
+    this.last = durableSequence;
+    this.writtenSequence = durableSequence;
+    this.durableTo = durableSequence;
     this.retry_ms = deps.limits.retry_ms_min;
   }
 
-  /** Creates the first segment. Rejects when the disk does not take it. */
-  async open(): Promise<void> {
+  /** Creates the first segment, with what the last process left. Durable when it resolves; rejects when the disk fails. */
+  async open(carried: readonly CarriedRecord[]): Promise<void> {
     const segment = this.newSegment();
     segment.file = await createSegmentFile(this.deps.disk, this.header(segment), this.deps.takeSpare());
     this.activate(segment, this.last + 1);
+    for (const { record, sequence } of carried) {
+      assert(sequence === this.last + 1, 'what is carried has no gaps');
+      this.place(record, sequence, recordBytes(record));
+      this.last = sequence;
+    }
+    if (carried.length > 0) return this.durable();
     segment.write();
     await segment.file.sync();
     segment.markDurable(segment.end, this.last);

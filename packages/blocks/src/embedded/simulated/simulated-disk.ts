@@ -95,9 +95,7 @@ export class SimulatedDisk {
 
   /** The power goes. All that a mount holds is gone; the disk is what its crash model allows. */
   crash(): void {
-    this.life++;
-    for (const abort of this.syncsUnderWay) abort();
-    this.syncsUnderWay.clear();
+    this.kill();
     const names = new Map(this.stableNames);
     for (const change of this.changes) if (this.random.fraction() < 0.5) applyChange(names, change);
     this.names = names;
@@ -109,6 +107,8 @@ export class SimulatedDisk {
   /** The process dies and the kernel lives on: nothing written is lost. */
   kill(): void {
     this.life++;
+    for (const abort of this.syncsUnderWay) abort();
+    this.syncsUnderWay.clear();
   }
 
   setCapacity(bytes: number): void {
@@ -232,7 +232,7 @@ export class SimulatedDisk {
     await this.turn(life);
     this.syncsUnderWay.delete(abort);
     if (error) {
-      sync.fail();
+      sync.fail(this.random);
       throw error;
     }
     sync.finish();

@@ -38,7 +38,7 @@ export class SimulatedFile {
   }
 
   /** What a sync that begins now will make stable. */
-  beginSync(): { finish(): void; fail(): void } {
+  beginSync(): { finish(): void; fail(random: Random): void } {
     const { dirty, size } = this;
     this.dirty = new Map();
     this.sizes = [];
@@ -48,7 +48,9 @@ export class SimulatedFile {
         this.stableSize = size;
       },
       // The kernel takes the pages for clean: what it did not store is lost, and no later sync tells [C6.4].
-      fail: () => {},
+      fail: (random) => {
+        for (const [sector, versions] of dirty) if (random.fraction() < 0.5) this.settle(sector, versions.at(-1)!);
+      },
     };
   }
 

@@ -1,0 +1,80 @@
+import { assert } from '@antipode/base';
+import { BLOCK_BYTES } from '../port/device.ts';
+import { ancestry, type Graph } from './graph/graph.ts';
+import type { Page } from './index/page.ts';
+import type { LayerIndex, PageTable } from './index/page-table.ts';
+import type { LayerId } from './log/types.ts';
+
+/** The stack of layers that an image is read through, top first, each with the first block it must not be asked for [C1.4]. */
+export interface Chain {
+  readonly size: number;
+  readonly links: readonly { readonly index: LayerIndex; readonly limit: number }[];
+}
+
+/** Chains by their top layer; forgotten whenever the graph changes. */
+export class Chains {
+  readonly #graph: Graph;
+  readonly #pages: PageTable;
+  readonly #known = new Map<LayerId, Chain>();
+
+  constructor(graph: Graph, pages: PageTable) {
+    this.#graph = graph;
+    this.#pages = pages;
+  }
+
+  invalidate(): void {
+    this.#known.clear();
+  }
+
+  of(top: LayerId): Chain {
+    const known = this.#known.get(top);
+    if (known !== undefined) return known;
+    const links: { index: LayerIndex; limit: number }[] = [];
+    let limit = Number.POSITIVE_INFINITY;
+    let size = -1;
+    for (const layer of ancestry(this.#graph, top)) {
+      if (size < 0) size = layer.size;
+      limit = Math.min(limit, Math.floor(layer.size / BLOCK_BYTES));
+      links.push({ index: this.#pages.layer(layer.id), limit });
+    }
+    assert(size >= 0, `layer ${top} exists`);
+    const chain = { size, links };
+    this.#known.set(top, chain);
+    return chain;
+  }
+}
+
+/** What one block of an image resolves to. */
+export interface Resolved {
+  readonly page: Page;
+  readonly index: number;
+}
+
+/** The pages of an image that hold anything of page `number`, top first. */
+export function pagesAt(
+  chain: Chain,
+  number: number,
+  pages: PageTable,
+): { readonly page: Page; readonly limit: number }[] {
+  const found: { page: Page; limit: number }[] = [];
+  for (const { index, limit } of chain.links) {
+    if (!index.present.has(number)) continue;
+    const page = pages.get(index, number);
+    if (page !== undefined) found.push({ page, limit });
+  }
+  return found;
+}
+
+/** The page that decides block `block` of an image, if it reads as data; undefined: zeros. */
+export function resolve(
+  found: readonly { readonly page: Page; readonly limit: number }[],
+  block: number,
+  index: number,
+): Page | undefined {
+  for (const { page, limit } of found) {
+    if (block >= limit) return undefined;
+    if (page.isAbsent(index)) continue;
+    return page.isHole(index) ? undefined : page;
+  }
+  return undefined;
+}

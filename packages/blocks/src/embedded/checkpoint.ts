@@ -1,0 +1,80 @@
+import { BlockError } from '../port/errors.ts';
+import type { CheckpointStore } from './checkpoint-store.ts';
+import type { EngineCore } from './core.ts';
+import { decodeGraph, type EncodedGraph, encodeGraph } from './graph/graph.ts';
+import type { LayerId, Sequence } from './log/types.ts';
+
+/** docs/formats/checkpoint.md */
+export const checkpointVersion = 1;
+const oldestCheckpointVersion = 1;
+const headKey = Uint8Array.of(0x68);
+
+interface Head {
+  readonly version: number;
+  /** Everything up to here is in the checkpoint, and nothing after it. */
+  readonly sequence: number;
+  /** Control records up to here are in the graph: ahead of `sequence` only while an index is being rebuilt. */
+  readonly graphAt: number;
+  readonly graph: EncodedGraph;
+  /** Layer, blocks of data, blocks of holes. */
+  readonly layers: readonly (readonly [number, number, number])[];
+  readonly live: readonly (readonly [number, number])[];
+}
+
+/**
+ * Writes what the index and the graph are now. Holds only records that are durable: the log is synced up to the checkpoint's
+ * sequence before the store hears of it [C6.3]. Resolves with that sequence.
+ */
+export async function writeCheckpoint(core: EngineCore, replayed?: ReplayStart): Promise<Sequence> {
+  const sequence = replayed?.after ?? core.lastSequence();
+  const head: Head = {
+    version: checkpointVersion,
+    sequence,
+    graphAt: replayed?.graphAt ?? sequence,
+    graph: encodeGraph(core.graph),
+    layers: [...core.pages.layers()].map((layer) => [layer.id, layer.data, layer.holes]),
+    live: core.live.encode(),
+  };
+  const bytes = Buffer.from(JSON.stringify(head), 'utf8');
+  const taken = core.pages.takeChanges();
+  const since = core.sinceCheckpoint_bytes;
+  try {
+    await core.log.durable();
+    await core.store.commit([...taken.puts, { key: headKey, value: bytes }]);
+  } catch (error) {
+    core.pages.putBack(taken);
+    throw error;
+  }
+  core.sinceCheckpoint_bytes -= since;
+  core.pages.settle(taken.pages);
+  return sequence;
+}
+
+/** Where a scan of the log starts, and up to where control records are in the graph already. */
+export interface ReplayStart {
+  readonly after: Sequence;
+  readonly graphAt: number;
+}
+
+/** Loads the checkpoint into an empty core. */
+export function loadCheckpoint(core: EngineCore, store: CheckpointStore): ReplayStart {
+  const bytes = store.get(headKey);
+  if (bytes === undefined) return { after: 0 as Sequence, graphAt: 0 };
+  const head = JSON.parse(Buffer.from(bytes).toString('utf8')) as Head;
+  if (head.version < oldestCheckpointVersion || head.version > checkpointVersion) {
+    throw new BlockError(
+      'io_error',
+      `the checkpoint is of format ${head.version}; this program knows ${oldestCheckpointVersion} to ${checkpointVersion}`,
+    );
+  }
+  const graph = decodeGraph(head.graph);
+  core.graph.nextLayer = graph.nextLayer;
+  for (const name of ['layers', 'volumes', 'points', 'halves', 'tombstones', 'folded'] as const) {
+    const into = core.graph[name] as Map<unknown, unknown>;
+    for (const [key, value] of graph[name]) into.set(key, value);
+  }
+  core.pages.load();
+  for (const [id, data, holes] of head.layers) Object.assign(core.pages.layer(id as LayerId), { data, holes });
+  core.live.load(head.live);
+  return { after: head.sequence as Sequence, graphAt: head.graphAt };
+}

@@ -1,0 +1,166 @@
+import type { VolumeId } from '@antipode/base';
+import { BLOCK_BYTES } from '../port/device.ts';
+import type { EngineEvent } from '../port/engine.ts';
+import { BlockError } from '../port/errors.ts';
+import { type Chain, Chains } from './chain.ts';
+import type { CheckpointStore } from './checkpoint-store.ts';
+import { Digests } from './digest.ts';
+import { applyChange } from './graph/apply.ts';
+import { type Change, encodeChange } from './graph/changes.ts';
+import { emptyGraph, type Graph } from './graph/graph.ts';
+import { type LayerIndex, PageTable } from './index/page-table.ts';
+import { LayerWriter, LiveBytes } from './layer-writer.ts';
+import { type EngineLimits, engineLimits } from './limits.ts';
+import type { LayerId, SegmentLog, Sequence } from './log/types.ts';
+import { readBlocks } from './read-image.ts';
+import { sumOf } from './zero-block.ts';
+
+/**
+ * What the parts of the embedded engine share: the log, the graph, the index, and the moment at which something is ordered. All
+ * of it belongs to one thread, and ordering is synchronous [C9.2].
+ */
+export class EngineCore {
+  readonly log: SegmentLog;
+  readonly graph: Graph = emptyGraph();
+  readonly pages: PageTable;
+  readonly live = new LiveBytes();
+  readonly writer: LayerWriter;
+  readonly chains: Chains;
+  readonly digests: Digests;
+  readonly store: CheckpointStore;
+  readonly limits: EngineLimits;
+  /** Log bytes ordered since the last checkpoint. */
+  sinceCheckpoint_bytes = 0;
+  /** Looks whether a checkpoint or housekeeping is due; set by the engine. */
+  onWork: () => void = () => undefined;
+  closed = false;
+  /** Segments whose live records have been copied elsewhere: given back after the next checkpoint. */
+  readonly emptied = new Set<number>();
+  #readers = 0;
+  readonly #listeners = new Set<(event: EngineEvent) => void>();
+
+  constructor(log: SegmentLog, store: CheckpointStore, limits: EngineLimits = engineLimits) {
+    this.log = log;
+    this.store = store;
+    this.limits = limits;
+    this.pages = new PageTable(store, limits);
+    this.writer = new LayerWriter(this.pages, this.live);
+    this.chains = new Chains(this.graph, this.pages);
+    this.digests = new Digests(this.pages);
+  }
+
+  emit(event: EngineEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  on(listener: (event: EngineEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Orders a change of the graph: one record, one synchronous turn. */
+  order(change: Change): void {
+    this.#open();
+    const body = encodeChange(change);
+    this.log.append({ type: 'control', body });
+    this.sinceCheckpoint_bytes += body.length;
+    applyChange(this.graph, change);
+    this.chains.invalidate();
+    this.onWork();
+  }
+
+  /** Orders blocks of a layer; `payload` is copied before this returns. Checksums are computed here unless they came along. */
+  orderData(layer: LayerId, block: number, payload: Uint8Array, given?: BigUint64Array): void {
+    this.#open();
+    const index = this.pages.layer(layer);
+    const most = this.limits.recordMost_bytes / BLOCK_BYTES;
+    const count = payload.length / BLOCK_BYTES;
+    for (let from = 0; from < count; from += most) {
+      const part = Math.min(most, count - from);
+      const bytes = payload.subarray(from * BLOCK_BYTES, (from + part) * BLOCK_BYTES);
+      const sums = given === undefined ? checksumsOf(bytes) : given.subarray(from, from + part);
+      const checksums = new Uint8Array(sums.buffer, sums.byteOffset, sums.byteLength);
+      const { sequence, place } = this.log.append({
+        type: 'data',
+        layer,
+        block: block + from,
+        count: part,
+        payload: bytes,
+        checksums,
+      });
+      this.writer.putData(index, block + from, part, place, sums, sequence);
+    }
+    this.sinceCheckpoint_bytes += payload.length;
+    this.onWork();
+  }
+
+  /** Orders a range of zeros, unless it reads as zeros with nothing stored. */
+  orderZero(layer: LayerId, block: number, count: number): void {
+    this.#open();
+    const index = this.pages.layer(layer);
+    const chain = this.chains.of(layer);
+    if (!somethingWithin(chain, block, count)) return;
+    const { sequence } = this.log.append({ type: 'zero', layer, block, count });
+    this.writer.putZero(index, chain, block, count, sequence);
+    this.sinceCheckpoint_bytes += 64;
+    this.onWork();
+  }
+
+  read(
+    chain: Chain,
+    block: number,
+    count: number,
+    target: Uint8Array,
+    sums: BigUint64Array,
+    volume: VolumeId,
+  ): void | Promise<void> {
+    const damaged = (at: number, detail: string) => this.emit({ kind: 'damage', volume, block: at, detail });
+    return readBlocks(
+      { pages: this.pages, log: this.log, damaged, pin: (work) => this.#pin(work) },
+      chain,
+      block,
+      count,
+      target,
+      sums,
+    );
+  }
+
+  /** Reads in the background are under way: no segment may be given back. */
+  get pinned(): boolean {
+    return this.#readers > 0;
+  }
+
+  layerIndex(id: LayerId): LayerIndex {
+    return this.pages.layer(id);
+  }
+
+  lastSequence(): Sequence {
+    return this.log.lastSequence();
+  }
+
+  async #pin<T>(work: Promise<T>): Promise<T> {
+    this.#readers += 1;
+    try {
+      return await work;
+    } finally {
+      this.#readers -= 1;
+    }
+  }
+
+  #open(): void {
+    if (this.closed) throw new BlockError('closed', 'the engine is closed');
+  }
+}
+
+function checksumsOf(bytes: Uint8Array): BigUint64Array {
+  const sums = new BigUint64Array(bytes.length / BLOCK_BYTES);
+  for (let index = 0; index < sums.length; index++)
+    sums[index] = sumOf(bytes.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES));
+  return sums;
+}
+
+function somethingWithin(chain: Chain, block: number, count: number): boolean {
+  const from = Math.floor(block / 256);
+  const to = Math.floor((block + count - 1) / 256) + 1;
+  return chain.links.some((link) => !link.index.present.within(from, to).next().done);
+}

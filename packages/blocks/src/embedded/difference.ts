@@ -1,0 +1,126 @@
+import { BLOCK_BYTES } from '../port/device.ts';
+import type { Difference } from '../port/engine.ts';
+import type { DiffExtent, DifferenceSummary } from '../port/types.ts';
+import { type Chain, pagesAt, resolve } from './chain.ts';
+import { pageBlocks } from './index/page.ts';
+import { unionWithin } from './index/page-set.ts';
+import type { PageTable } from './index/page-table.ts';
+import { engineLimits } from './limits.ts';
+
+const pagesATurn = 64;
+
+/**
+ * What turns image `from` into image `to` [C1.2]: candidates are the pages of any layer on one of the two chains and not on the
+ * other; each of their blocks is compared by what it resolves to. Without a common ancestor that is every page of `to`.
+ */
+export async function differenceOf(from: Chain | undefined, to: Chain, pages: PageTable): Promise<Difference> {
+  const blocks = Math.floor(to.size / BLOCK_BYTES);
+  const { candidates, whole } = candidatesOf(from, to, blocks);
+  let data_blocks = 0;
+  let zero_blocks = 0;
+  let seen = 0;
+  for (const number of candidates) {
+    for (const extent of extentsOfPage(from, to, pages, number, blocks)) {
+      if (extent.kind === 'data') data_blocks += extent.count;
+      else zero_blocks += extent.count;
+    }
+    if (++seen % pagesATurn === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  const summary: DifferenceSummary = {
+    to_size: to.size,
+    whole,
+    data_blocks,
+    zero_blocks,
+    ...(from && { from_size: from.size }),
+  };
+  return {
+    summary,
+    async *extents(fromBlock) {
+      let held: DiffExtent | undefined;
+      let turn = 0;
+      for (const number of candidates) {
+        if ((number + 1) * pageBlocks <= fromBlock) continue;
+        if (++turn % pagesATurn === 0) await new Promise((resolve) => setImmediate(resolve));
+        for (const extent of extentsOfPage(from, to, pages, number, blocks)) {
+          const clipped = clip(extent, fromBlock);
+          if (clipped === undefined) continue;
+          // Merged only within bounds that do not depend on where anything lies [C3.5].
+          const joins =
+            held !== undefined &&
+            held.kind === clipped.kind &&
+            held.block + held.count === clipped.block &&
+            clipped.block % engineLimits.extentBlocks !== 0;
+          if (joins) held = { ...held!, count: held!.count + clipped.count };
+          else {
+            if (held !== undefined) yield held;
+            held = clipped;
+          }
+        }
+      }
+      if (held !== undefined) yield held;
+    },
+  };
+}
+
+function clip(extent: DiffExtent, fromBlock: number): DiffExtent | undefined {
+  if (extent.block >= fromBlock) return extent;
+  const cut = fromBlock - extent.block;
+  return cut >= extent.count ? undefined : { ...extent, block: fromBlock, count: extent.count - cut };
+}
+
+function candidatesOf(
+  from: Chain | undefined,
+  to: Chain,
+  blocks: number,
+): { readonly candidates: readonly number[]; readonly whole: boolean } {
+  const last = Math.ceil(blocks / pageBlocks);
+  const ofFrom = new Set(from?.links.map((link) => link.index));
+  const ofTo = new Set(to.links.map((link) => link.index));
+  const common = to.links.some((link) => ofFrom.has(link.index));
+  const differing = [
+    ...to.links.filter((link) => !ofFrom.has(link.index)),
+    ...(from?.links.filter((link) => !ofTo.has(link.index)) ?? []),
+  ];
+  // A size that shrank and grew again on one way hides what lies below on that way only [C1.4].
+  const shared =
+    common && from !== undefined && limitsDiffer(from, to) ? to.links.filter((link) => ofFrom.has(link.index)) : [];
+  const sets = [...differing, ...shared].map((link) => link.index.present);
+  return { candidates: unionWithin(sets, 0, last), whole: !common };
+}
+
+function limitsDiffer(from: Chain, to: Chain): boolean {
+  const limits = new Map(from.links.map((link) => [link.index, link.limit]));
+  return to.links.some((link) => limits.has(link.index) && limits.get(link.index) !== link.limit);
+}
+
+/** Extents of one page by ascending block. */
+function extentsOfPage(
+  from: Chain | undefined,
+  to: Chain,
+  pages: PageTable,
+  number: number,
+  blocks: number,
+): DiffExtent[] {
+  const before = from === undefined ? [] : pagesAt(from, number, pages);
+  const after = pagesAt(to, number, pages);
+  const fromBlocks = from === undefined ? 0 : Math.floor(from.size / BLOCK_BYTES);
+  const extents: { kind: 'data' | 'zero'; block: number; count: number }[] = [];
+  const first = number * pageBlocks;
+  const end = Math.min(first + pageBlocks, blocks);
+  for (let block = first; block < end; block++) {
+    const index = block - first;
+    const target = resolve(after, block, index);
+    const source = block < fromBlocks ? resolve(before, block, index) : undefined;
+    // The same record, or zeros on both sides: equal. Sequences name records.
+    if (
+      target === source ||
+      (target !== undefined && source !== undefined && target.sequence[index] === source.sequence[index])
+    )
+      continue;
+    const kind = target === undefined ? 'zero' : 'data';
+    const last = extents.at(-1);
+    if (last !== undefined && last.kind === kind && last.block + last.count === block) last.count += 1;
+    else extents.push({ kind, block, count: 1 });
+  }
+  return extents;
+}

@@ -1,0 +1,447 @@
+import type { Clock, CycleId, PointId, ProposalId, SessionId, VolumeId } from '@antipode/base';
+import { BLOCK_BYTES, type BlockDevice } from '../port/device.ts';
+import type { BlockEngine, BlockRun, Difference, EngineEvent } from '../port/engine.ts';
+import { BlockError } from '../port/errors.ts';
+import type {
+  CyclePlan,
+  Digest,
+  EngineUsage,
+  Generation,
+  HalfInfo,
+  Pair,
+  PointInfo,
+  PointSpec,
+  RestartAddress,
+  Role,
+  StageInfo,
+  Tag,
+  Tombstone,
+  VolumeInfo,
+  VolumeUsage,
+} from '../port/types.ts';
+import type { Chain } from './chain.ts';
+import type { EngineCore } from './core.ts';
+import { differenceOf } from './difference.ts';
+import type { Change } from './graph/changes.ts';
+import { ancestry } from './graph/graph.ts';
+import * as plan from './graph/plan.ts';
+import { Housekeeper } from './housekeeper.ts';
+import { halfInfo, pointInfo, stageInfo, volumeInfo } from './infos.ts';
+import { stageRuns, verifyStaged } from './staging.ts';
+import { PointDevice, VolumeDevice } from './volume-device.ts';
+
+/** The embedded engine: an append-only log is the truth, graph and index are what it says. */
+export class EmbeddedEngine implements BlockEngine {
+  readonly #core: EngineCore;
+  readonly #housekeeper: Housekeeper;
+
+  constructor(core: EngineCore, clock: Clock) {
+    this.#core = core;
+    this.#housekeeper = new Housekeeper(core, clock);
+    core.onWork = () => this.#housekeeper.look();
+    core.log.onMoved((moves) => {
+      for (const move of moves) {
+        if (move.type !== 'data') continue;
+        const layer = core.graph.folded.get(move.layer) ?? move.layer;
+        core.writer.move(core.layerIndex(layer), move.block, move.count, move.to, move.sequence);
+      }
+    });
+    core.log.onState((state) => {
+      if (state.kind === 'running') return core.emit({ kind: 'writes_resumed' });
+      const reason = state.kind === 'no_space' ? 'no_space' : state.reason;
+      core.emit({ kind: 'writes_stopped', reason, detail: state.detail });
+    });
+    this.#housekeeper.look();
+  }
+
+  // --- volumes ------------------------------------------------------------------------------------------------------
+
+  async createVolume(spec: {
+    id: VolumeId;
+    name: string;
+    size: number;
+    destination?: boolean;
+    tag: Tag;
+  }): Promise<void> {
+    await this.#do(plan.planCreateVolume(this.#core.graph, spec));
+  }
+
+  async deleteVolume(id: VolumeId): Promise<void> {
+    const known = this.#core.graph.volumes.has(id);
+    await this.#do(plan.planDeleteVolume(this.#core.graph, id));
+    if (known) this.#core.emit({ kind: 'volume_deleted', volume: id });
+  }
+
+  async resizeVolume(id: VolumeId, size: number): Promise<void> {
+    await this.#do(plan.planResize(this.#core.graph, id, size));
+    this.#core.emit({ kind: 'volume_changed', volume: id });
+  }
+
+  async changeVolume(id: VolumeId, change: { name?: string; tag?: Tag; destination?: false }): Promise<void> {
+    await this.#do(plan.planChangeVolume(this.#core.graph, id, change));
+    this.#core.emit({ kind: change.destination === undefined ? 'volume_changed' : 'access_changed', volume: id });
+  }
+
+  volumes(): readonly VolumeInfo[] {
+    return [...this.#core.graph.volumes.values()].map((volume) => volumeInfo(this.#core.graph, volume));
+  }
+
+  volume(id: VolumeId): VolumeInfo | undefined {
+    const volume = this.#core.graph.volumes.get(id);
+    return volume && volumeInfo(this.#core.graph, volume);
+  }
+
+  async volumeUsage(id: VolumeId): Promise<VolumeUsage> {
+    const { graph } = this.#core;
+    const volume = plan.needVolume(graph, id);
+    const chain = this.#core.chains.of(volume.top);
+    let logical = 0;
+    for (const link of chain.links) logical += link.index.data;
+    const others = new Set<number>();
+    for (const other of graph.volumes.values())
+      if (other.id !== id) for (const layer of ancestry(graph, other.top)) others.add(layer.id);
+    let unique = 0;
+    const mine = new Set<number>([...ancestry(graph, volume.top)].map((layer) => layer.id));
+    for (const point of graph.points.values()) {
+      for (const member of point.members)
+        if (member.volume === id) for (const layer of ancestry(graph, member.layer)) mine.add(layer.id);
+    }
+    for (const layer of mine) if (!others.has(layer)) unique += this.#core.layerIndex(layer as never).data;
+    // Blocks overwritten in a higher layer are counted in both: an upper bound that never exceeds the volume.
+    return { logical_bytes: Math.min(logical * BLOCK_BYTES, chain.size), unique_bytes: unique * BLOCK_BYTES };
+  }
+
+  bytesSince(volume: VolumeId, point: PointId): number {
+    const { graph } = this.#core;
+    const member = plan.needMember(graph, point, volume);
+    const head = [...ancestry(graph, plan.needVolume(graph, volume).top)].map((layer) => layer.id);
+    const back = [...ancestry(graph, member.layer)].map((layer) => layer.id);
+    const shared = new Set(back);
+    const common = head.find((layer) => shared.has(layer));
+    const changed = [...until(head, common), ...until(back, common)];
+    let blocks = 0;
+    for (const layer of changed) {
+      const index = this.#core.layerIndex(layer);
+      blocks += index.data + index.holes;
+    }
+    return blocks * BLOCK_BYTES;
+  }
+
+  // --- points -------------------------------------------------------------------------------------------------------
+
+  async freeze(point: PointSpec, volumes: readonly VolumeId[], hold?: string): Promise<PointInfo> {
+    await this.#do(plan.planFreeze(this.#core.graph, point, volumes, hold));
+    return this.#point(point.id);
+  }
+
+  async dropPoint(id: PointId): Promise<void> {
+    await this.#do(plan.planDropPoint(this.#core.graph, id));
+  }
+
+  async changePoint(id: PointId, tag: Tag): Promise<void> {
+    await this.#do(plan.planChangePoint(this.#core.graph, id, tag));
+  }
+
+  async hold(point: PointId, holder: string): Promise<void> {
+    await this.#do(plan.planHold(this.#core.graph, point, holder));
+  }
+
+  async release(point: PointId, holder: string): Promise<void> {
+    await this.#do(plan.planRelease(this.#core.graph, point, holder));
+  }
+
+  points(): readonly PointInfo[] {
+    return [...this.#core.graph.points.values()].map(pointInfo);
+  }
+
+  point(id: PointId): PointInfo | undefined {
+    const point = this.#core.graph.points.get(id);
+    return point && pointInfo(point);
+  }
+
+  async fork(spec: { id: VolumeId; name: string; point: PointId; of: VolumeId; tag: Tag }): Promise<void> {
+    await this.#do(plan.planFork(this.#core.graph, spec));
+  }
+
+  async restore(volume: VolumeId, point: PointId, of: VolumeId): Promise<void> {
+    await this.#do(plan.planRestore(this.#core.graph, volume, point, of));
+    this.#core.emit({ kind: 'volume_changed', volume });
+  }
+
+  // --- bytes --------------------------------------------------------------------------------------------------------
+
+  open(volume: VolumeId): BlockDevice {
+    plan.needVolume(this.#core.graph, volume);
+    return new VolumeDevice(this.#core, volume);
+  }
+
+  openPoint(point: PointId, volume: VolumeId): BlockDevice {
+    plan.needMember(this.#core.graph, point, volume);
+    return new PointDevice(this.#core, volume, () => this.#image(point, volume));
+  }
+
+  difference(volume: VolumeId, from: PointId | undefined, to: PointId): Promise<Difference> {
+    return differenceOf(
+      from === undefined ? undefined : this.#image(from, volume),
+      this.#image(to, volume),
+      this.#core.pages,
+    );
+  }
+
+  async readBlocks(
+    volume: VolumeId,
+    point: PointId,
+    block: number,
+    count: number,
+    payload: Uint8Array,
+    checksums: Uint8Array,
+  ): Promise<void> {
+    const chain = this.#image(point, volume);
+    if (
+      block < 0 ||
+      count < 1 ||
+      (block + count) * BLOCK_BYTES > chain.size ||
+      payload.length !== count * BLOCK_BYTES ||
+      checksums.length !== count * 8
+    ) {
+      throw new BlockError(
+        'out_of_range',
+        `blocks ${block} to ${block + count} are outside of the image or of the buffers`,
+      );
+    }
+    const sums = new BigUint64Array(count);
+    await this.#core.read(chain, block, count, payload, sums, volume);
+    checksums.set(new Uint8Array(sums.buffer));
+  }
+
+  digest(volume: VolumeId, point: PointId): Promise<Digest> {
+    return this.#core.digests.root(this.#image(point, volume));
+  }
+
+  async pageDigests(volume: VolumeId, point: PointId, page: number, count: number): Promise<readonly Digest[]> {
+    return this.#core.digests.pages(this.#image(point, volume), page, count);
+  }
+
+  // --- halves -------------------------------------------------------------------------------------------------------
+
+  async createHalf(half: {
+    session: SessionId;
+    role: Role;
+    generation: Generation;
+    pairs: readonly Pair[];
+    tag: Tag;
+  }): Promise<void> {
+    await this.#do(plan.planCreateHalf(this.#core.graph, half));
+    this.#accessChanged(half.pairs);
+  }
+
+  async changeHalf(session: SessionId, change: { pairs?: readonly Pair[]; tag?: Tag }): Promise<void> {
+    await this.#do(plan.planChangeHalf(this.#core.graph, session, change));
+  }
+
+  async removeHalf(session: SessionId): Promise<void> {
+    const pairs = this.#core.graph.halves.get(session)?.pairs ?? [];
+    await this.#do(plan.planRemoveHalf(this.#core.graph, session));
+    this.#accessChanged(pairs);
+  }
+
+  halves(): readonly HalfInfo[] {
+    return [...this.#core.graph.halves.values()].map(halfInfo);
+  }
+
+  half(session: SessionId): HalfInfo | undefined {
+    const half = this.#core.graph.halves.get(session);
+    return half && halfInfo(half);
+  }
+
+  tombstones(): readonly Tombstone[] {
+    return [...this.#core.graph.tombstones].map(([session, generation]) => ({ session, generation }));
+  }
+
+  async advanceBase(
+    session: SessionId,
+    generation: Generation,
+    base: { point: PointId; digests: readonly Digest[] },
+  ): Promise<void> {
+    await this.#do(plan.planAdvanceBase(this.#core.graph, session, generation, base));
+  }
+
+  async resetBase(
+    session: SessionId,
+    generation: Generation,
+    base: { point: PointId; digests: readonly Digest[] } | undefined,
+  ): Promise<void> {
+    await this.#do(plan.planResetBase(this.#core.graph, session, generation, base));
+  }
+
+  // --- receiving ----------------------------------------------------------------------------------------------------
+
+  async openStage(cycle: CyclePlan): Promise<StageInfo> {
+    const { graph } = this.#core;
+    const change = plan.planOpenStage(graph, cycle);
+    const old = graph.halves.get(cycle.session)?.stage;
+    if (change !== undefined && old !== undefined) this.#core.order({ op: 'abandon_stage', session: cycle.session });
+    // Layers given up above are behind the change that was planned: plan again on what there is now.
+    await this.#do(change === undefined ? undefined : plan.planOpenStage(graph, cycle));
+    return stageInfo(plan.needStage(graph, cycle.session, cycle.cycle).stage);
+  }
+
+  writeStage(
+    session: SessionId,
+    cycle: CycleId,
+    point: number,
+    pair: number,
+    runs: readonly BlockRun[],
+  ): void | Promise<void> {
+    stageRuns(this.#core, session, cycle, point, pair, runs, true);
+    return this.#core.log.written();
+  }
+
+  async syncStage(session: SessionId, cycle: CycleId, address: RestartAddress): Promise<RestartAddress> {
+    await this.#do(plan.planStageAddress(this.#core.graph, session, cycle, address));
+    await this.#core.log.durable();
+    return plan.needStage(this.#core.graph, session, cycle).stage.address;
+  }
+
+  verifyStage(
+    session: SessionId,
+    cycle: CycleId,
+    progress: (blocks: number, of: number) => void,
+  ): Promise<readonly (readonly Digest[])[]> {
+    return verifyStaged(this.#core, session, cycle, progress);
+  }
+
+  async repairStage(
+    session: SessionId,
+    cycle: CycleId,
+    point: number,
+    pair: number,
+    runs: readonly BlockRun[],
+  ): Promise<void> {
+    stageRuns(this.#core, session, cycle, point, pair, runs, false);
+    await this.#core.log.durable();
+  }
+
+  async commitStage(
+    session: SessionId,
+    cycle: CycleId,
+    generation: Generation,
+    digests: readonly Digest[],
+  ): Promise<void> {
+    const { graph } = this.#core;
+    const change = plan.planCommitStage(graph, session, cycle, generation, digests);
+    const staged = graph.halves.get(session)?.stage?.plan;
+    await this.#do(change);
+    if (change === undefined || staged === undefined) return;
+    this.#core.emit({ kind: 'committed', session, cycle, points: staged.points.map((point) => point.id) });
+    for (const pair of staged.pairs) this.#core.emit({ kind: 'volume_changed', volume: pair.local });
+  }
+
+  async abandonStage(session: SessionId, cycle: CycleId): Promise<void> {
+    await this.#do(plan.planAbandonStage(this.#core.graph, session, cycle));
+  }
+
+  // --- change of direction ------------------------------------------------------------------------------------------
+
+  async seal(session: SessionId, proposal: ProposalId, point: PointSpec): Promise<PointInfo> {
+    const { graph } = this.#core;
+    await this.#do(plan.planSeal(graph, session, proposal, point));
+    this.#accessChanged(plan.needHalf(graph, session).pairs);
+    return this.#point(graph.halves.get(session)?.seal?.point ?? point.id);
+  }
+
+  async unseal(session: SessionId, proposal: ProposalId): Promise<void> {
+    await this.#do(plan.planUnseal(this.#core.graph, session, proposal));
+    this.#accessChanged(plan.needHalf(this.#core.graph, session).pairs);
+  }
+
+  async refuseProposal(session: SessionId, proposal: ProposalId): Promise<void> {
+    await this.#do(plan.planRefuse(this.#core.graph, session, proposal));
+  }
+
+  async promote(session: SessionId, promotion: plan.Promotion): Promise<void> {
+    const { graph } = this.#core;
+    await this.#do(plan.planPromote(graph, session, promotion));
+    this.#accessChanged(plan.needHalf(graph, session).pairs);
+  }
+
+  async demote(
+    session: SessionId,
+    learned: Generation,
+    base: PointId | undefined,
+    preserve: PointSpec,
+  ): Promise<{ diverged_bytes: number }> {
+    const { graph } = this.#core;
+    const half = plan.needHalf(graph, session);
+    if (plan.planDemote(graph, session, learned, undefined, undefined) === undefined) return { diverged_bytes: 0 };
+    let agreed: { point: PointId; digests: readonly Digest[] } | undefined;
+    if (base !== undefined) {
+      const known = half.base?.point === base ? half.base.digests : undefined;
+      agreed = {
+        point: base,
+        digests: known ?? (await Promise.all(half.pairs.map((pair) => this.digest(pair.local, base)))),
+      };
+    }
+    // From here on one synchronous turn: what is counted is what is kept.
+    let diverged_bytes = 0;
+    for (const { local } of half.pairs) {
+      diverged_bytes += base === undefined ? this.#storedBytes(local) : this.bytesSince(local, base);
+    }
+    await this.#do(plan.planDemote(graph, session, learned, agreed, diverged_bytes > 0 ? preserve : undefined));
+    this.#accessChanged(half.pairs);
+    return { diverged_bytes };
+  }
+
+  // --- the whole ----------------------------------------------------------------------------------------------------
+
+  usage(): EngineUsage {
+    return { ...this.#core.log.usage(), live_bytes: this.#core.live.total() };
+  }
+
+  on(listener: (event: EngineEvent) => void): () => void {
+    return this.#core.on(listener);
+  }
+
+  async close(): Promise<void> {
+    if (this.#core.closed) return;
+    await this.#housekeeper.stop();
+    this.#core.closed = true;
+    await this.#core.log.close();
+    await this.#core.store.close();
+  }
+
+  /** A checkpoint now, and everything that housekeeping finds to do: for tests, and before a planned stop. */
+  async settle(): Promise<void> {
+    await this.#housekeeper.settle();
+  }
+
+  async #do(change: Change | undefined): Promise<void> {
+    if (change !== undefined) this.#core.order(change);
+    // Also when there is nothing to do: the first call may have died before its record was durable.
+    await this.#core.log.durable();
+  }
+
+  #point(id: PointId): PointInfo {
+    return pointInfo(plan.needPoint(this.#core.graph, id));
+  }
+
+  #image(point: PointId, volume: VolumeId): Chain {
+    return this.#core.chains.of(plan.needMember(this.#core.graph, point, volume).layer);
+  }
+
+  #storedBytes(volume: VolumeId): number {
+    const chain = this.#core.chains.of(plan.needVolume(this.#core.graph, volume).top);
+    return chain.links.reduce((sum, link) => sum + link.index.data, 0) * BLOCK_BYTES;
+  }
+
+  #accessChanged(pairs: readonly Pair[]): void {
+    for (const pair of pairs) this.#core.emit({ kind: 'access_changed', volume: pair.local });
+  }
+}
+
+function* until<T>(items: readonly T[], stop: T | undefined): Generator<T> {
+  for (const item of items) {
+    if (item === stop) return;
+    yield item;
+  }
+}

@@ -1,0 +1,346 @@
+import { assert, assertNever, type PointId, type SessionId, type VolumeId } from '@antipode/base';
+import type { PointSpec } from '../../port/types.ts';
+import { engineLimits } from '../limits.ts';
+import type { LayerId } from '../log/types.ts';
+import type { Change } from './changes.ts';
+import { decodeGraph, type Graph, type HalfNode, isHeld, memberOf, type VolumeNode } from './graph.ts';
+
+/** Changes the graph. Never refuses: whether a change is legal was settled before its record was written. */
+export function applyChange(graph: Graph, change: Change): void {
+  switch (change.op) {
+    case 'create_volume': {
+      addLayer(graph, change.layer, undefined, change.size);
+      const { id, name, destination, tag } = change;
+      graph.volumes.set(id, { id, name, family: id, top: change.layer, follows: destination, destination, tag });
+      return;
+    }
+    case 'delete_volume':
+      graph.volumes.delete(change.id);
+      for (const point of graph.points.values()) {
+        if (isHeld(graph, point)) continue;
+        point.members = point.members.filter((member) => member.volume !== change.id);
+        if (point.members.length === 0) graph.points.delete(point.id);
+      }
+      return sweep(graph);
+    case 'resize_volume': {
+      const layer = graph.layers.get(volumeOf(graph, change.id).top);
+      assert(layer !== undefined, 'G1');
+      layer.size = change.size;
+      return;
+    }
+    case 'change_volume': {
+      const volume = volumeOf(graph, change.id);
+      if (change.name !== undefined) volume.name = change.name;
+      if (change.tag !== undefined) volume.tag = change.tag;
+      if (change.destination === false && change.layer !== undefined) {
+        // An ordinary volume again: a layer of its own on what it followed.
+        own(graph, volume, volume.top, change.layer);
+        volume.destination = false;
+        delete volume.replica;
+        sweep(graph);
+      }
+      return;
+    }
+    case 'freeze':
+      return freeze(graph, change.point, change.volumes, change.layers, change.hold === undefined ? [] : [change.hold]);
+    case 'drop_point':
+      pointOf(graph, change.id).dropped = true;
+      return sweep(graph);
+    case 'change_point':
+      pointOf(graph, change.id).tag = change.tag;
+      return;
+    case 'hold':
+      pointOf(graph, change.id).holds.push(change.holder);
+      return;
+    case 'release': {
+      const point = pointOf(graph, change.id);
+      point.holds = point.holds.filter((holder) => holder !== change.holder);
+      return sweep(graph);
+    }
+    case 'fork': {
+      const member = memberOf(pointOf(graph, change.point), change.of);
+      assert(member !== undefined, 'the image exists');
+      addLayer(graph, change.layer, member.layer, member.size);
+      const family = graph.volumes.get(change.of)?.family ?? change.of;
+      const { id, name, tag } = change;
+      graph.volumes.set(id, { id, name, family, top: change.layer, follows: false, destination: false, tag });
+      return;
+    }
+    case 'restore': {
+      const member = memberOf(pointOf(graph, change.point), change.of);
+      assert(member !== undefined, 'the image exists');
+      own(graph, volumeOf(graph, change.volume), member.layer, change.layer, member.size);
+      return;
+    }
+    case 'create_half': {
+      const { session, role, generation, pairs, tag } = change;
+      graph.halves.set(session, { session, role, generation, pairs, refused: [], tag });
+      graph.tombstones.delete(session);
+      for (const pair of pairs) {
+        const volume = volumeOf(graph, pair.local);
+        volume.session = session;
+        if (role === 'destination') {
+          volume.destination = true;
+          volume.follows = true;
+        }
+      }
+      return;
+    }
+    case 'change_half': {
+      const half = halfOf(graph, change.session);
+      if (change.tag !== undefined) half.tag = change.tag;
+      if (change.pairs !== undefined) half.pairs = change.pairs;
+      return;
+    }
+    case 'remove_half':
+      return removeHalf(graph, change.session);
+    case 'advance_base': {
+      const half = halfOf(graph, change.session);
+      half.base = change.base;
+      return tidySession(graph, half);
+    }
+    case 'reset_base': {
+      const half = halfOf(graph, change.session);
+      if (change.base === undefined) delete half.base;
+      else half.base = change.base;
+      delete half.stage;
+      return sweep(graph);
+    }
+    case 'open_stage':
+      return openStage(graph, change);
+    case 'stage_address': {
+      const stage = halfOf(graph, change.session).stage;
+      if (stage?.plan.cycle === change.cycle) stage.address = change.address;
+      return;
+    }
+    case 'commit_stage':
+      return commitStage(graph, halfOf(graph, change.session), change.digests);
+    case 'abandon_stage':
+      delete halfOf(graph, change.session).stage;
+      return sweep(graph);
+    case 'seal': {
+      const half = halfOf(graph, change.session);
+      freeze(
+        graph,
+        change.point,
+        half.pairs.map((pair) => pair.local),
+        change.layers,
+        [],
+      );
+      half.seal = { proposal: change.proposal, point: change.point.id };
+      return;
+    }
+    case 'unseal': {
+      const half = halfOf(graph, change.session);
+      const point = half.seal && graph.points.get(half.seal.point);
+      // The sealed point lives on as the target of the cycle that was to prove it.
+      if (point !== undefined) point.holds.push(sessionHolder(half.session));
+      delete half.seal;
+      return;
+    }
+    case 'refuse_proposal': {
+      const half = halfOf(graph, change.session);
+      half.refused = [...half.refused, change.proposal].slice(-engineLimits.refusedProposals);
+      return;
+    }
+    case 'promote':
+      return promote(graph, change);
+    case 'demote':
+      return demote(graph, change);
+    case 'graph': {
+      const whole = decodeGraph(change.graph);
+      graph.nextLayer = whole.nextLayer;
+      replace(graph.layers, whole.layers);
+      replace(graph.volumes, whole.volumes);
+      replace(graph.points, whole.points);
+      replace(graph.halves, whole.halves);
+      replace(graph.tombstones, whole.tombstones);
+      replace(graph.folded, whole.folded);
+      return;
+    }
+    default:
+      return assertNever(change);
+  }
+}
+
+export const sessionHolder = (session: SessionId): string => `session:${session}`;
+
+function replace<K, V>(map: Map<K, V>, by: Map<K, V>): void {
+  map.clear();
+  for (const [key, value] of by) map.set(key, value);
+}
+
+function volumeOf(graph: Graph, id: VolumeId): VolumeNode {
+  const volume = graph.volumes.get(id);
+  assert(volume !== undefined, `volume ${id} exists`);
+  return volume;
+}
+
+function pointOf(graph: Graph, id: PointId) {
+  const point = graph.points.get(id);
+  assert(point !== undefined, `point ${id} exists`);
+  return point;
+}
+
+function halfOf(graph: Graph, session: SessionId): HalfNode {
+  const half = graph.halves.get(session);
+  assert(half !== undefined, `half ${session} exists`);
+  return half;
+}
+
+function addLayer(graph: Graph, id: LayerId, parent: LayerId | undefined, size: number): void {
+  assert(!graph.layers.has(id), 'G3');
+  graph.layers.set(id, parent === undefined ? { id, size } : { id, parent, size });
+  graph.nextLayer = Math.max(graph.nextLayer, id + 1);
+}
+
+/** Gives a volume a writable layer of its own on `below`. */
+function own(graph: Graph, volume: VolumeNode, below: LayerId, layer: LayerId, size?: number): void {
+  addLayer(graph, layer, below, size ?? graph.layers.get(below)?.size ?? 0);
+  volume.top = layer;
+  volume.follows = false;
+}
+
+/** The tops become the point's image, and fresh ones sit on them: one turn, whatever the size [C9.3]. */
+function freeze(
+  graph: Graph,
+  spec: PointSpec,
+  volumes: readonly VolumeId[],
+  layers: readonly LayerId[],
+  holds: string[],
+): void {
+  const members = volumes.map((id, index) => {
+    const volume = volumeOf(graph, id);
+    const layer = volume.top;
+    const size = graph.layers.get(layer)?.size ?? 0;
+    if (!volume.follows) own(graph, volume, layer, layers[index]!);
+    return { volume: id, layer, size };
+  });
+  const { id, kind, instant_ms, tag } = spec;
+  graph.points.set(id, { id, kind, instant_ms, members, holds, dropped: false, tag });
+}
+
+/** Frees points that are dropped and that nobody keeps. */
+function sweep(graph: Graph): void {
+  for (const point of [...graph.points.values()])
+    if (point.dropped && !isHeld(graph, point)) graph.points.delete(point.id);
+}
+
+/** Lets go of the session's internal points but its base and a sealed one [C2.6]. */
+function tidySession(graph: Graph, half: HalfNode): void {
+  const holder = sessionHolder(half.session);
+  for (const point of graph.points.values()) {
+    if (point.kind !== 'internal' || point.tag.session !== half.session) continue;
+    point.holds = point.holds.filter((hold) => hold !== holder);
+    if (point.id !== half.base?.point && point.id !== half.seal?.point) point.dropped = true;
+  }
+  sweep(graph);
+}
+
+function removeHalf(graph: Graph, session: SessionId): void {
+  const half = halfOf(graph, session);
+  graph.halves.delete(session);
+  graph.tombstones.set(session, half.generation);
+  for (const pair of half.pairs) {
+    const volume = graph.volumes.get(pair.local);
+    if (volume?.session === session) delete volume.session;
+  }
+  delete half.base;
+  delete half.seal;
+  delete half.stage;
+  tidySession(graph, half);
+}
+
+function openStage(graph: Graph, change: Extract<Change, { op: 'open_stage' }>): void {
+  const { plan, layers } = change;
+  const half = halfOf(graph, plan.session);
+  const base = plan.base === undefined ? undefined : graph.points.get(plan.base);
+  plan.pairs.forEach((pair, index) => {
+    let below = base === undefined ? undefined : memberOf(base, pair.local)?.layer;
+    plan.points.forEach((point, number) => {
+      const layer = layers[index]![number]!;
+      addLayer(graph, layer, below, point.sizes[index]!);
+      below = layer;
+    });
+  });
+  half.stage = { plan, layers, address: { point: 0, pair: 0, block: 0 } };
+}
+
+/** The staged image becomes replica and base, its snapshots points of their own [C3.3]. */
+function commitStage(graph: Graph, half: HalfNode, digests: readonly string[]): void {
+  const stage = half.stage;
+  assert(stage !== undefined, 'a stage is committed once');
+  const { plan, layers } = stage;
+  plan.points.forEach((point, number) => {
+    const members = plan.pairs.map((pair, index) => ({
+      volume: pair.local,
+      layer: layers[index]![number]!,
+      size: point.sizes[index]!,
+    }));
+    const { id, kind, instant_ms, tag } = point;
+    graph.points.set(id, { id, kind, instant_ms, members, holds: [], dropped: false, tag });
+  });
+  const target = plan.points.at(-1);
+  assert(target !== undefined, 'a cycle has a target');
+  for (const member of graph.points.get(target.id)!.members) {
+    const volume = volumeOf(graph, member.volume);
+    volume.replica = target.id;
+    if (volume.follows) volume.top = member.layer;
+  }
+  half.base = { point: target.id, digests };
+  half.committed = plan.cycle;
+  delete half.stage;
+  tidySession(graph, half);
+}
+
+function promote(graph: Graph, change: Extract<Change, { op: 'promote' }>): void {
+  const half = halfOf(graph, change.session);
+  if (change.commit !== undefined) commitStage(graph, half, change.commit.digests);
+  delete half.stage;
+  half.role = 'source';
+  half.generation = change.next;
+  const from = graph.points.get(change.from ?? half.base?.point ?? ('' as PointId));
+  half.pairs.forEach((pair, index) => {
+    const volume = volumeOf(graph, pair.local);
+    const member = from && memberOf(from, pair.local);
+    own(graph, volume, member?.layer ?? volume.top, change.layers[index]!, member?.size);
+    volume.destination = false;
+    delete volume.replica;
+  });
+  sweep(graph);
+}
+
+function demote(graph: Graph, change: Extract<Change, { op: 'demote' }>): void {
+  const half = halfOf(graph, change.session);
+  if (change.preserve !== undefined) {
+    const { id, kind, instant_ms, tag } = change.preserve;
+    const members = half.pairs.map((pair) => {
+      const { top } = volumeOf(graph, pair.local);
+      return { volume: pair.local, layer: top, size: graph.layers.get(top)?.size ?? 0 };
+    });
+    graph.points.set(id, { id, kind, instant_ms, members, holds: [], dropped: false, tag });
+  }
+  const base = change.base && graph.points.get(change.base.point);
+  half.pairs.forEach((pair, index) => {
+    const volume = volumeOf(graph, pair.local);
+    const member = base && memberOf(base, pair.local);
+    if (member === undefined) {
+      const layer = change.layers[index]!;
+      addLayer(graph, layer, undefined, graph.layers.get(volume.top)?.size ?? 0);
+      volume.top = layer;
+      delete volume.replica;
+    } else {
+      volume.top = member.layer;
+      volume.replica = base!.id;
+    }
+    volume.follows = true;
+    volume.destination = true;
+  });
+  half.role = 'destination';
+  half.generation = change.learned;
+  if (change.base === undefined) delete half.base;
+  else half.base = change.base;
+  delete half.seal;
+  delete half.stage;
+  tidySession(graph, half);
+}

@@ -1,0 +1,99 @@
+import type { Clock, Timer } from '@antipode/base';
+import { writeCheckpoint } from './checkpoint.ts';
+import { compactSegment, removableSegments, sparseSegment } from './compaction.ts';
+import type { EngineCore } from './core.ts';
+import { foldSome } from './folding.ts';
+import type { Sequence } from './log/types.ts';
+
+const quiet_ms = 1_000;
+
+/**
+ * The engine's background work, one bounded piece at a time, hosts first: checkpoints, folding of layers whose points are gone,
+ * giving back segments. All of it may be cut short at any moment and goes on after a restart.
+ */
+export class Housekeeper {
+  readonly #core: EngineCore;
+  readonly #clock: Clock;
+  #timer: Timer | undefined;
+  #running: Promise<void> | undefined;
+  #checkpointed: Sequence = 0 as Sequence;
+  #stopped = false;
+
+  constructor(core: EngineCore, clock: Clock) {
+    this.#core = core;
+    this.#clock = clock;
+  }
+
+  /** Something was ordered: work may be due now, or once it is quiet. */
+  look(): void {
+    if (this.#stopped) return;
+    const { pages, limits, sinceCheckpoint_bytes } = this.#core;
+    const due = pages.dirtyCount >= limits.dirtyPages || sinceCheckpoint_bytes >= limits.checkpointEvery_bytes;
+    if (due) void this.#run();
+    else
+      this.#timer ??= this.#clock.after(quiet_ms, () => {
+        this.#timer = undefined;
+        void this.#run();
+      });
+  }
+
+  async settle(): Promise<void> {
+    await this.#running;
+    for (let more = true; more; ) more = await this.#pass(true);
+  }
+
+  async stop(): Promise<void> {
+    this.#timer?.cancel();
+    await this.#running;
+    try {
+      if (this.#core.log.state().kind === 'running') await this.#checkpoint();
+    } catch {
+      // A checkpoint only saves time at the next start.
+    }
+    this.#stopped = true;
+    this.#timer?.cancel();
+  }
+
+  #run(): Promise<void> {
+    this.#running ??= this.#passes().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  async #passes(): Promise<void> {
+    try {
+      for (let more = true; more && !this.#stopped; ) more = await this.#pass(false);
+    } catch (error) {
+      // The medium refuses: the log says so itself, and the next look tries again.
+      this.#core.emit({
+        kind: 'damage',
+        detail: `background work stopped: ${error instanceof Error ? error.message : String(error)}`,
+      });
+    }
+  }
+
+  /** One round; true when there may be more to do at once. */
+  async #pass(force: boolean): Promise<boolean> {
+    const core = this.#core;
+    const { limits } = core;
+    const folded = await foldSome(core);
+    const due =
+      force ||
+      folded ||
+      core.pages.dirtyCount >= limits.dirtyPages ||
+      core.sinceCheckpoint_bytes >= limits.checkpointEvery_bytes;
+    if (due) await this.#checkpoint();
+    if (this.#checkpointed === 0) return folded;
+    for (const segment of removableSegments(core, this.#checkpointed)) await core.log.removeSegment(segment);
+    const sparse = sparseSegment(core, this.#checkpointed);
+    if (sparse === undefined) return folded;
+    await compactSegment(core, sparse);
+    await this.#checkpoint();
+    return true;
+  }
+
+  async #checkpoint(): Promise<void> {
+    this.#checkpointed = await writeCheckpoint(this.#core);
+  }
+}

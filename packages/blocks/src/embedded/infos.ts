@@ -1,0 +1,46 @@
+import type { HalfInfo, PointInfo, StageInfo, VolumeInfo } from '../port/types.ts';
+import type { Graph, HalfNode, PointNode, StageNode, VolumeNode } from './graph/graph.ts';
+
+/** What the port shows of the graph's nodes: copies, never the nodes themselves. */
+export function volumeInfo(graph: Graph, volume: VolumeNode): VolumeInfo {
+  const { id, name, family, session, destination, replica, tag } = volume;
+  const half = session === undefined ? undefined : graph.halves.get(session);
+  return {
+    id,
+    name,
+    family,
+    destination,
+    tag,
+    size: graph.layers.get(volume.top)?.size ?? 0,
+    sealed: half?.seal !== undefined,
+    ...(session !== undefined && { session }),
+    ...(replica !== undefined && { replica }),
+  };
+}
+
+export const pointInfo = (point: PointNode): PointInfo => ({
+  id: point.id,
+  kind: point.kind,
+  instant_ms: point.instant_ms,
+  members: point.members.map(({ volume, size }) => ({ volume, size })),
+  holds: [...point.holds],
+  dropped: point.dropped,
+  tag: point.tag,
+});
+
+export const stageInfo = (stage: StageNode): StageInfo => ({ plan: stage.plan, address: stage.address });
+
+export function halfInfo(half: HalfNode): HalfInfo {
+  const { session, role, generation, pairs, base, seal, refused, stage, tag } = half;
+  return {
+    session,
+    role,
+    generation,
+    pairs,
+    refused: [...refused],
+    tag,
+    ...(base && { base }),
+    ...(seal && { seal }),
+    ...(stage && { stage: stageInfo(stage) }),
+  };
+}

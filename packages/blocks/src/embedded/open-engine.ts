@@ -1,0 +1,39 @@
+import { join } from 'node:path';
+import { type Clock, systemClock } from '@antipode/base';
+import type { BlockEngine } from '../port/engine.ts';
+import { loadCheckpoint } from './checkpoint.ts';
+import type { CheckpointStore } from './checkpoint-store.ts';
+import { EngineCore } from './core.ts';
+import type { Disk } from './disk.ts';
+import { EmbeddedEngine } from './embedded-engine.ts';
+import { type EngineLimits, engineLimits } from './limits.ts';
+import { lmdbCheckpointStore } from './lmdb-checkpoint-store.ts';
+import { openSegmentLog } from './log/segment-log.ts';
+import { openNodeDisk } from './node-disk.ts';
+import { replay } from './replay.ts';
+
+export interface EngineParts {
+  readonly disk: Disk;
+  readonly checkpoints: CheckpointStore;
+  readonly clock: Clock;
+  readonly limits?: EngineLimits;
+}
+
+/** Opens the embedded engine of a directory, as production does: the log in `log`, the checkpoint in `index`. */
+export function openEmbeddedEngine(options: {
+  readonly directory: string;
+  readonly clock?: Clock;
+}): Promise<BlockEngine> {
+  const clock = options.clock ?? systemClock;
+  const disk = openNodeDisk(join(options.directory, 'log'));
+  return openEngineOn({ disk, checkpoints: lmdbCheckpointStore(join(options.directory, 'index')), clock });
+}
+
+/** Opens an engine on given stores: what a crash left is put in order, and what the checkpoint lacks is read from the log. */
+export async function openEngineOn(parts: EngineParts): Promise<EmbeddedEngine> {
+  const limits = parts.limits ?? engineLimits;
+  const log = await openSegmentLog({ disk: parts.disk, clock: parts.clock });
+  const core = new EngineCore(log, parts.checkpoints, limits);
+  await replay(core, loadCheckpoint(core, parts.checkpoints));
+  return new EmbeddedEngine(core, parts.clock);
+}

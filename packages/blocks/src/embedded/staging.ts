@@ -1,0 +1,110 @@
+import type { CycleId, SessionId } from '@antipode/base';
+import { BLOCK_BYTES } from '../port/device.ts';
+import type { BlockRun } from '../port/engine.ts';
+import { BlockError } from '../port/errors.ts';
+import type { Digest } from '../port/types.ts';
+import type { EngineCore } from './core.ts';
+import { needStage } from './graph/plan.ts';
+import { pageBlocks } from './index/page.ts';
+import { sumOf } from './zero-block.ts';
+
+/**
+ * Puts runs of a cycle into a staging layer. Nothing of it is trusted: places are checked against the size, every block against
+ * the checksum that came with it, and that checksum is stored as it came [C8.1].
+ */
+export function stageRuns(
+  core: EngineCore,
+  session: SessionId,
+  cycle: CycleId,
+  point: number,
+  pair: number,
+  runs: readonly BlockRun[],
+  ordered: boolean,
+): void {
+  const { stage } = needStage(core.graph, session, cycle);
+  const layer = stage.layers[pair]?.[point];
+  const size = stage.plan.points[point]?.sizes[pair];
+  if (layer === undefined || size === undefined)
+    throw new BlockError('out_of_range', `the cycle has no point ${point} of pair ${pair}`);
+  const { address } = stage;
+  const least = ordered && address.point === point && address.pair === pair ? address.block : 0;
+  const checked = runs.map((run) => ({ run, sums: checkRun(run, size, least) }));
+  for (const { run, sums } of checked) {
+    if (run.payload === undefined || sums === undefined) core.orderZero(layer, run.block, run.count);
+    else core.orderData(layer, run.block, run.payload, sums);
+  }
+}
+
+function checkRun(run: BlockRun, size: number, least: number): BigUint64Array | undefined {
+  const { block, count, payload, checksums } = run;
+  const whole = Number.isSafeInteger(block) && Number.isSafeInteger(count) && block >= least && count > 0;
+  if (!whole || (block + count) * BLOCK_BYTES > size)
+    throw new BlockError(
+      'out_of_range',
+      `blocks ${block} to ${block + count} are outside of the image or below the restart address`,
+    );
+  if (payload === undefined) return undefined;
+  if (payload.length !== count * BLOCK_BYTES || checksums?.length !== count * 8)
+    throw new BlockError('out_of_range', 'payload, checksums and count of a run do not agree');
+  // Copied to where eight-byte words may stand; the payload itself is not.
+  const sums = new BigUint64Array(count);
+  new Uint8Array(sums.buffer).set(checksums);
+  for (let index = 0; index < count; index++) {
+    if (sumOf(payload.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES)) === sums[index]) continue;
+    throw new BlockError('corrupt', `block ${block + index} does not match its checksum`);
+  }
+  return sums;
+}
+
+/** Reads every staged block back through the read path and answers the digests of all pairs at all points [C8.3]. */
+export async function verifyStaged(
+  core: EngineCore,
+  session: SessionId,
+  cycle: CycleId,
+  progress: (blocks: number, of: number) => void,
+): Promise<readonly (readonly Digest[])[]> {
+  const { stage } = needStage(core.graph, session, cycle);
+  const staged = stage.layers.flatMap((layers, pair) =>
+    layers.map((layer) => ({ layer, volume: stage.plan.pairs[pair]!.local })),
+  );
+  const total = staged.reduce((sum, { layer }) => sum + core.layerIndex(layer).data, 0);
+  let done = 0;
+  const bytes = new Uint8Array(pageBlocks * BLOCK_BYTES);
+  const sums = new BigUint64Array(pageBlocks);
+  for (const { layer, volume } of staged) {
+    const index = core.layerIndex(layer);
+    for (const number of [...index.present.within(0, Number.MAX_SAFE_INTEGER)]) {
+      const page = core.pages.get(index, number);
+      if (page === undefined) continue;
+      for (let at = 0; at < pageBlocks; ) {
+        if (!page.isData(at)) {
+          at += 1;
+          continue;
+        }
+        let end = at + 1;
+        while (end < pageBlocks && page.isData(end)) end += 1;
+        const count = end - at;
+        await core.read(
+          core.chains.of(layer),
+          number * pageBlocks + at,
+          count,
+          bytes.subarray(0, count * BLOCK_BYTES),
+          sums.subarray(0, count),
+          volume,
+        );
+        done += count;
+        at = end;
+      }
+      progress(done, total);
+      // Hosts' work comes between two pages.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+  const digests: Digest[][] = [];
+  for (let point = 0; point < stage.plan.points.length; point++) {
+    const row: Digest[] = [];
+    for (const layers of stage.layers) row.push(await core.digests.root(core.chains.of(layers[point]!)));
+    digests.push(row);
+  }
+  return digests;
+}
