@@ -1,1 +1,2 @@
-export {};
+export { FatImage, type Range } from './image/fat-image.ts';
+export { commandHelp, optionsMarkdown, programHelp } from './options/help.ts';

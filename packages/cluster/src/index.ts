@@ -1,1 +1,3 @@
-export {};
+export type { ClusterConfig, HostPort } from './config.ts';
+export { DataDirInUse } from './supervisor/data-dir.ts';
+export { type ClusterReady, runSupervisor, type SupervisorOptions } from './supervisor/supervisor.ts';

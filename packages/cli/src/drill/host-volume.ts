@@ -1,0 +1,28 @@
+import { connectNbd, NbdError } from '@antipode/hosts';
+import type { HostVolume } from './volume-io.ts';
+
+/** Opens a volume of a site (`nbd://HOST:PORT`) by its name. */
+export async function openHostVolume(nbd: string, exportName: string): Promise<HostVolume> {
+  const { hostname, port } = new URL(nbd);
+  const disk = await connectNbd({ host: hostname, port: Number(port), exportName });
+  return {
+    size_bytes: disk.size,
+    isReadOnly: disk.flags.readOnly,
+    async read(offset, length) {
+      const target = new Uint8Array(length);
+      await disk.read(offset, target);
+      return target;
+    },
+    write: (offset, bytes) => disk.write(offset, bytes),
+    flush: () => disk.flush(),
+    close: () => disk.close(),
+  };
+}
+
+/** The errno of a refusal, such as EPERM; what else went wrong in words. */
+export const refusalOf = (error: unknown): string =>
+  error instanceof NbdError && error.errno !== undefined
+    ? error.errno
+    : error instanceof Error
+      ? error.message
+      : String(error);

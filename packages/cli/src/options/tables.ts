@@ -1,0 +1,234 @@
+import { hostname } from 'node:os';
+import { option, parseSwitch } from './option.ts';
+import {
+  parseAddress,
+  parseChoice,
+  parseDuration,
+  parseInteger,
+  parseListen,
+  parsePath,
+  parseRate,
+  parseSize,
+  parseText,
+} from './parsers.ts';
+
+const config = option(parsePath, {
+  name: 'config',
+  argument: 'FILE',
+  help: 'YAML file with settings; its keys are the names of the flags.',
+  flagOnly: true,
+});
+
+const logLevel = option(parseChoice('fatal', 'error', 'warn', 'info', 'debug', 'trace'), {
+  name: 'log-level',
+  argument: 'LEVEL',
+  fallback: 'info',
+  help: 'What is logged on standard error: fatal, error, warn, info, debug or trace.',
+});
+
+/** `antipode serve`. */
+export const serveOptions = {
+  config,
+  data: option(parsePath, {
+    name: 'data',
+    argument: 'DIR',
+    help: 'Directory of the cluster: volumes, catalog and keys. Made at the first start, readable by its owner only. Required.',
+  }),
+  name: option(parseText(1, 64), {
+    name: 'name',
+    argument: 'NAME',
+    help: "Name of the cluster, 1 to 64 characters; used at the first start and kept. Default: this machine's host name.",
+  }),
+  listen: option(parseListen, {
+    name: 'listen',
+    argument: 'HOST:PORT',
+    fallback: '127.0.0.1:8443',
+    help: 'Where the REST interface listens (HTTPS). Port 0: any free port, kept in the data directory.',
+  }),
+  nbd: option(parseListen, {
+    name: 'nbd',
+    argument: 'HOST:PORT',
+    fallback: '127.0.0.1:10809',
+    help: 'Where volumes are served over NBD.',
+  }),
+  peer: option(parseListen, {
+    name: 'peer',
+    argument: 'HOST:PORT',
+    fallback: '127.0.0.1:8444',
+    help: 'Where other clusters reach the management channel (mutual TLS).',
+  }),
+  replication: option(parseListen, {
+    name: 'replication',
+    argument: 'HOST:PORT',
+    fallback: '127.0.0.1:8445',
+    help: 'Where other clusters send replicated data (mutual TLS).',
+  }),
+  advertisePeer: option(parseAddress, {
+    name: 'advertise-peer',
+    argument: 'HOST:PORT',
+    help: 'Address of the management channel as other clusters see it. Default: the one of --peer.',
+  }),
+  advertiseReplication: option(parseAddress, {
+    name: 'advertise-replication',
+    argument: 'HOST:PORT',
+    help: 'Address for replicated data as other clusters see it. Default: the one of --replication.',
+  }),
+  tlsCert: option(parsePath, {
+    name: 'tls-cert',
+    argument: 'FILE',
+    help: 'Certificate chain of the REST interface (PEM). Default: self-signed, made at the first start.',
+  }),
+  tlsKey: option(parsePath, {
+    name: 'tls-key',
+    argument: 'FILE',
+    help: 'Private key of --tls-cert (PEM); not readable by other users.',
+  }),
+  adminPasswordFile: option(parsePath, {
+    name: 'admin-password-file',
+    argument: 'FILE',
+    help: "First line: password of the first administrator, 'admin', at the first start. Default: one is made and printed once.",
+  }),
+  adminPassword: option(parseText(8, 128), {
+    name: 'admin-password',
+    secret: true,
+    help: "Password of the first administrator, 'admin', at the first start, 8 to 128 characters. Variable only.",
+  }),
+  nbdOpen: option(parseSwitch, {
+    name: 'nbd-open',
+    fallback: 'false',
+    help: 'Serve NBD without TLS to any client that reaches --nbd. Needed for that on every address but loopback.',
+  }),
+  nbdTlsCert: option(parsePath, {
+    name: 'nbd-tls-cert',
+    argument: 'FILE',
+    help: 'Certificate chain for NBD over TLS (PEM). With --nbd-tls-key and --nbd-client-ca.',
+  }),
+  nbdTlsKey: option(parsePath, { name: 'nbd-tls-key', argument: 'FILE', help: 'Private key of --nbd-tls-cert (PEM).' }),
+  nbdClientCa: option(parsePath, {
+    name: 'nbd-client-ca',
+    argument: 'FILE',
+    help: 'Authority (PEM) whose client certificates may use NBD; no other client may.',
+  }),
+  heartbeat: option(parseDuration(100, 60_000), {
+    name: 'heartbeat',
+    argument: 'TIME',
+    fallback: '2s',
+    help: 'How often paired clusters are asked whether they are there, such as 500ms or 2s.',
+  }),
+  localPauseResume: option(parseChoice('pause_both', 'refuse'), {
+    name: 'local-pause-resume',
+    argument: 'RULE',
+    fallback: 'pause_both',
+    help: 'Resume of a session that is paused on one side only: pause_both (pauses the other side too) or refuse.',
+  }),
+  logLevel,
+} as const;
+
+const labDir = option(parsePath, {
+  name: 'dir',
+  argument: 'DIR',
+  fallback: '.lab',
+  help: 'Directory of the lab: both clusters, their passwords and logs.',
+});
+const json = (help: string) => option(parseSwitch, { name: 'json', fallback: 'false', help });
+
+/** `antipode lab`. */
+export const labOptions = {
+  dir: labDir,
+  basePort: option(parseInteger(1024, 65_500), {
+    name: 'base-port',
+    argument: 'PORT',
+    help: 'First of the 20 ports of the lab. Default: the one used before, else 7400 or the next free block after it.',
+  }),
+  json: json('Print one line of JSON when ready, and nothing else, on standard output.'),
+  demo: option(parseSwitch, {
+    name: 'demo',
+    fallback: 'false',
+    help: 'Also make a protected volume with a file system in it, and say what to try next.',
+  }),
+  logLevel,
+} as const;
+
+/** `antipode lab link`. */
+export const labLinkOptions = {
+  dir: labDir,
+  cut: option(parseSwitch, {
+    name: 'cut',
+    fallback: 'false',
+    help: 'Cut the link: connections end, new ones are refused.',
+  }),
+  heal: option(parseSwitch, {
+    name: 'heal',
+    fallback: 'false',
+    help: 'Heal a cut link. Rate and delay stay as they are.',
+  }),
+  rate: option(parseRate, {
+    name: 'rate',
+    argument: 'RATE',
+    help: 'Limit each direction, such as 10mbit or 1gbit; unlimited lifts the limit.',
+  }),
+  delay: option(parseDuration(0, 10_000), {
+    name: 'delay',
+    argument: 'TIME',
+    help: 'Delay of each direction, such as 50ms; 0ms for none.',
+  }),
+  json: json('Print the state of the link as one line of JSON.'),
+} as const;
+
+/** `antipode lab status`. */
+export const labStatusOptions = { dir: labDir, json: json('Print the state of the lab as one line of JSON.') } as const;
+
+/** `antipode drill`. */
+export const drillOptions = {
+  dir: option(parsePath, {
+    name: 'dir',
+    argument: 'DIR',
+    help: 'Use the lab of this directory, started when it does not run. Default: a lab of its own, removed at the end.',
+  }),
+  size: option(parseSize(16 * 2 ** 20, 64 * 2 ** 30, 2 ** 20), {
+    name: 'size',
+    argument: 'SIZE',
+    fallback: '128MiB',
+    help: 'Size of the volume, 16MiB to 64GiB in whole MiB; about half of it is filled with files.',
+  }),
+  killClusters: option(parseSwitch, {
+    name: 'kill-clusters',
+    fallback: 'false',
+    help: 'Kill each cluster in turn (SIGKILL) during the initial synchronization.',
+  }),
+  keep: option(parseSwitch, {
+    name: 'keep',
+    fallback: 'false',
+    help: 'Leave the volume, its policy and the lab as they are at the end.',
+  }),
+  json: json('Print one JSON object a line: each step as it ends, then the report.'),
+} as const;
+
+/** Name of a cluster that was not given one. */
+export const defaultClusterName = (): string => hostname().slice(0, 64) || 'antipode';
+
+/** Every command's table: the documentation and the check of stray variables read it. */
+export const commandTables = {
+  serve: { usage: 'antipode serve --data DIR [options]', about: 'Runs one cluster.', options: serveOptions },
+  lab: {
+    usage: 'antipode lab [options]',
+    about: 'Runs two paired clusters, London and Osaka, with a link between them that can be slowed, cut and healed.',
+    options: labOptions,
+  },
+  'lab link': {
+    usage: 'antipode lab link [options]',
+    about: "Changes the link of a running lab and prints the link's state.",
+    options: labLinkOptions,
+  },
+  'lab status': {
+    usage: 'antipode lab status [options]',
+    about: 'Prints what a running lab is doing.',
+    options: labStatusOptions,
+  },
+  drill: {
+    usage: 'antipode drill [options]',
+    about: 'Goes through protection, pause, failover, failback and disaster on a lab and checks every byte.',
+    options: drillOptions,
+  },
+} as const;
+export type CommandName = keyof typeof commandTables;
