@@ -4,13 +4,17 @@ import type { BlockDevice } from '@antipode/blocks';
 export interface NbdClientIdentity {
   readonly remoteAddress: string;
   readonly remotePort: number;
-  readonly auth:
-    /** Nothing proven: no TLS. `loopback` when the client is on this machine. */
+  readonly auth: /** Nothing proven: no TLS. `loopback` when the client is on this machine. */
     | { readonly kind: 'open'; readonly loopback: boolean }
     /** TLS, but the server asks for no client certificate. */
     | { readonly kind: 'tls' }
     /** A certificate that the configured authority vouches for. */
-    | { readonly kind: 'certificate'; readonly commonName: string; readonly subject: string; readonly fingerprint256: string };
+    | {
+        readonly kind: 'certificate';
+        readonly commonName: string;
+        readonly subject: string;
+        readonly fingerprint256: string;
+      };
 }
 
 /** One line of the list of exports. */

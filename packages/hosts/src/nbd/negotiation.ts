@@ -1,8 +1,8 @@
 import { type BlockDevice, isBlockError } from '@antipode/blocks';
 import type { ExportSource, NbdClientIdentity, OpenExport } from './exports.ts';
 import {
-  exportNameReply,
   decodeName,
+  exportNameReply,
   infoBlockSizeReply,
   infoExportReply,
   infoTextReply,
@@ -141,10 +141,7 @@ export class Negotiation {
     return answered(...replies);
   }
 
-  #metaContext(
-    option: typeof Option.LIST_META_CONTEXT | typeof Option.SET_META_CONTEXT,
-    data: Buffer,
-  ): OptionOutcome {
+  #metaContext(option: typeof Option.LIST_META_CONTEXT | typeof Option.SET_META_CONTEXT, data: Buffer): OptionOutcome {
     const request = readMetaContextRequest(data);
     if (request === undefined) return refused(option, Rep.ERR_INVALID, 'malformed request');
     if (!this.#structured) return refused(option, Rep.ERR_INVALID, 'structured replies come first');

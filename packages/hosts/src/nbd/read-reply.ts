@@ -97,9 +97,7 @@ function sendRun(outlet: Outlet, request: Request, data: Buffer, run: Run, retur
       return start + data.copy(into, start, run.start, run.end);
     });
   } else {
-    outlet.small(DATA_CHUNK_PREFIX_BYTES, (into, at) =>
-      writeDataChunkPrefix(into, at, request, done, offset, length),
-    );
+    outlet.small(DATA_CHUNK_PREFIX_BYTES, (into, at) => writeDataChunkPrefix(into, at, request, done, offset, length));
     outlet.large(data.subarray(run.start, run.end), returned);
   }
 }

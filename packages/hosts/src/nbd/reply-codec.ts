@@ -3,9 +3,9 @@ import { NBD_MAX_ERROR_TEXT_BYTES } from '../limits.ts';
 import { Errno, type Failure } from './errno.ts';
 import {
   BASE_ALLOCATION_ID,
-  Chunk,
   CHUNK_FLAG_DONE,
   CHUNK_HEADER_BYTES,
+  Chunk,
   SIMPLE_REPLY_BYTES,
   SIMPLE_REPLY_MAGIC,
   STRUCTURED_REPLY_MAGIC,

@@ -33,9 +33,7 @@ export class TlsUpgrader {
       key: setting.key,
       minVersion: 'TLSv1.2',
       handshakeTimeout: NBD_NEGOTIATION_DEADLINE_ms,
-      ...(setting.clientCa === undefined
-        ? {}
-        : { ca: setting.clientCa, requestCert: true, rejectUnauthorized: true }),
+      ...(setting.clientCa === undefined ? {} : { ca: setting.clientCa, requestCert: true, rejectUnauthorized: true }),
     });
     this.#server.on('secureConnection', (socket) => this.#finish(socket, { socket }));
     this.#server.on('tlsClientError', (error, socket) => this.#finish(socket, { error }));

@@ -11,8 +11,8 @@ import {
 import { type BufferPool, capacityFor } from './buffer-pool.ts';
 import type { BudgetWaiter, ByteBudget } from './byte-budget.ts';
 import { Errno, type Failure, failureOf } from './errno.ts';
-import { locateFailure } from './locate-failure.ts';
 import type { Inlet } from './inlet.ts';
+import { locateFailure } from './locate-failure.ts';
 import type { Outlet } from './outlet.ts';
 import { Command, CommandFlag, REQUEST_BYTES, SIMPLE_REPLY_BYTES } from './protocol.ts';
 import { sendRead } from './read-reply.ts';
@@ -267,8 +267,7 @@ export class Transmission implements BudgetWaiter {
   }
 
   #succeed(request: Request, buffer: Buffer | undefined): void {
-    if (!this.#lost)
-      this.#parts.outlet.small(SIMPLE_REPLY_BYTES, (into, at) => writeSimpleReply(into, at, request, 0));
+    if (!this.#lost) this.#parts.outlet.small(SIMPLE_REPLY_BYTES, (into, at) => writeSimpleReply(into, at, request, 0));
     this.#release(request, buffer);
   }
 
