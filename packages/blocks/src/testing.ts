@@ -1,3 +1,4 @@
+export { describeEngineContract, type EngineUnderTest, readAll, shipCycle } from './contract/engine-contract.ts';
 export { smallLogLimits } from './embedded/log/small-limits.ts';
 export { type EngineParts, openEngineOn } from './embedded/open-engine.ts';
 export { ManualClock } from './embedded/simulated/manual-clock.ts';

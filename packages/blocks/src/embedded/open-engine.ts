@@ -8,6 +8,7 @@ import type { Disk } from './disk.ts';
 import { EmbeddedEngine } from './embedded-engine.ts';
 import { type EngineLimits, engineLimits } from './limits.ts';
 import { lmdbCheckpointStore } from './lmdb-checkpoint-store.ts';
+import type { LogLimits } from './log/limits.ts';
 import { openSegmentLog } from './log/segment-log.ts';
 import { openNodeDisk } from './node-disk.ts';
 import { replay } from './replay.ts';
@@ -17,6 +18,7 @@ export interface EngineParts {
   readonly checkpoints: CheckpointStore;
   readonly clock: Clock;
   readonly limits?: EngineLimits;
+  readonly logLimits?: Partial<LogLimits>;
 }
 
 /** Opens the embedded engine of a directory, as production does: the log in `log`, the checkpoint in `index`. */
@@ -32,7 +34,11 @@ export function openEmbeddedEngine(options: {
 /** Opens an engine on given stores: what a crash left is put in order, and what the checkpoint lacks is read from the log. */
 export async function openEngineOn(parts: EngineParts): Promise<EmbeddedEngine> {
   const limits = parts.limits ?? engineLimits;
-  const log = await openSegmentLog({ disk: parts.disk, clock: parts.clock });
+  const log = await openSegmentLog({
+    disk: parts.disk,
+    clock: parts.clock,
+    ...(parts.logLimits && { limits: parts.logLimits }),
+  });
   const core = new EngineCore(log, parts.checkpoints, limits);
   await replay(core, loadCheckpoint(core, parts.checkpoints));
   return new EmbeddedEngine(core, parts.clock);

@@ -10,8 +10,8 @@ export const reasonOf = (error: unknown): 'no_space' | 'io_error' => (isNoSpace(
 
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-/** An error of the Disk port in the terms of the block port. */
-export function asBlockError(error: unknown, doing: string): BlockError {
-  if (error instanceof BlockError) return error;
+/** An error of the Disk port in the terms of the block port. What is no error of a disk (a bug) stays what it is. */
+export function asBlockError(error: unknown, doing: string): unknown {
+  if (error instanceof BlockError || typeof (error as { code?: unknown } | undefined)?.code !== 'string') return error;
   return new BlockError(reasonOf(error), `${doing}: ${messageOf(error)}`, { cause: error });
 }

@@ -92,7 +92,8 @@ class FileSegmentLog implements SegmentLog {
         nextNumber,
         takeSpare: () => this.stored.takeSpare(),
         onFull: (segment) => this.stored.addFull(segment),
-        onFailed: (segment) => this.stored.addFailed(segment),
+        onFailed: (segment, needed) => this.stored.addFailed(segment, () => this.tail.durableSequence() >= needed),
+        onRepaired: () => this.stored.retryUnsettled(),
         onState: (state) => {
           if (state.kind !== 'running') this.stored.dropSpares();
           for (const listener of this.stateListeners) listener(state);
@@ -106,15 +107,8 @@ class FileSegmentLog implements SegmentLog {
   }
 
   async open(recovered: Recovered): Promise<void> {
-    const { disk, reserve } = this.deps;
-    try {
-      await this.tail.open(recovered.carried);
-    } catch (error) {
-      // A full disk must not keep the log shut: deleting something is how it gets room again [C6.5].
-      if (!isNoSpace(error) || !reserve.release()) throw error;
-      await this.tail.open(recovered.carried);
-    }
-    for (const name of recovered.obsolete) disk.remove(name);
+    await this.tail.open(recovered.carried);
+    for (const name of recovered.obsolete) this.deps.disk.remove(name);
     await this.stored.cutUnsettled();
     await this.tail.openReserve();
   }

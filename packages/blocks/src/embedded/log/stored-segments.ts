@@ -65,36 +65,40 @@ export class StoredSegments {
     });
   }
 
-  /** A tail segment whose write or sync failed: only what was durable before counts; it is never synced again [C6.4]. */
-  addFailed(tail: TailSegment): void {
+  /**
+   * A tail segment whose write or sync failed: only what was durable before counts; it is never synced again [C6.4]. Its
+   * end is recorded once the rest is durable elsewhere, which `ready` tells.
+   */
+  addFailed(tail: TailSegment, ready: () => boolean): void {
     const { number, salt, first, durableEnd, durableLast } = tail;
     const name = segmentName(number);
-    const nothing = durableEnd === SEGMENT_HEADER_BYTES || durableLast < first;
-    if (nothing) {
-      tail.file?.close();
-      return this.settleLater(number, async () => {
-        if (this.disk.list().includes(name)) this.disk.remove(name);
-        await this.disk.syncDirectory();
-      });
-    }
-    const segment = {
-      number,
-      kind: 'log' as const,
-      salt,
-      name,
-      first,
-      last: durableLast,
-      end: durableEnd,
-      settled: false,
+    const settle = async (action: () => Promise<void>) => {
+      if (!ready()) throw new BlockError('io_error', `segment ${number} is still needed`);
+      await action();
     };
+    if (durableEnd === SEGMENT_HEADER_BYTES || durableLast < first) {
+      tail.file?.close();
+      return this.settleLater(number, () =>
+        settle(async () => {
+          if (this.disk.list().includes(name)) this.disk.remove(name);
+          await this.disk.syncDirectory();
+        }),
+      );
+    }
+    const found = { number, kind: 'log' as const, salt, name, first, last: durableLast, end: durableEnd };
+    const segment: StoredSegment = { ...found, settled: false };
     this.files.put(name, tail.file!);
     this.byNumber.set(number, segment);
-    this.settleLater(number, () => this.cut(segment));
+    this.settleLater(number, () => settle(() => this.cut(segment)));
+  }
+
+  retryUnsettled(): void {
+    for (const number of this.unsettled.keys()) this.runSettle(number);
   }
 
   /** Resolves when every segment is settled, trying again where it failed before. */
   async settle(): Promise<void> {
-    for (const number of this.unsettled.keys()) this.runSettle(number);
+    this.retryUnsettled();
     await this.settling;
     if (this.unsettled.size > 0) throw new BlockError('io_error', 'the end of a segment could not be recorded');
   }

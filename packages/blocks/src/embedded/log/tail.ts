@@ -1,4 +1,4 @@
-import type { Clock, Random, Timer } from '@antipode/base';
+import { AssertionError, assert, type Clock, type Random, type Timer } from '@antipode/base';
 import { BlockError } from '../../port/errors.ts';
 import type { Disk } from '../disk.ts';
 import type { EndOfTurn } from '../end-of-turn.ts';
@@ -27,8 +27,13 @@ export interface TailDependencies {
   takeSpare(): string | undefined;
   /** The segment is complete and durable. */
   onFull(segment: TailSegment): void;
-  /** The segment failed; what counts in it ends at `durableEnd`. */
-  onFailed(segment: TailSegment): void;
+  /**
+   * The segment failed; what counts in it ends at `durableEnd`. Its rest must stay until everything up to `needed` is
+   * durable elsewhere: it may be all that survives the process.
+   */
+  onFailed(segment: TailSegment, needed: number): void;
+  /** What was appended again is durable. */
+  onRepaired(): void;
   onState(state: LogState): void;
   onMoved(moves: readonly MovedRecord[]): void;
 }
@@ -90,7 +95,7 @@ export class Tail {
   /** Creates the first segment, with what the last process left. Durable when it resolves; rejects when the disk fails. */
   async open(carried: readonly CarriedRecord[]): Promise<void> {
     const segment = this.newSegment();
-    segment.file = await createSegmentFile(this.deps.disk, this.header(segment), this.deps.takeSpare());
+    segment.file = await this.withReserve(() => createSegmentFile(this.deps.disk, this.header(segment)));
     this.activate(segment, this.last + 1);
     for (const { record, sequence } of carried) {
       assert(sequence === this.last + 1, 'what is carried has no gaps');
@@ -98,9 +103,19 @@ export class Tail {
       this.last = sequence;
     }
     if (carried.length > 0) return this.durable();
-    segment.write();
+    await this.withReserve(async () => segment.write());
     await segment.file.sync();
     segment.markDurable(segment.end, this.last);
+  }
+
+  /** A full disk must not keep the log shut: deleting something is how it gets room again [C6.5]. */
+  private async withReserve<T>(operation: () => Promise<T>): Promise<T> {
+    try {
+      return await operation();
+    } catch (error) {
+      if (!isNoSpace(error) || !this.deps.reserve.release()) throw error;
+      return operation();
+    }
   }
 
   /** Takes the reserve, or says that it could not. */
@@ -197,7 +212,7 @@ export class Tail {
     } finally {
       this.timer?.cancel();
       this.retryTimer?.cancel();
-      if (this.spare?.file) this.deps.onFailed(this.spare);
+      if (this.spare?.file) this.deps.onFailed(this.spare, 0);
       for (const segment of this.segments.splice(0)) {
         if (segment.durableEnd === segment.end) this.deps.onFull(segment);
         else segment.file?.close();
@@ -280,7 +295,7 @@ export class Tail {
         this.creating.delete(segment);
         segment.file = file;
         if (this.segments.includes(segment)) this.turn();
-        else if (this.spare !== segment || this.closed) this.deps.onFailed(segment);
+        else if (this.spare !== segment || this.closed) this.deps.onFailed(segment, 0);
       },
       (error: unknown) => {
         this.creating.delete(segment);
@@ -343,6 +358,7 @@ export class Tail {
       segment.write();
       return true;
     } catch (error) {
+      if (error instanceof AssertionError) throw error;
       if (!isNoSpace(error)) {
         this.repair(error);
         return false;
@@ -443,7 +459,7 @@ export class Tail {
     }
     for (const segment of failed) {
       segment.memory.dropAll();
-      if (segment.file !== undefined) this.deps.onFailed(segment);
+      if (segment.file !== undefined) this.deps.onFailed(segment, this.last);
     }
     this.deps.onMoved(moves);
     for (const segment of this.segments) this.ensureFile(segment);
@@ -489,6 +505,7 @@ export class Tail {
 
   /** After a sync that succeeded. Once nothing is left that is not durable, a stopped log takes writes again. */
   private afterSync(): void {
+    if (this.repairing) this.deps.onRepaired();
     this.repairing = this.repairing && this.durableTo < this.last && this.state.kind === 'stopped';
     if (this.state.kind !== 'stopped' || this.durableTo < this.last) return;
     this.attempting = false;
