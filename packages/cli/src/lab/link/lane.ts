@@ -40,8 +40,12 @@ export class Lane {
   }
 
   shape(shape: LaneShape): void {
+    const now_ms = this.#clock.monotonic();
+    // What is on the wire already takes the time that the new rate gives it.
+    const busy = Math.max(0, this.#free_ms - now_ms) * (this.#shape.rate_bps ?? 0);
+    if (shape.rate_bps === null) this.#free_ms = 0;
+    else if (shape.rate_bps !== this.#shape.rate_bps) this.#free_ms = now_ms + busy / shape.rate_bps;
     this.#shape = shape;
-    this.#free_ms = Math.min(this.#free_ms, this.#clock.monotonic());
     this.#pump();
   }
 
