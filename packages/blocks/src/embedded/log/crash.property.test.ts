@@ -110,9 +110,12 @@ class Play {
         return this.reopened(Math.max(model.written, model.durable));
       case 'close': {
         const all = model.records.length;
-        const closed = await log.close().then(
+        const closed = await bounded(log.close()).then(
           () => true,
-          () => false,
+          (error: unknown) => {
+            if (!isBlockError(error)) throw error;
+            return false;
+          },
         );
         this.bench.disk.kill();
         return this.reopened(closed ? all : model.durable);
@@ -120,9 +123,8 @@ class Play {
     }
   }
 
-  /** Lets time pass until the promise has an answer, for a log that stopped goes on only with time. */
   private async acknowledged(promise: Promise<void>, then: () => void): Promise<void> {
-    await promise.then(then, (error: unknown) => {
+    await bounded(promise).then(then, (error: unknown) => {
       if (!isBlockError(error)) throw error;
     });
   }
@@ -160,6 +162,18 @@ class Play {
       expect(Buffer.compare(target, record.payload)).toBe(0);
     }
   }
+}
+
+/** An answer must come within so many turns of the event loop, whatever failed: nobody is left waiting. */
+async function bounded(promise: Promise<void>): Promise<void> {
+  let answered = false;
+  promise.then(
+    () => (answered = true),
+    () => (answered = true),
+  );
+  for (let i = 0; i < 500 && !answered; i++) await turns(1);
+  if (!answered) throw new Error('no answer');
+  return promise;
 }
 
 /** Faster than a matcher for a megabyte. */

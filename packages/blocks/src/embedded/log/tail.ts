@@ -81,7 +81,10 @@ export class Tail {
   private restoring = false;
   private retry_ms: number;
   private retryTimer: Timer | undefined;
+  /** Takes no more records. */
   private closed = false;
+  /** Has let go of its files. */
+  private released = false;
 
   constructor(deps: TailDependencies, durableSequence: number) {
     this.deps = deps;
@@ -154,6 +157,7 @@ export class Tail {
     if (this.state.kind === 'stopped') return Promise.reject(this.refusal());
     const waiter = deferred();
     this.blocked.push(waiter);
+    this.scheduleTurn();
     return waiter.promise;
   }
 
@@ -210,9 +214,12 @@ export class Tail {
     try {
       await this.durable();
     } finally {
+      this.released = true;
+      this.epoch++;
       this.timer?.cancel();
       this.retryTimer?.cancel();
       if (this.spare?.file) this.deps.onFailed(this.spare, 0);
+      this.spare = undefined;
       for (const segment of this.segments.splice(0)) {
         if (segment.durableEnd === segment.end) this.deps.onFull(segment);
         else segment.file?.close();
@@ -295,7 +302,7 @@ export class Tail {
         this.creating.delete(segment);
         segment.file = file;
         if (this.segments.includes(segment)) this.turn();
-        else if (this.spare !== segment || this.closed) this.deps.onFailed(segment, 0);
+        else if (this.spare !== segment) this.deps.onFailed(segment, 0);
       },
       (error: unknown) => {
         this.creating.delete(segment);
@@ -326,7 +333,7 @@ export class Tail {
     if (!this.mayWrite()) return;
     this.flush();
     if (this.unsynced_bytes >= this.deps.limits.unsynced_bytes_sync) this.syncWanted = true;
-    if (this.durableWaiters.length > 0 || this.repairing) this.syncWanted = true;
+    if (this.durableWaiters.length > 0 || this.blocked.length > 0 || this.repairing) this.syncWanted = true;
     if (this.syncWanted) void this.sync();
     else if (this.durableTo < this.last) this.armTimer();
   }
@@ -467,7 +474,7 @@ export class Tail {
   }
 
   private mayWrite(): boolean {
-    return this.state.kind !== 'stopped' || this.attempting;
+    return !this.released && (this.state.kind !== 'stopped' || this.attempting);
   }
 
   /** Stops taking writes, tells those who wait, and tries again later. */
