@@ -10,8 +10,7 @@ export type DeviceCall =
       readonly length: number;
       readonly fua: boolean;
     }
-  | { readonly kind: 'flush' }
-  | { readonly kind: 'close' };
+  | { readonly kind: 'flush' };
 
 /** A device in memory with the manners of the real one: sparse by blocks, any alignment, synchronous where it can be. */
 export class MemoryDevice implements BlockDevice {
@@ -25,7 +24,7 @@ export class MemoryDevice implements BlockDevice {
   readonly damaged = new Set<number>();
   full = false;
   #size: number;
-  #closed = 0;
+  #opened = 0;
   readonly #blocks = new Map<number, Uint8Array>();
 
   constructor(size: number) {
@@ -44,9 +43,14 @@ export class MemoryDevice implements BlockDevice {
     return this.mode;
   }
 
-  /** How often it was closed. */
-  get closed(): number {
-    return this.#closed;
+  /** To be called by an export source that gives it out; how many times it is open is the difference to {@link close}. */
+  opened(): this {
+    this.#opened += 1;
+    return this;
+  }
+
+  get timesOpen(): number {
+    return this.#opened;
   }
 
   read(offset: number, target: Uint8Array): void | Promise<void> {
@@ -105,8 +109,7 @@ export class MemoryDevice implements BlockDevice {
   }
 
   close(): void {
-    this.#closed += 1;
-    this.#note({ kind: 'close' });
+    this.#opened -= 1;
   }
 
   #note(call: DeviceCall): void {

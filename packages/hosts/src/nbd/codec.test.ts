@@ -1,3 +1,4 @@
+import { BlockError, type BlockErrorCode } from '@antipode/blocks';
 import { describe, expect, test } from 'vitest';
 import { errnoName, failureOf } from './errno.ts';
 import {
@@ -25,7 +26,6 @@ import {
 } from './reply-codec.ts';
 import { type Agreed, readRequest, refuse } from './request-codec.ts';
 import { infoRequest, metaRequest } from './testing/raw-client.ts';
-import { BlockError, type BlockErrorCode } from '@antipode/blocks';
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex');
 const COOKIE = { cookieHigh: 0x01020304, cookieLow: 0xf5f6f7f8 };
@@ -150,7 +150,13 @@ describe('transmission phase, byte for byte', () => {
 
 describe('what is refused before the device is asked', () => {
   const agreed: Agreed = { readOnly: false, structured: true, allocationContext: true };
-  const request = (type: number, offset: number, length: number, flags = 0) => ({ ...COOKIE, type, offset, length, flags });
+  const request = (type: number, offset: number, length: number, flags = 0) => ({
+    ...COOKIE,
+    type,
+    offset,
+    length,
+    flags,
+  });
   const errno = (...args: Parameters<typeof refuse>) => refuse(...args)?.errno;
   const SIZE = 64 * 2 ** 20;
 

@@ -45,7 +45,13 @@ describe('inlet', () => {
 describe('buffer pool', () => {
   test('sizes are powers of two from 4 KiB on', () => {
     expect([0, 1, 4096, 4097, 65536, 65537, 2 ** 25].map(capacityFor)).toEqual([
-      4096, 4096, 4096, 8192, 65536, 131072, 2 ** 25,
+      4096,
+      4096,
+      4096,
+      8192,
+      65536,
+      131072,
+      2 ** 25,
     ]);
   });
 

@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { Inlet } from '../inlet.ts';
-import { CHUNK_HEADER_BYTES, IHAVEOPT, Option, OPTION_REPLY_HEADER_BYTES, REQUEST_MAGIC } from '../protocol.ts';
+import { CHUNK_HEADER_BYTES, IHAVEOPT, OPTION_REPLY_HEADER_BYTES, Option, REQUEST_MAGIC } from '../protocol.ts';
 
 /** A socket that says exactly what a test wants said, well formed or not, and reads exact lengths. */
 export class RawClient {

@@ -1,5 +1,4 @@
 import { assert } from '@antipode/base';
-import type { BlockDevice } from '@antipode/blocks';
 import { MemoryDevice } from '../../testing.ts';
 import { connectNbd, type NbdClient, type NbdClientSetting } from '../client.ts';
 import type { ExportSource } from '../exports.ts';
@@ -21,11 +20,13 @@ export interface Served {
 }
 
 /** One device under the name `vol` and the alias `vol-id`; the empty name opens nothing. */
-export function exportsOf(device: BlockDevice): ExportSource {
+export function exportsOf(device: MemoryDevice): ExportSource {
   return {
     list: () => [{ name: 'vol', aliases: ['vol-id'], description: 'a volume' }],
     open: (name) =>
-      name === 'vol' || name === 'vol-id' ? { name: 'vol', description: 'a volume', device } : undefined,
+      name === 'vol' || name === 'vol-id'
+        ? { name: 'vol', description: 'a volume', device: device.opened() }
+        : undefined,
   };
 }
 
@@ -73,6 +74,7 @@ export async function serve(
       await Promise.all(clients.map((client) => client.close()));
       await server.close(1_000);
       assert(server.connections().length === 0, 'a closed server has no connections');
+      assert(device.timesOpen === 0, 'every device that was opened was closed once');
     },
   };
 }
