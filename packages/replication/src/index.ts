@@ -14,4 +14,6 @@ export * from './session/schedule.ts';
 export * from './session/settle.ts';
 export * from './session/states.ts';
 export * from './session/steps.ts';
+export { createReceiver, type Receiver, type ReceiverOptions } from './transfer/receiver.ts';
+export { createShipper, type Shipper, type ShipperOptions } from './transfer/shipper.ts';
 export * from './transfer/types.ts';

@@ -1,0 +1,29 @@
+/** Named limits of the data channel, with the reason for each. */
+export const transferLimits = {
+  /** Payload of one frame: large enough for the link and the log, small enough to pause soon. */
+  frame_bytes: 1024 * 1024,
+  /** Runs in one frame: many single blocks still make a frame of a few hundred KiB. */
+  frameRuns: 512,
+  /** A frame's header (JSON) and payload on the wire: more ends the connection. */
+  headerMost_bytes: 4 * 1024 * 1024,
+  payloadMost_bytes: 4 * 1024 * 1024,
+  /** A sync is asked for after this much. */
+  window_bytes: 8 * 1024 * 1024,
+  /** Most that is on its way above the durable address [C3.6]. */
+  inFlight_bytes: 64 * 1024 * 1024,
+  /** Bytes waiting in the socket before the reader waits. */
+  socket_bytes: 4 * 1024 * 1024,
+  /** Received and not yet given to the engine, before the socket is paused. */
+  queue_bytes: 16 * 1024 * 1024,
+  /** A sign of life is sent this often, and a link without one for this long is dead. */
+  ping_ms: 3_000,
+  silence_ms: 12_000,
+  /** A connection must be made and greeted within this. */
+  connect_ms: 8_000,
+  /** Progress is told at most this often. */
+  progress_ms: 250,
+  /** Pages shipped once more after a proof that does not match, at most [C8.4]. */
+  repairPages: 256,
+  /** Pages whose digests are compared in one question. */
+  comparePages: 1024,
+} as const;

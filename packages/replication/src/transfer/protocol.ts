@@ -1,0 +1,83 @@
+import type { CyclePlan, Digest, RestartAddress } from '@antipode/blocks';
+
+/**
+ * The data channel's messages (docs/formats/data-channel.md). A frame is 16 bytes (magic u32, version u8, type u8, zeros u16,
+ * header length u32, payload length u32; little-endian), a header in JSON, and a payload.
+ */
+export const channelVersion = 1;
+export const oldestChannelVersion = 1;
+export const frameMagic = 0x31504e41;
+export const framePrefix_bytes = 16;
+
+/** Why a destination does not go on; closed list, part of the protocol. */
+export type RefusalCode =
+  | 'protocol_mismatch'
+  | 'peer_paused'
+  | 'peer_not_ready'
+  | 'session_unknown'
+  | 'stale_generation'
+  | 'base_mismatch'
+  | 'no_space'
+  | 'io_error'
+  | 'staged_damage'
+  | 'bad_message';
+
+/** A run in a frame: first block, count, and whether it is zeros. Data runs take their checksums and bytes from the payload in order. */
+export type WireRun = readonly [block: number, count: number, zero: 0 | 1];
+
+export type ChannelMessage =
+  | { readonly type: 'hello'; readonly oldest: number; readonly newest: number; readonly serial: string }
+  | { readonly type: 'open'; readonly plan: CyclePlan }
+  | { readonly type: 'opened'; readonly address: RestartAddress }
+  | { readonly type: 'committed'; readonly digests: readonly Digest[] }
+  | { readonly type: 'refused'; readonly code: RefusalCode; readonly message: string }
+  /** Payload: checksums of all data runs, then their bytes. */
+  | {
+      readonly type: 'runs';
+      readonly point: number;
+      readonly pair: number;
+      readonly runs: readonly WireRun[];
+      readonly repair?: true;
+    }
+  | { readonly type: 'sync'; readonly address: RestartAddress }
+  | { readonly type: 'durable'; readonly address: RestartAddress }
+  | { readonly type: 'prove' }
+  | { readonly type: 'proving'; readonly blocks: number; readonly of: number }
+  /** `digests[point][pair]`. */
+  | { readonly type: 'proved'; readonly digests: readonly (readonly Digest[])[] }
+  | {
+      readonly type: 'pages';
+      readonly point: number;
+      readonly pair: number;
+      readonly page: number;
+      readonly count: number;
+    }
+  | { readonly type: 'page_digests'; readonly digests: readonly Digest[] }
+  | { readonly type: 'commit'; readonly digests: readonly Digest[] }
+  | { readonly type: 'ping' }
+  | { readonly type: 'pong' };
+
+export type ChannelType = ChannelMessage['type'];
+
+const numbers: Readonly<Record<ChannelType, number>> = {
+  hello: 1,
+  open: 2,
+  opened: 3,
+  committed: 4,
+  refused: 5,
+  runs: 6,
+  sync: 7,
+  durable: 8,
+  prove: 9,
+  proving: 10,
+  proved: 11,
+  pages: 12,
+  page_digests: 13,
+  commit: 14,
+  ping: 15,
+  pong: 16,
+};
+const names = new Map(Object.entries(numbers).map(([name, number]) => [number, name as ChannelType]));
+
+export const typeNumber = (type: ChannelType): number => numbers[type];
+export const typeName = (number: number): ChannelType | undefined => names.get(number);

@@ -1,0 +1,290 @@
+import type { AddressInfo } from 'node:net';
+import { createServer, type Server, type TLSSocket } from 'node:tls';
+import type { Clock, SessionId } from '@antipode/base';
+import { type BlockEngine, type CyclePlan, isBlockError, sameGeneration } from '@antipode/blocks';
+import { FrameLink } from './frame-link.ts';
+import { transferLimits } from './limits.ts';
+import { type ChannelMessage, channelVersion, oldestChannelVersion, type RefusalCode } from './protocol.ts';
+import { runsOf } from './run-payload.ts';
+import { plain, shownFingerprint } from './tls-link.ts';
+import type { Admission, LinkIdentity } from './types.ts';
+
+export interface ReceiverOptions {
+  readonly engine: BlockEngine;
+  readonly identity: LinkIdentity;
+  readonly clock: Clock;
+  readonly localSerial: string;
+  /** Fingerprints of the peers whose connections are taken. */
+  readonly peers: () => readonly string[];
+  readonly admit: (session: SessionId) => Admission;
+}
+
+export interface Receiver {
+  listen(address: {
+    readonly host: string;
+    readonly port: number;
+  }): Promise<{ readonly host: string; readonly port: number }>;
+  /** Ends all connections; what is durable stays staged. */
+  close(): Promise<void>;
+}
+
+/** Said to the source before the connection ends; nothing of the frame in question was taken. */
+class Refusal extends Error {
+  readonly code: RefusalCode;
+  constructor(code: RefusalCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Takes cycles from the data planes of paired clusters into staging layers: one cycle a connection, one connection a session. */
+export function createReceiver(options: ReceiverOptions): Receiver {
+  const active = new Map<SessionId, Reception>();
+  const links = new Set<FrameLink>();
+  const server: Server = createServer({
+    cert: options.identity.certificate,
+    key: options.identity.privateKey,
+    requestCert: true,
+    // Certificates are self-signed; the pin below is the check, before a byte is read.
+    rejectUnauthorized: false,
+    minVersion: 'TLSv1.3',
+    handshakeTimeout: transferLimits.connect_ms,
+  });
+  server.maxConnections = 1024;
+  server.on('secureConnection', (socket: TLSSocket) => {
+    const shown = shownFingerprint(socket);
+    if (shown === '' || !options.peers().some((peer) => plain(peer) === shown)) return void socket.destroy();
+    const link = new FrameLink(socket, options.clock);
+    links.add(link);
+    void serve(link, options, active).finally(() => links.delete(link));
+  });
+  server.on('tlsClientError', (_error, socket) => void socket.destroy());
+  return {
+    listen: ({ host, port }) =>
+      new Promise((resolve, reject) => {
+        server.once('error', reject);
+        server.listen(port, host, () => resolve({ host, port: (server.address() as AddressInfo).port }));
+      }),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const link of links) link.close();
+      }),
+  };
+}
+
+async function serve(link: FrameLink, options: ReceiverOptions, active: Map<SessionId, Reception>): Promise<void> {
+  const deadline = options.clock.after(transferLimits.connect_ms, () => link.close());
+  let reception: Reception | undefined;
+  try {
+    const hello = await link.next();
+    if (hello.message.type !== 'hello') throw new Refusal('bad_message', 'a connection begins with a greeting');
+    if (hello.message.newest < oldestChannelVersion || hello.message.oldest > channelVersion) {
+      throw new Refusal(
+        'protocol_mismatch',
+        `this cluster speaks versions ${oldestChannelVersion} to ${channelVersion} of the data channel`,
+      );
+    }
+    await link.send({
+      type: 'hello',
+      oldest: oldestChannelVersion,
+      newest: channelVersion,
+      serial: options.localSerial,
+    });
+    deadline.cancel();
+    const open = await link.next();
+    if (open.message.type !== 'open') throw new Refusal('bad_message', 'a cycle begins with its plan');
+    reception = new Reception(link, options, open.message.plan);
+    // A newer connection takes over: the old one ends first, so that two never write into one stage.
+    const before = active.get(reception.session);
+    active.set(reception.session, reception);
+    await before?.end();
+    await reception.run();
+  } catch (error) {
+    const refusal = toRefusal(error);
+    try {
+      await refuse(link, refusal, options.clock);
+    } catch {
+      // The link is gone: there is nobody to tell.
+    }
+  } finally {
+    deadline.cancel();
+    if (reception !== undefined && active.get(reception.session) === reception) active.delete(reception.session);
+    reception?.finished();
+    link.close();
+  }
+}
+
+/** Says no, and reads on until the source has heard it: closing at once would throw the word away with what is still arriving. */
+async function refuse(
+  link: FrameLink,
+  refusal: { readonly code: RefusalCode; readonly message: string },
+  clock: Clock,
+): Promise<void> {
+  if (link.closed) return;
+  const deadline = clock.after(transferLimits.connect_ms, () => link.close());
+  try {
+    await link.send({ type: 'refused', code: refusal.code, message: refusal.message });
+    for (;;) await link.next();
+  } finally {
+    deadline.cancel();
+  }
+}
+
+/** One cycle on its way into its stage. */
+class Reception {
+  readonly session: SessionId;
+  readonly #link: FrameLink;
+  readonly #options: ReceiverOptions;
+  readonly #plan: CyclePlan;
+  #failed: unknown;
+  readonly #done: Promise<void>;
+  finished: () => void = () => undefined;
+
+  constructor(link: FrameLink, options: ReceiverOptions, plan: CyclePlan) {
+    this.#link = link;
+    this.#options = options;
+    this.#plan = plan;
+    this.session = plan.session;
+    this.#done = new Promise((resolve) => {
+      this.finished = resolve;
+    });
+  }
+
+  /** Ends the link and resolves when nothing of it touches the stage any more. */
+  end(): Promise<void> {
+    this.#link.close();
+    return this.#done;
+  }
+
+  async run(): Promise<void> {
+    const { engine } = this.#options;
+    this.#admitted();
+    const half = engine.half(this.session);
+    if (half === undefined) throw new Refusal('session_unknown', 'the session is not known here');
+    if (half.role !== 'destination' || !sameGeneration(half.generation, this.#plan.generation)) {
+      throw new Refusal(
+        'stale_generation',
+        `the present generation here is ${half.generation.number}, role ${half.role}`,
+      );
+    }
+    const target = this.#plan.points.at(-1)!;
+    if (half.base?.point === target.id) {
+      // Committed before, and the acknowledgement was lost.
+      await this.#link.send({ type: 'committed', digests: half.base.digests });
+      return this.#link.end();
+    }
+    if (half.base?.point !== this.#plan.base)
+      throw new Refusal('base_mismatch', `the base here is ${half.base?.point ?? 'none'}`);
+    const stage = await engine.openStage(this.#plan);
+    await this.#link.send({ type: 'opened', address: stage.address });
+    for (;;) {
+      const { message, payload } = await this.#link.next();
+      if (this.#failed !== undefined) throw this.#failed;
+      this.#admitted();
+      if (await this.#handle(message, payload)) return this.#link.end();
+    }
+  }
+
+  #admitted(): void {
+    const admission = this.#options.admit(this.session);
+    if (!admission.admit)
+      throw new Refusal(
+        admission.code,
+        admission.code === 'peer_paused' ? 'the session is paused here' : 'the session takes no cycles now',
+      );
+  }
+
+  /** True when the cycle is committed. */
+  async #handle(message: ChannelMessage, payload: Uint8Array): Promise<boolean> {
+    const { engine } = this.#options;
+    const { cycle, generation } = this.#plan;
+    switch (message.type) {
+      case 'runs': {
+        const runs = runsOf(message.runs, payload);
+        if (runs === undefined) throw new Refusal('bad_message', 'payload and runs of a frame do not agree');
+        if (message.repair) await engine.repairStage(this.session, cycle, message.point, message.pair, runs);
+        else await engine.writeStage(this.session, cycle, message.point, message.pair, runs);
+        return false;
+      }
+      case 'sync':
+        // The address is ordered now, behind what it covers; later runs need not wait until it is durable.
+        engine.syncStage(this.session, cycle, message.address).then(
+          (address) => void (this.#link.closed || this.#link.send({ type: 'durable', address })),
+          (error: unknown) => this.#fail(error),
+        );
+        return false;
+      case 'prove':
+        await this.#link.send({ type: 'proved', digests: await this.#verify() });
+        return false;
+      case 'pages': {
+        const point = this.#plan.points[message.point];
+        const pair = this.#plan.pairs[message.pair];
+        if (point === undefined || pair === undefined) throw new Refusal('bad_message', 'the cycle has no such image');
+        await this.#link.send({
+          type: 'page_digests',
+          digests: await engine.stagePageDigests(
+            this.session,
+            cycle,
+            message.point,
+            message.pair,
+            message.page,
+            message.count,
+          ),
+        });
+        return false;
+      }
+      case 'commit':
+        await engine.commitStage(this.session, cycle, generation, message.digests);
+        await this.#link.send({ type: 'committed', digests: message.digests });
+        return true;
+      default:
+        throw new Refusal('bad_message', `a destination does not expect ${message.type}`);
+    }
+  }
+
+  async #verify() {
+    const { engine, clock } = this.#options;
+    const { cycle } = this.#plan;
+    let told = clock.monotonic();
+    try {
+      return await engine.verifyStage(this.session, cycle, (blocks, of) => {
+        if (this.#link.closed || clock.monotonic() - told < transferLimits.progress_ms) return;
+        told = clock.monotonic();
+        void this.#link.send({ type: 'proving', blocks, of });
+      });
+    } catch (error) {
+      if (!isBlockError(error) || error.code !== 'corrupt') throw error;
+      // What was staged cannot be read back: none of it is trusted, and the next attempt ships it anew.
+      await engine.abandonStage(this.session, cycle);
+      throw new Refusal('staged_damage', error.message);
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#failed = error;
+    const refusal = toRefusal(error);
+    if (!this.#link.closed) void this.#link.send({ type: 'refused', code: refusal.code, message: refusal.message });
+  }
+}
+
+function toRefusal(error: unknown): { readonly code: RefusalCode; readonly message: string } {
+  if (error instanceof Refusal) return { code: error.code, message: error.message };
+  if (isBlockError(error)) {
+    switch (error.code) {
+      case 'no_space':
+        return { code: 'no_space', message: error.message };
+      case 'stale':
+      case 'exists':
+        return { code: 'base_mismatch', message: error.message };
+      case 'not_found':
+        return { code: 'session_unknown', message: error.message };
+      case 'out_of_range':
+      case 'corrupt':
+        return { code: 'bad_message', message: error.message };
+      default:
+        return { code: 'io_error', message: error.message };
+    }
+  }
+  return { code: 'io_error', message: 'the destination could not take the cycle' };
+}
