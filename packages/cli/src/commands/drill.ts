@@ -12,6 +12,7 @@ import { type Lab, startLab } from '../lab/lab.ts';
 import type { SiteName } from '../lab/layout.ts';
 import { type LabRecord, readLabRecord } from '../lab/record.ts';
 import { connectSite } from '../lab/site-client.ts';
+import { limits } from '../limits.ts';
 import { commandHelp } from '../options/help.ts';
 import { readOptions } from '../options/read.ts';
 import { drillOptions } from '../options/tables.ts';
@@ -80,6 +81,7 @@ async function run(context: CommandContext, dir: string, record: LabRecord, valu
       control: (request) => askLab(dir, request),
       clock: context.clock,
       stop: context.stop,
+      stateWait_ms: limits.stateWait_ms,
       size_bytes: size,
       killClusters,
       keep,

@@ -1,4 +1,4 @@
-import { connectNbd, NbdError } from '@antipode/hosts';
+import { connectNbd } from '@antipode/hosts';
 import type { HostVolume } from './volume-io.ts';
 
 /** Opens a volume of a site (`nbd://HOST:PORT`) by its name. */
@@ -20,9 +20,7 @@ export async function openHostVolume(nbd: string, exportName: string): Promise<H
 }
 
 /** The errno of a refusal, such as EPERM; what else went wrong in words. */
-export const refusalOf = (error: unknown): string =>
-  error instanceof NbdError && error.errno !== undefined
-    ? error.errno
-    : error instanceof Error
-      ? error.message
-      : String(error);
+export function refusalOf(error: unknown): string {
+  if (error instanceof Error && 'errno' in error && typeof error.errno === 'string') return error.errno;
+  return error instanceof Error ? error.message : String(error);
+}

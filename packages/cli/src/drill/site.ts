@@ -2,10 +2,13 @@ import { type Client, ConnectionError, type ReplicationSession, type SessionFigu
 import type { SiteName } from '../lab/layout.ts';
 import type { HostVolume } from './volume-io.ts';
 
+/** What of a client the drill uses. */
+export type SiteClient = Pick<Client, 'get' | 'all' | 'first' | 'create' | 'modify' | 'remove' | 'action' | 'request'>;
+
 /** One site of the lab as the drill uses it. */
 export interface DrillSite {
   readonly name: SiteName;
-  readonly client: Client;
+  readonly client: SiteClient;
   /** Opens a volume over NBD by its name. */
   open(volume: string): Promise<HostVolume>;
 }
