@@ -16,7 +16,7 @@ if (installed !== wanted) {
   console.error('installing dependencies (npm ci)');
   // npm itself runs on the machine's Node, which started this script.
   const npm = process.env.npm_execpath;
-  const args = ['ci', '--include=dev', '--include=optional'];
+  const args = ['ci', '--include=dev', '--include=optional', '--loglevel=error'];
   const code = npm ? run(process.execPath, [npm, ...args], ['ignore', 2, 2]) : run('npm', args, ['ignore', 2, 2]);
   if (code !== 0) {
     console.error('prepare: npm ci failed');

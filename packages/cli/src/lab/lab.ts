@@ -1,5 +1,6 @@
 import type { Clock } from '@antipode/base';
 import type { Client } from '@antipode/client';
+import { limits } from '../limits.ts';
 import { CommandError } from '../options/usage-error.ts';
 import type { ControlRequest, LabStatus } from './control-protocol.ts';
 import { ControlServer } from './control-socket.ts';
@@ -45,7 +46,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
   options.stop?.addEventListener('abort', giveUp, { once: true });
   try {
     const before = readLabRecord(dir);
-    const basePort = await chooseBasePort(options.basePort, before);
+    const basePort = await chooseBasePort(options, before);
     const record = await running.start(basePort);
     writeLabRecord(dir, record);
     const clients: Client[] = [];
@@ -68,15 +69,27 @@ export async function startLab(options: LabOptions): Promise<Lab> {
   }
 }
 
-async function chooseBasePort(asked: number | undefined, before: LabRecord | undefined): Promise<number> {
+async function chooseBasePort(
+  { basePort: asked, clock, log, stop }: LabOptions,
+  before: LabRecord | undefined,
+): Promise<number> {
   const basePort = asked ?? before?.basePort ?? (await freeBasePort());
   if (basePort === undefined) throw new CommandError('no free block of ports: choose one with --base-port');
-  const taken = await takenPort(basePort);
-  if (taken !== undefined)
-    throw new CommandError(
-      `port ${taken} of the lab's ports ${basePort} to ${basePort + 19} is in use: choose others with --base-port`,
-    );
-  return basePort;
+  let taken = await takenPort(basePort);
+  if (taken !== undefined && before?.basePort === basePort) {
+    // A lab that was killed leaves clusters that stop by themselves, which takes a moment.
+    log('waiting for the ports of the last run');
+    const until_ms = clock.monotonic() + limits.siteStop_ms;
+    while (taken !== undefined && clock.monotonic() < until_ms) {
+      await clock.sleep(limits.poll_ms, stop);
+      taken = await takenPort(basePort);
+    }
+  }
+  if (taken === undefined) return basePort;
+  const last = basePort + limits.labPorts - 1;
+  throw new CommandError(
+    `port ${taken} of the lab's ports ${basePort} to ${last} is in use: choose others with --base-port`,
+  );
 }
 
 class RunningLab {
