@@ -63,8 +63,9 @@ async function protect(drill: Drill): Promise<void> {
     name: `drill-policy-${runName}`,
     replication_rule_ids: [drill.ruleId],
   });
-  // A slow link gives the kills something to interrupt.
-  if (drill.deps.killClusters) await drill.deps.control({ ask: 'link', rate_bps: 4 * drill.image.size_bytes });
+  // On a link this slow the first synchronization takes about eight seconds: the kills have something to interrupt.
+  if (drill.deps.killClusters)
+    await drill.deps.control({ ask: 'link', rate_bps: Math.round(0.4 * drill.image.size_bytes) });
   await client.modify('volume', drill.volumeIds.London ?? '', { protection_policy_id: drill.policyId });
   await drill.waitUntil('a replication session for the volume', async () => {
     const session = await client.first('replication_session', {
@@ -105,6 +106,12 @@ async function killDuringCopy(drill: Drill, name: SiteName): Promise<void> {
     const { shipped_bytes_total, copied_bytes } = await figuresAt(sites.London, drill.sessionId);
     return { holds: shipped_bytes_total > 0 || copied_bytes > 0, seen: `${shipped_bytes_total} bytes shipped` };
   });
+  const { last_sync_timestamp } = await sessionAt(sites.London, drill.sessionId);
+  drill.deps.checks.that(
+    `the first synchronization to be incomplete when ${name} is killed`,
+    typeof last_sync_timestamp !== 'string',
+    () => `completed at ${last_sync_timestamp}`,
+  );
   const restarts = (await control({ ask: 'status' })).sites.find((site) => site.name === name)?.restarts ?? 0;
   await control({ ask: 'kill', site: name });
   await drill.waitUntil(`${name} to be back`, async () => {
