@@ -1,3 +1,4 @@
+export * from './decorators/index.ts';
 export type { CheckpointStore } from './embedded/checkpoint-store.ts';
 export type { Disk, DiskFile } from './embedded/disk.ts';
 export { lmdbCheckpointStore } from './embedded/lmdb-checkpoint-store.ts';

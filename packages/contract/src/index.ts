@@ -1,1 +1,10 @@
-export {};
+export * from './bodies.ts';
+export * from './enums.ts';
+export * from './errors.ts';
+export * from './openapi.ts';
+export * from './query/parse-query.ts';
+export * from './resource.ts';
+export * from './resources/index.ts';
+export * from './resources/platform.ts';
+export * from './resources/protection.ts';
+export * from './resources/storage.ts';

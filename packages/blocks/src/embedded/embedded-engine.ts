@@ -311,6 +311,19 @@ export class EmbeddedEngine implements BlockEngine {
     return verifyStaged(this.#core, session, cycle, progress);
   }
 
+  async stagePageDigests(
+    session: SessionId,
+    cycle: CycleId,
+    point: number,
+    pair: number,
+    page: number,
+    count: number,
+  ): Promise<readonly Digest[]> {
+    const layer = plan.needStage(this.#core.graph, session, cycle).stage.layers[pair]?.[point];
+    if (layer === undefined) throw new BlockError('out_of_range', `the cycle has no point ${point} of pair ${pair}`);
+    return this.#core.digests.pages(this.#core.chains.of(layer), page, count);
+  }
+
   async repairStage(
     session: SessionId,
     cycle: CycleId,

@@ -100,6 +100,8 @@ export async function verifyStaged(
       await new Promise((resolve) => setImmediate(resolve));
     }
   }
+  // A staging layer may have changed since it was proven last.
+  for (const { layer } of staged) core.digests.forget(layer);
   const digests: Digest[][] = [];
   for (let point = 0; point < stage.plan.points.length; point++) {
     const row: Digest[] = [];

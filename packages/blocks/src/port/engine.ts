@@ -164,6 +164,15 @@ export interface BlockEngine {
     cycle: CycleId,
     progress: (blocks: number, of: number) => void,
   ): Promise<readonly (readonly Digest[])[]>;
+  /** Page digests of a staged image, as {@link pageDigests} gives them of a point [C8.4]. */
+  stagePageDigests(
+    session: SessionId,
+    cycle: CycleId,
+    point: number,
+    pair: number,
+    page: number,
+    count: number,
+  ): Promise<readonly Digest[]>;
   /** Gives page ranges of a staged image up, so that they can be sent once more after a mismatch [C8.4]. */
   repairStage(
     session: SessionId,

@@ -1,0 +1,316 @@
+/** One entry of the catalogue: everything about an error that does not depend on the occasion. */
+export interface ErrorEntry {
+  readonly code: string;
+  readonly status: 400 | 401 | 403 | 404 | 405 | 406 | 413 | 415 | 416 | 422 | 500 | 503;
+  readonly severity: 'Error' | 'Warning' | 'Info';
+  /** `{0}`, `{1}`, … are filled in with the arguments. */
+  readonly message: string;
+  readonly remedy: string;
+}
+
+const error = (code: string, status: ErrorEntry['status'], message: string, remedy: string): ErrorEntry => ({
+  code,
+  status,
+  severity: 'Error',
+  message,
+  remedy,
+});
+
+/**
+ * The error catalogue: the only place where codes, statuses and texts stand. Codes that PowerStore's clients know are PowerStore's;
+ * those it has not published are ours, inside the ranges that it uses (docs/errors.md).
+ */
+export const catalogue = {
+  invalid_request: error(
+    '0xE04040010005',
+    400,
+    'The request is not valid: {0}',
+    'Correct the part that the message names.',
+  ),
+  schema_violation: error(
+    '0xE04040030001',
+    400,
+    'The request body is not valid at {0}: {1}',
+    'Correct the property that the message names.',
+  ),
+  not_found: error(
+    '0xE04040020009',
+    404,
+    'There is no {0} with the id {1}.',
+    'Look the id up; it may have been deleted.',
+  ),
+  unsupported_path: error(
+    '0xE04040020010',
+    404,
+    '{0} {1} is not supported by this system.',
+    'See the table of supported operations.',
+  ),
+  method_not_allowed: error(
+    '0xE04040020011',
+    405,
+    '{0} is not supported by {1}.',
+    'See the table of supported operations.',
+  ),
+  not_acceptable: error('0xE04040020012', 406, 'Only application/json can be sent.', 'Accept application/json.'),
+  body_too_large: error('0xE04040020013', 413, 'The request body is too large.', 'Send less.'),
+  unsupported_media_type: error(
+    '0xE04040020014',
+    415,
+    'Only application/json is understood.',
+    'Send application/json.',
+  ),
+  bad_range: error(
+    '0xE04040010006',
+    416,
+    'The range, limit or offset is not valid: {0}',
+    'Ask for a range that exists.',
+  ),
+  internal: error(
+    '0xE04040010001',
+    500,
+    'The system could not do it because of an internal error ({0}).',
+    'Try again; look into the log for the request id.',
+  ),
+  unavailable: error('0xE04040010002', 503, 'The system cannot do it at the moment: {0}', 'Try again in a moment.'),
+  unauthenticated: error(
+    '0xE09040010001',
+    401,
+    'User or password is wrong, or the session has ended.',
+    'Log in again.',
+  ),
+  locked_out: error(
+    '0xE09040010002',
+    401,
+    'Too many failed logins: wait {0} seconds.',
+    'Wait, then log in with the right password.',
+  ),
+  csrf: error(
+    '0xE09040010003',
+    403,
+    'The DELL-EMC-TOKEN header is missing or wrong.',
+    'Send the token that came with the login.',
+  ),
+  forbidden: error('0xE09040010004', 403, 'Your role does not allow this.', 'Ask an administrator.'),
+  name_in_use: error('0xE0A080010014', 422, 'The name {0} is in use.', 'Choose another name.'),
+  snapshot_name_in_use: error('0xE0A060010012', 400, 'The snapshot name {0} is in use.', 'Choose another name.'),
+  volume_not_found: error(
+    '0xE0A08001000E',
+    404,
+    'There is no volume with the id {0}.',
+    'Look the id up; it may have been deleted.',
+  ),
+  policy_not_found: error(
+    '0xE0A090010001',
+    404,
+    'There is no policy with the id {0}.',
+    'Look the id up; it may have been deleted.',
+  ),
+  snapshot_rule_not_found: error(
+    '0xE0203001000B',
+    404,
+    'There is no snapshot rule with the id {0}.',
+    'Look the id up; it may have been deleted.',
+  ),
+  rule_not_in_policy: error(
+    '0xE02020010007',
+    404,
+    'Rule {0} is not in the policy.',
+    'Look at the rules of the policy.',
+  ),
+  size_not_larger: error(
+    '0xE0A05001001A',
+    400,
+    'Volume {0} ({1}): the new size {2} is not larger than the present one, {3}.',
+    'Give a larger size, a multiple of 8192.',
+  ),
+  size_not_aligned: error(
+    '0xE0A080010005',
+    400,
+    'The size {0} is not a multiple of 8192.',
+    'Give a multiple of 8192 from 1048576 to 281474976710656.',
+  ),
+  not_for_this_type: error('0xE0A080010020', 422, 'This cannot be done to a {0}: {1}', 'Use a volume of another type.'),
+  is_destination: error(
+    '0xE0A080010021',
+    422,
+    'Volume {0} is a replication destination: {1} is not possible.',
+    'Do it at the source, or remove the policy there first.',
+  ),
+  volume_protected: error(
+    '0xE0A080010022',
+    422,
+    'Volume {0} has a protection policy.',
+    'Remove the policy from the volume first.',
+  ),
+  volume_in_session: error(
+    '0xE0A080010023',
+    422,
+    'Volume {0} takes part in a replication session.',
+    'Remove the policy at the source first.',
+  ),
+  not_in_family: error('0xE0A080010024', 422, '{0} is not {1}.', 'Choose a member of the same family.'),
+  secure_snapshot: error('0xE0A060010015', 422, 'Snapshot {0} is secure until it expires.', 'Wait until it expires.'),
+  bad_expiry: error('0xE0A060010016', 400, 'The expiry {0} is not possible: {1}', 'Give a time in the future.'),
+  no_space: error(
+    '0xE0A080010030',
+    422,
+    'There is no space left on appliance {0}.',
+    'Delete what is not needed, or add space.',
+  ),
+  policy_name_in_use: error('0xE02020010010', 422, 'The policy name {0} is in use.', 'Choose another name.'),
+  policy_in_use: error('0xE02020010011', 422, 'Policy {0} is assigned to {1}.', 'Remove it there first.'),
+  policy_without_rules: error(
+    '0xE02020010012',
+    422,
+    'A protection policy has at least one rule.',
+    'Name a snapshot rule or a replication rule.',
+  ),
+  too_many_rules: error('0xE02020010013', 422, 'A policy has at most {0} {1}.', 'Leave some out.'),
+  read_only_object: error(
+    '0xE02020010014',
+    422,
+    '{0} {1} cannot be changed here: it is managed by {2}.',
+    'Change it where it comes from.',
+  ),
+  rule_name_in_use: error('0xE02020010020', 422, 'The rule name {0} is in use.', 'Choose another name.'),
+  rule_in_use: error(
+    '0xE02020010021',
+    422,
+    'Rule {0} is in a policy that is assigned.',
+    'Remove the policy from its volumes first.',
+  ),
+  rule_remote_frozen: error(
+    '0xE02020010022',
+    422,
+    'The remote system of rule {0} cannot be changed while the rule is in use.',
+    'Remove the policy from its volumes first.',
+  ),
+  bad_snapshot_schedule: error(
+    '0xE02030010010',
+    400,
+    'A snapshot rule has either an interval or a time of day.',
+    'Give exactly one of the two.',
+  ),
+  rpo_not_supported: error(
+    '0xE02020010023',
+    422,
+    'The objective {0} needs synchronous replication, which the remote system does not offer.',
+    'Choose a longer objective.',
+  ),
+  remote_not_trusted: error(
+    '0xE02010020010',
+    422,
+    'There is no certificate of a cluster at {0}.',
+    'Exchange certificates with it first (x509_certificate/exchange).',
+  ),
+  remote_exists: error('0xE02010020011', 422, 'The cluster {0} is paired already.', 'Use the entry that there is.'),
+  remote_in_use: error('0xE02010020012', 422, 'Remote system {0} is used by {1}.', 'Remove the rule or policy first.'),
+  remote_unreachable: error(
+    '0xE02010020013',
+    422,
+    'The remote system {0} cannot be reached: {1}',
+    'Check the link and the peer.',
+  ),
+  remote_kind: error('0xE02010020014', 400, 'Remote systems of type {0} are not supported.', 'Use PowerStore.'),
+  exchange_failed: error(
+    '0xE09010010020',
+    422,
+    'Certificates could not be exchanged with {0}: {1}',
+    'Check address, port, user and password.',
+  ),
+  exchange_service: error(
+    '0xE09010010021',
+    400,
+    'Certificates are exchanged for Replication_HTTP only, not for {0}.',
+    'Use Replication_HTTP.',
+  ),
+  failed_over_already: error(
+    '0xE0201005000C',
+    422,
+    'The session has failed over already.',
+    'Reprotect it at the new source, or fail over with force at the destination.',
+  ),
+  session_wrong_side: error(
+    '0xE02010050010',
+    400,
+    '{0} is given at the {1}; this side is the {2}.',
+    'Give the command to the other cluster.',
+  ),
+  session_wrong_state: error(
+    '0xE02010050011',
+    422,
+    '{0} is not possible while the session is {1}; it is possible in: {2}.',
+    'Bring the session into one of these states first.',
+  ),
+  session_system_paused: error(
+    '0xE02010050012',
+    422,
+    'A session that the system paused ({0}) cannot be resumed by a user; it goes on by itself.',
+    'Remove the cause that error_code names, or use sync at the source.',
+  ),
+  session_running: error('0xE02010050013', 422, '{0} is running already.', 'Wait until it has ended.'),
+  session_peer_unreachable: error(
+    '0xE02010050014',
+    422,
+    '{0} needs the peer, and it cannot be reached.',
+    'Restore the link first.',
+  ),
+  session_peer_busy: error(
+    '0xE02010050015',
+    422,
+    '{0} was refused by the peer: {1}',
+    'Try again when the peer has finished.',
+  ),
+  session_failed: error('0xE02010050016', 422, '{0} did not succeed ({1}): {2}', 'Remove the cause and try again.'),
+  session_option: error(
+    '0xE02010050017',
+    400,
+    'The options of the failover contradict each other: {0}',
+    'Leave one of them out.',
+  ),
+  session_fault: error('0xE02010050020', 422, 'The copy stopped: {0}', 'Remove the cause; it goes on by itself.'),
+  peer_refused: error('0xE02010050018', 422, 'The peer refused: {0}', 'Correct it at the peer.'),
+} as const satisfies Readonly<Record<string, ErrorEntry>>;
+
+export type ErrorName = keyof typeof catalogue;
+
+export interface ErrorMessage {
+  readonly code: string;
+  readonly severity: 'Error' | 'Warning' | 'Info';
+  readonly message_l10n: string;
+  readonly severity_l10n: string;
+  readonly arguments: readonly string[];
+}
+
+/** The body of every answer that is no success. */
+export interface ErrorResponse {
+  readonly messages: readonly ErrorMessage[];
+}
+
+/** An error on its way to a caller: an entry of the catalogue and what it is about this time. */
+export class RestError extends Error {
+  override name = 'RestError';
+  readonly entry: ErrorEntry;
+  readonly args: readonly string[];
+
+  constructor(name: ErrorName, ...args: readonly string[]) {
+    const entry: ErrorEntry = catalogue[name];
+    super(fill(entry.message, args));
+    this.entry = entry;
+    this.args = args;
+  }
+
+  get status(): number {
+    return this.entry.status;
+  }
+
+  body(): ErrorResponse {
+    const { code, severity } = this.entry;
+    return {
+      messages: [{ code, severity, severity_l10n: severity, message_l10n: this.message, arguments: this.args }],
+    };
+  }
+}
+
+const fill = (message: string, args: readonly string[]): string =>
+  message.replace(/\{(\d)\}/g, (_, index: string) => args[Number(index)] ?? '');

@@ -1,0 +1,81 @@
+import type { TObject } from 'typebox';
+import type { EnumName } from './enums.ts';
+
+/** An attribute of a resource as the query grammar sees it. */
+export interface FieldSpec {
+  readonly type: 'string' | 'int' | 'boolean' | 'timestamp' | 'enum' | 'object' | 'list';
+  /** Literals, for an enumeration or a list of one; such a field has a `*_l10n` twin. */
+  readonly of?: EnumName;
+  readonly description: string;
+}
+
+/** Another resource that `select` can expand: rows of `resource` whose `theirs` equals our `ours`. */
+export interface AssociationSpec {
+  readonly resource: string;
+  readonly many: boolean;
+  readonly ours: string;
+  readonly theirs: string;
+  /** `ours` is a list of ids rather than one. */
+  readonly list?: true;
+}
+
+export interface ActionSpec {
+  readonly summary: string;
+  readonly body?: TObject;
+  /** The body must be there. */
+  readonly required?: true;
+  /** Shape of a 200 answer; absent: 204. */
+  readonly answer?: TObject;
+}
+
+/** One resource of the REST interface: all that routes, validation, queries, documentation and clients need to know. */
+export interface ResourceSpec {
+  readonly name: string;
+  readonly description: string;
+  readonly fields: Readonly<Record<string, FieldSpec>>;
+  readonly associations: Readonly<Record<string, AssociationSpec>>;
+  /** `name:x` instead of an id is understood. */
+  readonly byName: boolean;
+  /** Collections that take no filter, order or page. */
+  readonly simple?: true;
+  readonly noInstance?: true;
+  readonly create?: { readonly body: TObject };
+  readonly modify?: { readonly body: TObject };
+  readonly remove?: { readonly body?: TObject };
+  /** Actions on an instance: `POST /resource/{id}/action`. */
+  readonly actions: Readonly<Record<string, ActionSpec>>;
+  /** Actions on the collection: `POST /resource/action`. */
+  readonly collectionActions?: Readonly<Record<string, ActionSpec>>;
+}
+
+export const text = (description: string): FieldSpec => ({ type: 'string', description });
+export const integer = (description: string): FieldSpec => ({ type: 'int', description });
+export const flag = (description: string): FieldSpec => ({ type: 'boolean', description });
+export const time = (description: string): FieldSpec => ({ type: 'timestamp', description });
+export const one = (of: EnumName, description: string): FieldSpec => ({ type: 'enum', of, description });
+export const embedded = (description: string): FieldSpec => ({ type: 'object', description });
+export const list = (description: string, of?: EnumName): FieldSpec => ({
+  type: 'list',
+  description,
+  ...(of && { of }),
+});
+
+export const has = (resource: string, ours: string, theirs = 'id'): AssociationSpec => ({
+  resource,
+  many: false,
+  ours,
+  theirs,
+});
+export const hasMany = (resource: string, theirs: string, ours = 'id'): AssociationSpec => ({
+  resource,
+  many: true,
+  ours,
+  theirs,
+});
+export const hasListed = (resource: string, ours: string): AssociationSpec => ({
+  resource,
+  many: true,
+  ours,
+  theirs: 'id',
+  list: true,
+});

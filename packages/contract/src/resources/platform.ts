@@ -1,0 +1,223 @@
+import { Type } from 'typebox';
+import { Body, OneOf, Opt, Text } from '../bodies.ts';
+import { embedded, flag, has, hasMany, integer, list, one, type ResourceSpec, text, time } from '../resource.ts';
+
+const readOnly = { byName: false, associations: {}, actions: {} } as const;
+
+export const cluster: ResourceSpec = {
+  ...readOnly,
+  name: 'cluster',
+  description: 'This cluster.',
+  simple: true,
+  fields: {
+    id: text('Always "0".'),
+    global_id: text('Serial: what peers know it by.'),
+    name: text('Name.'),
+    management_address: text('Where it is managed.'),
+    storage_discovery_address: text('Where hosts discover its storage.'),
+    master_appliance_id: text('Older name of the primary appliance.'),
+    primary_appliance_id: text('Primary appliance.'),
+    appliance_count: integer('Appliances.'),
+    physical_mtu: integer('Largest frame of its network.'),
+    is_encryption_enabled: flag('Stored data is encrypted.'),
+    compatibility_level: integer('Level that peers compare.'),
+    state: one('ClusterState', 'State.'),
+    system_time: time('Its clock.'),
+    nvm_subsystem_nqn: text('NVMe name.'),
+  },
+};
+
+export const appliance: ResourceSpec = {
+  ...readOnly,
+  name: 'appliance',
+  description: 'One place where blocks live.',
+  byName: true,
+  fields: {
+    id: text('Identity.'),
+    name: text('Name.'),
+    service_tag: text('Service tag.'),
+    express_service_code: text('Service code.'),
+    model: text('Model.'),
+    mode: one('ApplianceMode', 'What it serves.'),
+    node_count: integer('Nodes.'),
+    drive_failure_tolerance_level: one('DriveFailureToleranceLevel', 'How many drives may fail.'),
+    is_hyper_converged: flag('It runs guests as well.'),
+  },
+  associations: {
+    nodes: hasMany('node', 'appliance_id'),
+    software_installed: hasMany('software_installed', 'appliance_id'),
+    volumes: hasMany('volume', 'appliance_id'),
+  },
+};
+
+export const node: ResourceSpec = {
+  ...readOnly,
+  name: 'node',
+  description: 'A process that serves an appliance.',
+  fields: { id: text('Identity.'), slot: integer('Slot.'), appliance_id: text('Appliance.') },
+  associations: { appliance: has('appliance', 'appliance_id') },
+};
+
+export const softwareInstalled: ResourceSpec = {
+  ...readOnly,
+  name: 'software_installed',
+  description: 'The software that runs: one row an appliance, one for the cluster.',
+  fields: {
+    id: text('Identity.'),
+    is_cluster: flag('The row of the cluster.'),
+    appliance_id: text('Appliance; null in the row of the cluster.'),
+    release_version: text('Version of the interface.'),
+    build_version: text('Version of the build.'),
+    release_timestamp: time('When it was released.'),
+    installed_date: time('When it was installed.'),
+    build_id: text('Build.'),
+    build_flavor: one('BuildFlavor', 'Flavor.'),
+    build_type: one('BuildType', 'Type.'),
+  },
+  associations: { appliance: has('appliance', 'appliance_id') },
+};
+
+export const loginSession: ResourceSpec = {
+  ...readOnly,
+  name: 'login_session',
+  description: 'The session of whoever asks.',
+  simple: true,
+  noInstance: true,
+  fields: {
+    id: text('Identity.'),
+    user: text('User.'),
+    role_ids: list('Roles.'),
+    idle_timeout: integer('Seconds until an unused session ends.'),
+    is_password_change_required: flag('The password must be changed first.'),
+    is_built_in_user: flag('The user came with the system.'),
+  },
+};
+
+export const CertificateExchange = Body({
+  service: OneOf('X509CertificateService'),
+  address: Type.String({ minLength: 1, maxLength: 256 }),
+  port: Opt(Type.Integer({ minimum: 1, maximum: 65_535 })),
+  username: Type.String({ minLength: 1, maxLength: 256 }),
+  password: Text(256),
+});
+
+export const x509Certificate: ResourceSpec = {
+  ...readOnly,
+  name: 'x509_certificate',
+  description: 'Certificates of this cluster and of those that it trusts.',
+  simple: true,
+  fields: {
+    id: text('Identity.'),
+    type: one('X509CertificateUsageType', 'What it proves.'),
+    service: one('X509CertificateService', 'What it is used for.'),
+    scope: text('Serial of the peer that it belongs to.'),
+    is_current: flag('It is in use.'),
+    is_valid: flag('It is valid now.'),
+    members: list('The chain.'),
+  },
+  collectionActions: {
+    exchange: {
+      summary: 'Exchange certificates with another cluster, so that the two can be paired.',
+      body: CertificateExchange,
+      required: true,
+    },
+  },
+};
+
+export const job: ResourceSpec = {
+  ...readOnly,
+  name: 'job',
+  description: 'What a changing request did, or is doing.',
+  fields: {
+    id: text('Identity.'),
+    resource_action: text('What was asked for.'),
+    resource_type: text('Kind of resource.'),
+    resource_id: text('The resource.'),
+    resource_name: text('Its name.'),
+    description_l10n: text('In words.'),
+    state: one('JobState', 'State.'),
+    phase: one('JobPhase', 'State, newer name.'),
+    start_time: time('Start.'),
+    end_time: time('End.'),
+    estimated_completion_time: time('Expected end.'),
+    progress_percentage: integer('Progress.'),
+    parent_id: text('Job that this is a part of.'),
+    root_id: text('Job that began it all.'),
+    user: text('Who asked.'),
+    response_body: embedded('What it answered.'),
+    response_status: one('HttpStatus', 'Status of the answer.'),
+    step_order: integer('Order among parts.'),
+  },
+  associations: { children: hasMany('job', 'parent_id'), parent: has('job', 'parent_id'), root: has('job', 'root_id') },
+};
+
+const occurrence = {
+  id: text('Identity.'),
+  event_code: text('Stable code.'),
+  severity: one('Severity', 'How bad it is.'),
+  resource_type: text('Kind of resource.'),
+  resource_id: text('The resource.'),
+  resource_name: text('Its name.'),
+  generated_timestamp: time('When.'),
+  description_l10n: text('What happened.'),
+  system_impact_l10n: text('What it means.'),
+  repair_flow_l10n: text('What to do.'),
+} as const;
+
+export const event: ResourceSpec = {
+  ...readOnly,
+  name: 'event',
+  description: 'Something that happened.',
+  fields: occurrence,
+};
+
+export const alert: ResourceSpec = {
+  ...readOnly,
+  name: 'alert',
+  description: 'Something that needs attention, until it is over.',
+  fields: {
+    ...occurrence,
+    state: one('AlertState', 'Whether it is over.'),
+    is_acknowledged: flag('Somebody has seen it.'),
+    acknowledged_timestamp: time('When it was seen.'),
+    raised_timestamp: time('When it began.'),
+    cleared_timestamp: time('When it was over.'),
+  },
+  modify: { body: Body({ is_acknowledged: Type.Boolean(), acknowledged_severity: Opt(OneOf('Severity')) }) },
+};
+
+export const auditEvent: ResourceSpec = {
+  ...readOnly,
+  name: 'audit_event',
+  description: 'Who did what.',
+  fields: {
+    id: text('Identity.'),
+    type: one('AuditEventType', 'Kind.'),
+    timestamp: time('When.'),
+    username: text('Who.'),
+    is_successful: flag('It was done.'),
+    client_address: text('From where.'),
+    server_address: text('To where.'),
+    appliance_id: text('Appliance.'),
+    job_id: text('Its job.'),
+    resource_type: text('Kind of resource.'),
+    resource_action: text('What.'),
+    message_code: text('Code.'),
+    message_arguments: list('Arguments.'),
+    message_l10n: text('In words.'),
+  },
+  noInstance: true,
+};
+
+export const platformResources = [
+  cluster,
+  appliance,
+  node,
+  softwareInstalled,
+  loginSession,
+  x509Certificate,
+  job,
+  event,
+  alert,
+  auditEvent,
+] as const;

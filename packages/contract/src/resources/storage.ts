@@ -1,0 +1,134 @@
+import { Type } from 'typebox';
+import { Body, Flag, Name, Nullable, OneOf, Opt, Ref, Text, Timestamp, VolumeSize } from '../bodies.ts';
+import { embedded, flag, has, hasMany, integer, list, one, type ResourceSpec, text, time } from '../resource.ts';
+
+export const VolumeCreate = Body({
+  name: Name(),
+  size: VolumeSize(),
+  description: Opt(Text(128)),
+  appliance_id: Opt(Ref()),
+  host_id: Opt(Ref()),
+  host_group_id: Opt(Ref()),
+  logical_unit_number: Opt(Type.Integer({ minimum: 0, maximum: 16383 })),
+  volume_group_id: Opt(Ref()),
+  min_size: Opt(VolumeSize()),
+  sector_size: Opt(Type.Integer({ minimum: 512, maximum: 4096 })),
+  protection_policy_id: Opt(Ref()),
+  performance_policy_id: Opt(Ref()),
+  qos_performance_policy_id: Opt(Ref()),
+  app_type: Opt(OneOf('AppType')),
+  app_type_other: Opt(Text(32)),
+});
+
+export const VolumeModify = Body({
+  name: Opt(Name()),
+  description: Opt(Text(128)),
+  size: Opt(VolumeSize()),
+  expiration_timestamp: Opt(Nullable(Timestamp())),
+  protection_policy_id: Opt(Nullable(Type.String({ maxLength: 256 }))),
+  performance_policy_id: Opt(Nullable(Type.String({ maxLength: 256 }))),
+  qos_performance_policy_id: Opt(Nullable(Type.String({ maxLength: 256 }))),
+  is_replication_destination: Opt(Flag()),
+  force: Opt(Flag()),
+  node_affinity: Opt(OneOf('NodeAffinity')),
+  app_type: Opt(OneOf('AppType')),
+  app_type_other: Opt(Text(32)),
+  is_secure: Opt(Flag()),
+});
+
+export const VolumeSnapshot = Body({
+  name: Opt(Name()),
+  description: Opt(Text(128)),
+  expiration_timestamp: Opt(Nullable(Timestamp())),
+  creator_type: Opt(OneOf('StorageCreatorType')),
+  is_secure: Opt(Flag()),
+  performance_policy_id: Opt(Ref()),
+});
+
+export const VolumeClone = Body({
+  name: Opt(Name()),
+  description: Opt(Text(128)),
+  host_id: Opt(Ref()),
+  host_group_id: Opt(Ref()),
+  logical_unit_number: Opt(Type.Integer({ minimum: 0, maximum: 16383 })),
+  protection_policy_id: Opt(Ref()),
+  performance_policy_id: Opt(Ref()),
+  qos_performance_policy_id: Opt(Ref()),
+});
+
+export const VolumeRestore = Body({
+  from_snap_id: Ref(),
+  create_backup_snap: Opt(Flag()),
+  backup_snap_profile: Opt(VolumeSnapshot),
+});
+export const VolumeRefresh = Body({
+  from_object_id: Ref(),
+  create_backup_snap: Opt(Flag()),
+  backup_snap_profile: Opt(VolumeSnapshot),
+});
+const BackupSnapshot = Type.Object({ backup_snapshot_id: Type.String() });
+
+export const volume: ResourceSpec = {
+  name: 'volume',
+  description: 'A block volume, a thin clone of one, or a snapshot.',
+  byName: true,
+  fields: {
+    id: text('Identity of the volume on this cluster.'),
+    name: text('Name, unique among volumes and clones of the cluster.'),
+    description: text('Free text.'),
+    type: one('VolumeType', 'What kind of volume it is.'),
+    wwn: text('World-wide name that hosts see.'),
+    nsid: integer('NVMe namespace number.'),
+    nguid: text('NVMe namespace identity.'),
+    appliance_id: text('Appliance that holds the bytes.'),
+    state: one('VolumeState', 'Whether it can be used.'),
+    size: integer('Bytes.'),
+    logical_used: integer('Bytes that read as stored data.'),
+    node_affinity: one('NodeAffinity', 'Node that serves it.'),
+    creation_timestamp: time('When it was made.'),
+    protection_policy_id: text('Protection policy assigned to it.'),
+    performance_policy_id: text('Performance policy.'),
+    qos_performance_policy_id: text('Policy that limits its I/O.'),
+    is_replication_destination: flag('Hosts cannot write it: it is, or was, the copy of another volume.'),
+    migration_session_id: text('Migration that moves it.'),
+    metro_replication_session_id: text('Metro session that it takes part in.'),
+    is_host_access_available: flag('Hosts can reach it here.'),
+    protection_data: embedded('Family, parent, source, creator and expiry.'),
+    location_history: list('Appliances it has been on.'),
+    app_type: one('AppType', 'What it is used for.'),
+    app_type_other: text('Use, in own words.'),
+  },
+  associations: {
+    appliance: has('appliance', 'appliance_id'),
+    protection_policy: has('policy', 'protection_policy_id'),
+    replication_sessions: hasMany('replication_session', 'local_resource_id'),
+  },
+  create: { body: VolumeCreate },
+  modify: { body: VolumeModify },
+  remove: { body: Body({ immediate: Opt(Flag()) }) },
+  actions: {
+    snapshot: {
+      summary: 'Take a snapshot, in constant time.',
+      body: VolumeSnapshot,
+      answer: Type.Object({ id: Type.String() }),
+    },
+    clone: {
+      summary: 'Make a thin clone that shares all blocks.',
+      body: VolumeClone,
+      answer: Type.Object({ id: Type.String() }),
+    },
+    restore: {
+      summary: 'Put a volume back to one of its snapshots.',
+      body: VolumeRestore,
+      required: true,
+      answer: BackupSnapshot,
+    },
+    refresh: {
+      summary: 'Replace the content by that of another member of the family.',
+      body: VolumeRefresh,
+      required: true,
+      answer: BackupSnapshot,
+    },
+  },
+};
+export const storageResources = [volume] as const;
