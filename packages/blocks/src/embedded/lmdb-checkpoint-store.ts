@@ -1,34 +1,66 @@
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { assert } from '@antipode/base';
 import { open, type RootDatabase } from 'lmdb';
+import { BlockError } from '../port/errors.ts';
 import type { CheckpointStore } from './checkpoint-store.ts';
 
-/** The index checkpoint in LMDB: binary keys and values. Only `flushed` means durable, so that is what is awaited. */
+const FILE_NAME = 'checkpoint.mdb';
+/** Address space set aside at first; the library makes it larger when it is used up. */
+const MAP_BYTES = 64 * 1024 * 1024;
+/** Reads happen on one thread of one process; a few slots are for tools that look in. */
+const READERS_MAX = 16;
+/** LMDB's own bound for keys, with its default page size. */
+const KEY_BYTES_MAX = 1978;
+
+/**
+ * The index checkpoint in LMDB: binary keys and values, in one file of a directory that only its owner may enter. A commit
+ * is one transaction, written off this thread; it resolves when it is flushed, for a mere commit may be lost with the power.
+ */
 export function lmdbCheckpointStore(directory: string): CheckpointStore {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const path = join(directory, FILE_NAME);
   const database: RootDatabase<Buffer, Buffer> = open({
-    path: directory,
+    path,
     keyEncoding: 'binary',
     encoding: 'binary',
-    maxReaders: 16,
+    mapSize: MAP_BYTES,
+    maxReaders: READERS_MAX,
   });
+  chmodSync(path, 0o600);
+  let closed = false;
+  const usable = () => assert(!closed, 'the checkpoint store is open');
   return {
-    get: (key) => {
+    get(key) {
+      usable();
       const value = database.getBinary(asBuffer(key));
       return value === undefined ? undefined : new Uint8Array(value);
     },
     *keys(from, to) {
+      usable();
       for (const key of database.getKeys({ start: asBuffer(from), end: asBuffer(to) })) yield new Uint8Array(key);
     },
     async commit(changes) {
-      await database.transaction(() => {
-        for (const { key, value } of changes) {
-          if (value === undefined) void database.remove(asBuffer(key));
-          else void database.put(asBuffer(key), asBuffer(value));
-        }
-      });
-      await database.flushed;
+      usable();
+      try {
+        // What one batch names is one transaction. Not `transaction()`: with thousands of changes it never ends.
+        await database.batch(() => {
+          for (const { key, value } of changes) {
+            assert(key.length > 0 && key.length <= KEY_BYTES_MAX, 'a key within the bounds of LMDB');
+            if (value === undefined) void database.remove(asBuffer(key));
+            else void database.put(asBuffer(key), asBuffer(value));
+          }
+        });
+        await database.flushed;
+      } catch (error) {
+        throw new BlockError('io_error', 'the checkpoint could not be stored', { cause: error });
+      }
     },
-    close: () => database.close(),
+    async close() {
+      if (closed) return;
+      closed = true;
+      await database.close();
+    },
   };
 }
 
