@@ -25,6 +25,10 @@ export const NBD_MAX_REQUESTS_IN_FLIGHT = 256;
 export const NBD_MAX_BYTES_IN_FLIGHT = 64 * MIB;
 /** Payload of all connections under way at once, bytes. */
 export const NBD_MAX_BYTES_IN_FLIGHT_TOTAL = 256 * MIB;
+/** Memory into which a server receives, shared by all its connections, bytes. */
+export const NBD_RECEIVE_BYTES = 256 * KIB;
+/** From this remainder on, a write's payload is received straight into its buffer, bytes. */
+export const NBD_DIRECT_RECEIVE_BYTES = 32 * KIB;
 /** Small replies gathered for one write to the socket, bytes. */
 export const NBD_REPLY_BATCH_BYTES = 64 * KIB;
 /** Replies up to this length are copied into the batch; longer ones go to the socket from where they are, bytes. */

@@ -9,6 +9,7 @@ import { Negotiation, type OptionOutcome } from './negotiation.ts';
 import { greeting } from './option-codec.ts';
 import { Outlet } from './outlet.ts';
 import { CLIENT_FLAGS_BYTES, HandshakeFlag, IHAVEOPT, OPTION_HEADER_BYTES } from './protocol.ts';
+import { type Receiver, receiveInto } from './receive.ts';
 import type { TlsUpgrader } from './tls.ts';
 import { Transmission, type TransmissionLimits } from './transmission.ts';
 
@@ -20,6 +21,8 @@ export interface ConnectionHost {
   readonly budget: ByteBudget;
   readonly limits: TransmissionLimits;
   readonly negotiationDeadline_ms: number;
+  /** Memory to receive into, shared by all connections; absent where sockets bring their own (TLS). */
+  readonly receiveBuffer: Buffer | undefined;
   readonly tls: TlsUpgrader | undefined;
   /** The connection opened an export. */
   opened(connection: Connection): void;
@@ -40,6 +43,7 @@ export class Connection {
   readonly #host: ConnectionHost;
   readonly #inlet = new Inlet();
   readonly #deadline: Timer;
+  readonly #volatileInlet: boolean;
   #socket: Socket;
   #outlet: Outlet;
   #identity: NbdClientIdentity;
@@ -56,9 +60,13 @@ export class Connection {
   constructor(id: number, socket: Socket, identity: NbdClientIdentity, host: ConnectionHost) {
     this.id = id;
     this.#host = host;
-    this.#socket = socket;
     this.#identity = identity;
-    this.#outlet = this.#attach(socket);
+    const direct =
+      host.receiveBuffer === undefined ? undefined : receiveInto(socket, this.#receiver(host.receiveBuffer));
+    this.#volatileInlet = direct !== undefined;
+    this.#socket = direct ?? socket;
+    this.#outlet = this.#attach(this.#socket);
+    this.#socket.resume();
     this.#deadline = host.clock.after(host.negotiationDeadline_ms, () => this.abort('negotiation took too long'));
     this.#outlet.large(greeting());
   }
@@ -100,7 +108,7 @@ export class Connection {
   }
 
   #attach(socket: Socket): Outlet {
-    socket.on('data', (chunk: Buffer) => this.#received(chunk));
+    if (!this.#volatileInlet) socket.on('data', (chunk: Buffer) => this.#received(chunk));
     // The reason of an error is the network's; what counts is that the connection is over.
     socket.on('error', (error) => {
       if (!this.#gone) this.#reason = error.message;
@@ -109,6 +117,26 @@ export class Connection {
       if (socket === this.#socket) this.#lost();
     });
     return new Outlet(socket, this.#host.pool, () => this.#taken());
+  }
+
+  /**
+   * Receives into the memory all connections share: what is not used within the turn is copied out of it. A large
+   * payload is received where it belongs.
+   */
+  #receiver(shared: Buffer): Receiver {
+    return {
+      target: () =>
+        (this.#phase.kind === 'transmission' ? this.#phase.transmission.receiveTarget() : undefined) ?? shared,
+      arrived: (buffer, length) => {
+        if (buffer === shared) {
+          this.#received(shared.subarray(0, length));
+          this.#inlet.detach();
+        } else if (this.#phase.kind === 'transmission') {
+          this.#progress += 1;
+          this.#phase.transmission.receivedDirectly(length);
+        }
+      },
+    };
   }
 
   #received(chunk: Buffer): void {
@@ -210,6 +238,7 @@ export class Connection {
       agreed: outcome.agreed,
       inlet: this.#inlet,
       outlet: this.#outlet,
+      volatileInlet: this.#volatileInlet,
       pool,
       budget,
       limits,

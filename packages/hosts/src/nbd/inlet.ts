@@ -72,6 +72,16 @@ export class Inlet {
     return done;
   }
 
+  /** What was pushed so far is about to change under us: keeps a copy of what is left of it. */
+  detach(): void {
+    const left = this.available;
+    if (left === 0) return this.clear();
+    const own = Buffer.allocUnsafe(left);
+    this.takeInto(own, 0);
+    this.clear();
+    this.buffer = own;
+  }
+
   clear(): void {
     this.buffer = EMPTY;
     this.position = 0;

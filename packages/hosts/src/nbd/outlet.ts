@@ -14,8 +14,8 @@ export class Outlet {
   #batch: Buffer | undefined;
   #used = 0;
   #untakenBatch_bytes = 0;
-  #untakenWrites = 0;
   #corked = false;
+  #failed = false;
   #scheduled = false;
 
   /** `onTaken` is called each time the socket has taken bytes. */
@@ -40,9 +40,8 @@ export class Outlet {
   large(data: Uint8Array, taken?: (whole: boolean) => void): void {
     this.#pushBatch();
     this.#cork();
-    this.#untakenWrites += 1;
     this.#socket.write(data, (error) => {
-      this.#untakenWrites -= 1;
+      if (error) this.#fail();
       taken?.(!error);
       this.#onTaken();
     });
@@ -63,9 +62,15 @@ export class Outlet {
     return this.#untakenBatch_bytes + this.#used;
   }
 
-  /** Everything given so far was taken by the socket. */
-  get empty(): boolean {
-    return this.#used === 0 && this.#untakenWrites === 0;
+  /** The socket is lost, though its end may not have been told yet: what is sent now reaches nobody. */
+  get broken(): boolean {
+    return this.#failed || this.#socket.destroyed;
+  }
+
+  /** A socket tells its writes that they failed before it counts itself as destroyed. */
+  #fail(): void {
+    this.#failed = true;
+    this.#socket.destroy();
   }
 
   #cork(): void {
@@ -81,12 +86,11 @@ export class Outlet {
     this.#batch = undefined;
     this.#used = 0;
     this.#untakenBatch_bytes += used;
-    this.#untakenWrites += 1;
     this.#socket.write(batch.subarray(0, used), (error) => {
-      this.#untakenWrites -= 1;
       this.#untakenBatch_bytes -= used;
       // After an error the bytes may still be looked at by a write that was cut short: that buffer is not used again.
-      if (!error) this.#pool.give(batch);
+      if (error) this.#fail();
+      else this.#pool.give(batch);
       this.#onTaken();
     });
   }

@@ -8,6 +8,7 @@ import {
   NBD_MAX_NEGOTIATING,
   NBD_NEGOTIATION_DEADLINE_ms,
   NBD_POOL_RETAINED_BYTES,
+  NBD_RECEIVE_BYTES,
   NBD_STALL_ms,
 } from '../limits.ts';
 import { BufferPool } from './buffer-pool.ts';
@@ -76,10 +77,12 @@ class RunningServer implements NbdServer, ConnectionHost {
   readonly limits: TransmissionLimits;
   readonly negotiationDeadline_ms: number;
   readonly tls: TlsUpgrader | undefined;
+  readonly receiveBuffer: Buffer | undefined;
   readonly #setting: NbdServerSetting;
   readonly #server: Server;
   readonly #connections = new Set<Connection>();
   readonly #negotiating_max: number;
+  readonly #connections_max: number;
   readonly #seen = new Map<Connection, number>();
   #nextId = 1;
   #stallTimer: Timer | undefined;
@@ -92,6 +95,8 @@ class RunningServer implements NbdServer, ConnectionHost {
     this.exports = setting.exports;
     this.clock = setting.clock ?? systemClock;
     this.tls = setting.tls === undefined ? undefined : new TlsUpgrader(setting.tls);
+    // A handshake in the middle needs Node's own way of receiving.
+    this.receiveBuffer = this.tls === undefined ? Buffer.allocUnsafeSlow(NBD_RECEIVE_BYTES) : undefined;
     this.limits = {
       requestsInFlight: limits.requestsInFlight ?? transmissionLimits.requestsInFlight,
       bytesInFlight: limits.bytesInFlight ?? transmissionLimits.bytesInFlight,
@@ -99,12 +104,14 @@ class RunningServer implements NbdServer, ConnectionHost {
     this.budget = new ByteBudget(limits.bytesInFlightTotal ?? NBD_MAX_BYTES_IN_FLIGHT_TOTAL);
     this.negotiationDeadline_ms = limits.negotiationDeadline_ms ?? NBD_NEGOTIATION_DEADLINE_ms;
     this.#negotiating_max = limits.negotiating ?? NBD_MAX_NEGOTIATING;
-    this.#server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: NBD_KEEPALIVE_ms });
-    this.#server.maxConnections = limits.connections ?? NBD_MAX_CONNECTIONS;
+    this.#server = createServer({
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: NBD_KEEPALIVE_ms,
+      pauseOnConnect: true,
+    });
+    this.#connections_max = limits.connections ?? NBD_MAX_CONNECTIONS;
     this.#server.on('connection', (socket) => this.#accept(socket));
-    this.#server.on('drop', (data) =>
-      setting.onConnection?.({ kind: 'refused', remoteAddress: data?.remoteAddress ?? 'unknown' }),
-    );
   }
 
   async listen(): Promise<void> {
@@ -162,6 +169,11 @@ class RunningServer implements NbdServer, ConnectionHost {
     const { remoteAddress, remotePort } = socket;
     // A client that is gone already has no address.
     if (remoteAddress === undefined || remotePort === undefined) return void socket.destroy();
+    if (this.#connections.size >= this.#connections_max) {
+      socket.destroy();
+      this.#setting.onConnection?.({ kind: 'refused', remoteAddress });
+      return;
+    }
     const negotiating = [...this.#connections].filter((connection) => connection.negotiating);
     if (negotiating.length >= this.#negotiating_max) negotiating[0]?.abort('too many clients negotiate at once');
     const identity: NbdClientIdentity = {

@@ -383,6 +383,10 @@ describe('bounds', () => {
     for (let round = 0; round < 50; round += 1) await good.write(15 * MIB, pattern(512, round));
     // What fits the two sockets' buffers, and the bound; far from the 2,000 asked for.
     expect(seen()).toBeLessThan(40);
+    // And when it goes, what it asked for is not done for nobody.
+    raw.close();
+    await served.event((event) => event.kind === 'closed');
+    expect(seen()).toBeLessThan(40);
   });
 
   test('who holds memory and stalls is closed once others wait for it', async () => {

@@ -2,6 +2,7 @@ import { assert } from '@antipode/base';
 import { type BlockDevice, BlockError, type StatusExtent } from '@antipode/blocks';
 import {
   NBD_CACHE_PIECE_BYTES,
+  NBD_DIRECT_RECEIVE_BYTES,
   NBD_MAX_BYTES_IN_FLIGHT,
   NBD_MAX_PAYLOAD_BYTES,
   NBD_MAX_REQUESTS_IN_FLIGHT,
@@ -35,6 +36,8 @@ export interface TransmissionParts {
   readonly agreed: Agreed;
   readonly inlet: Inlet;
   readonly outlet: Outlet;
+  /** Bytes in the inlet are overwritten after each turn: payload must be copied out of it. */
+  readonly volatileInlet: boolean;
   readonly pool: BufferPool;
   readonly budget: ByteBudget;
   readonly limits: TransmissionLimits;
@@ -90,15 +93,15 @@ export class Transmission implements BudgetWaiter {
 
   /** Uses what has come, as far as there is room. Called when bytes arrive and when room becomes free. */
   pump(): void {
-    if (this.#pumping || this.#stopped) return;
+    if (this.#pumping) return;
     this.#pumping = true;
     let more = true;
-    while (more) more = !this.#stopped && this.#step();
+    while (more) more = !this.#over() && this.#step();
     this.#pumping = false;
   }
 
   budgetFreed(): void {
-    if (this.#stopped) this.#parts.budget.forget(this);
+    if (this.#over()) this.#parts.budget.forget(this);
     else this.pump();
   }
 
@@ -111,8 +114,26 @@ export class Transmission implements BudgetWaiter {
     this.#skipping = undefined;
     const gathering = this.#gathering;
     this.#gathering = undefined;
-    if (gathering !== undefined) this.#release(gathering.request, gathering.buffer);
+    // The socket may still hold the buffer to receive into: that one is not used again.
+    if (gathering !== undefined) this.#release(gathering.request, undefined);
     this.#settle();
+  }
+
+  /** Memory into which the next bytes can be received without a copy; nothing while there is none. */
+  receiveTarget(): Buffer | undefined {
+    const gathering = this.#gathering;
+    if (gathering === undefined) return undefined;
+    const left = gathering.payload.length - gathering.received;
+    return left < NBD_DIRECT_RECEIVE_BYTES ? undefined : gathering.payload.subarray(gathering.received);
+  }
+
+  /** `length` bytes came into what {@link receiveTarget} gave. */
+  receivedDirectly(length: number): void {
+    const gathering = this.#gathering;
+    if (gathering === undefined) return;
+    gathering.received += length;
+    assert(gathering.received <= gathering.payload.length, 'a payload ends where its request says');
+    this.pump();
   }
 
   /** The socket is gone: like {@link stop}, and nothing is sent any more. */
@@ -124,6 +145,11 @@ export class Transmission implements BudgetWaiter {
   /** Bytes of payload memory this connection holds, and whether it is the client (not the engine) that it waits for. */
   get holding(): { readonly bytes: number; readonly onClient: boolean } {
     return { bytes: this.#room_bytes, onClient: this.#running === 0 };
+  }
+
+  /** Requests of a client that is gone are not begun: the answer to the first would only make room for the next. */
+  #over(): boolean {
+    return this.#stopped || this.#parts.outlet.broken;
   }
 
   /** One step of the parser; false when it needs more bytes or more room. */
@@ -223,7 +249,7 @@ export class Transmission implements BudgetWaiter {
 
   #receive(request: Request): void {
     const { inlet, pool } = this.#parts;
-    if (inlet.buffer.length - inlet.position >= request.length) {
+    if (!this.#parts.volatileInlet && inlet.buffer.length - inlet.position >= request.length) {
       const payload = inlet.buffer.subarray(inlet.position, inlet.position + request.length);
       if (request.length > 0) inlet.advance(request.length);
       this.#write(request, payload, undefined);
