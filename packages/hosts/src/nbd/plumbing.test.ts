@@ -16,7 +16,9 @@ describe('inlet', () => {
         let used = 0;
         const waiting = [...steps];
         for (const length of [...chunks, 0]) {
-          if (length > 0) inlet.push(stream.subarray(pushed, pushed + length));
+          // Memory that is received into again after each turn, as the server's is.
+          const chunk = Buffer.from(stream.subarray(pushed, pushed + length));
+          if (length > 0) inlet.push(chunk);
           pushed += length;
           while (waiting[0] !== undefined && inlet.available >= waiting[0].length) {
             const { how, length: wanted } = waiting.shift() ?? { how: 'skip', length: 0 };
@@ -34,6 +36,8 @@ describe('inlet', () => {
             }
             used += wanted;
           }
+          inlet.detach();
+          chunk.fill(0xee);
           expect(inlet.available).toBe(pushed - used);
           expect(inlet.ensure(inlet.available + 1)).toBe(false);
         }

@@ -447,6 +447,22 @@ describe('the end', () => {
     expect(await client.closed).toMatchObject({ kind: 'connection' });
   });
 
+  test('close() in the middle of a payload: the write is not made, and its memory is not used for others', async () => {
+    const served = await started();
+    const raw = await transmitting(served.port);
+    raw.request(Command.WRITE, 0, MIB, { payload: pattern(MIB / 2, 1) });
+    const good = await served.connect();
+    await good.write(MIB, pattern(MIB, 2));
+    const closed = served.server.close(1_000);
+    raw.send(pattern(MIB / 2, 3));
+    raw.socket.resume();
+    await raw.ended;
+    await closed;
+    const back = Buffer.alloc(MIB);
+    await served.device.read(0, back);
+    expect(back.equals(Buffer.alloc(MIB))).toBe(true);
+  });
+
   test('close() gives up on requests after its bound, and still waits for the device', async () => {
     const clock = new ManualClock();
     const served = await started({ clock });
