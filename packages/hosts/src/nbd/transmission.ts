@@ -1,23 +1,19 @@
 import { assert } from '@antipode/base';
-import { type BlockDevice, BlockError, type StatusExtent } from '@antipode/blocks';
+import type { BlockDevice } from '@antipode/blocks';
 import {
   NBD_CACHE_PIECE_BYTES,
   NBD_DIRECT_RECEIVE_BYTES,
   NBD_MAX_BYTES_IN_FLIGHT,
-  NBD_MAX_PAYLOAD_BYTES,
   NBD_MAX_REQUESTS_IN_FLIGHT,
-  NBD_MAX_STATUS_EXTENTS,
   NBD_MAX_UNTAKEN_BATCH_BYTES,
 } from '../limits.ts';
 import { type BufferPool, capacityFor } from './buffer-pool.ts';
 import type { BudgetWaiter, ByteBudget } from './byte-budget.ts';
-import { Errno, type Failure, failureOf } from './errno.ts';
+import { type Failure, failureOf } from './errno.ts';
 import type { Inlet } from './inlet.ts';
-import { locateFailure } from './locate-failure.ts';
+import { Operations } from './operations.ts';
 import type { Outlet } from './outlet.ts';
-import { Command, CommandFlag, REQUEST_BYTES, SIMPLE_REPLY_BYTES } from './protocol.ts';
-import { sendRead } from './read-reply.ts';
-import { blockStatusChunk, errorChunk, writeSimpleReply } from './reply-codec.ts';
+import { Command, REQUEST_BYTES } from './protocol.ts';
 import { type Agreed, type Request, readRequest, refuse } from './request-codec.ts';
 
 /** Bounds of one connection; the named limits unless a test narrows them. */
@@ -74,21 +70,21 @@ interface Skipping {
  */
 export class Transmission implements BudgetWaiter {
   readonly #parts: TransmissionParts;
+  readonly #operations: Operations;
   #waiting: Request | undefined;
   #gathering: Gathering | undefined;
   #skipping: Skipping | undefined;
   #requests = 0;
   #room_bytes = 0;
-  #running = 0;
   #pumping = false;
   #paused = false;
   #ending: { reason: 'disconnect' | 'garbage'; detail: string } | undefined;
   #stopped = false;
-  #lost = false;
   #whenIdle: (() => void) | undefined;
 
   constructor(parts: TransmissionParts) {
     this.#parts = parts;
+    this.#operations = new Operations(parts, (request, buffer) => this.#release(request, buffer));
   }
 
   /** Uses what has come, as far as there is room. Called when bytes arrive and when room becomes free. */
@@ -138,13 +134,13 @@ export class Transmission implements BudgetWaiter {
 
   /** The socket is gone: like {@link stop}, and nothing is sent any more. */
   lose(idle: () => void): void {
-    this.#lost = true;
+    this.#operations.lost = true;
     this.stop(idle);
   }
 
   /** Bytes of payload memory this connection holds, and whether it is the client (not the engine) that it waits for. */
   get holding(): { readonly bytes: number; readonly onClient: boolean } {
-    return { bytes: this.#room_bytes, onClient: this.#running === 0 };
+    return { bytes: this.#room_bytes, onClient: this.#operations.running === 0 };
   }
 
   /** Requests of a client that is gone are not begun: the answer to the first would only make room for the next. */
@@ -165,7 +161,8 @@ export class Transmission implements BudgetWaiter {
     }
     this.#hold(false);
     this.#waiting = undefined;
-    this.#begin(request);
+    if (request.type === Command.WRITE) this.#receive(request);
+    else this.#operations.begin(request);
     return true;
   }
 
@@ -202,7 +199,7 @@ export class Transmission implements BudgetWaiter {
   #refuse(request: Request, failure: Failure): void {
     if (request.type === Command.WRITE && request.length > 0)
       this.#skipping = { request, failure, left: request.length };
-    else this.#fail(request, failure);
+    else this.#operations.fail(request, failure);
   }
 
   /** Room for the request, the reply included [invariant 1]. */
@@ -223,36 +220,12 @@ export class Transmission implements BudgetWaiter {
     return true;
   }
 
-  #begin(request: Request): void {
-    const fua = (request.flags & CommandFlag.FUA) !== 0;
-    const { device } = this.#parts;
-    switch (request.type) {
-      case Command.READ:
-        return this.#read(request);
-      case Command.WRITE:
-        return this.#receive(request);
-      case Command.FLUSH:
-        return this.#change(request, () => device.flush());
-      case Command.TRIM:
-        return this.#change(request, () => device.trim(request.offset, request.length, fua));
-      case Command.WRITE_ZEROES:
-        // One range record whatever the length: every zeroing is a fast one, and thin space has nothing to provision.
-        return this.#change(request, () => device.writeZeroes(request.offset, request.length, fua));
-      case Command.CACHE:
-        return this.#change(request, () => this.#warm(request));
-      case Command.BLOCK_STATUS:
-        return this.#status(request);
-      default:
-        assert(false, `command ${request.type} was checked before`);
-    }
-  }
-
   #receive(request: Request): void {
     const { inlet, pool } = this.#parts;
     if (!this.#parts.volatileInlet && inlet.buffer.length - inlet.position >= request.length) {
       const payload = inlet.buffer.subarray(inlet.position, inlet.position + request.length);
       if (request.length > 0) inlet.advance(request.length);
-      this.#write(request, payload, undefined);
+      this.#operations.write(request, payload, undefined);
       return;
     }
     const buffer = pool.take(request.length);
@@ -263,7 +236,7 @@ export class Transmission implements BudgetWaiter {
     gathering.received += this.#parts.inlet.takeInto(gathering.payload, gathering.received);
     if (gathering.received < gathering.payload.length) return false;
     this.#gathering = undefined;
-    this.#write(gathering.request, gathering.payload, gathering.buffer);
+    this.#operations.write(gathering.request, gathering.payload, gathering.buffer);
     return true;
   }
 
@@ -271,129 +244,8 @@ export class Transmission implements BudgetWaiter {
     skipping.left -= this.#parts.inlet.skip(skipping.left);
     if (skipping.left > 0) return false;
     this.#skipping = undefined;
-    this.#fail(skipping.request, skipping.failure);
+    this.#operations.fail(skipping.request, skipping.failure);
     return true;
-  }
-
-  #write(request: Request, payload: Buffer, buffer: Buffer | undefined): void {
-    const fua = (request.flags & CommandFlag.FUA) !== 0;
-    this.#change(request, () => this.#parts.device.write(request.offset, payload, fua), buffer);
-  }
-
-  /** Runs an operation that is answered with success or an error and nothing else. */
-  #change(request: Request, operation: () => void | Promise<void>, buffer?: Buffer): void {
-    this.#run(
-      operation,
-      () => this.#succeed(request, buffer),
-      (error) => {
-        this.#fail(request, failureOf(error));
-        this.#release(request, buffer);
-      },
-    );
-  }
-
-  #succeed(request: Request, buffer: Buffer | undefined): void {
-    if (!this.#lost) this.#parts.outlet.small(SIMPLE_REPLY_BYTES, (into, at) => writeSimpleReply(into, at, request, 0));
-    this.#release(request, buffer);
-  }
-
-  #read(request: Request): void {
-    const { device, pool, outlet, agreed } = this.#parts;
-    const buffer = pool.take(request.length);
-    const target = buffer.subarray(0, request.length);
-    this.#run(
-      () => (request.length === 0 ? undefined : device.read(request.offset, target)),
-      () => {
-        if (this.#lost) return this.#release(request, buffer);
-        const fragment = (request.flags & CommandFlag.DF) === 0;
-        sendRead(outlet, request, buffer, { structured: agreed.structured, fragment }, (whole) =>
-          this.#release(request, whole ? buffer : undefined),
-        );
-      },
-      (error) => this.#readFailed(request, target, buffer, error),
-    );
-  }
-
-  /** A read that failed is told with the place of the first block that cannot be read, so that the rest can be saved. */
-  #readFailed(request: Request, target: Buffer, buffer: Buffer, error: unknown): void {
-    const failure = failureOf(error);
-    const damaged = error instanceof BlockError && (error.code === 'corrupt' || error.code === 'io_error');
-    const done = (offset?: number) => {
-      this.#fail(request, failure, offset);
-      this.#release(request, buffer);
-    };
-    if (!damaged || !this.#parts.agreed.structured) return done();
-    let found: number | undefined;
-    this.#run(
-      async () => {
-        found = await locateFailure(this.#parts.device, request.offset, target);
-      },
-      () => done(found),
-      () => done(),
-    );
-  }
-
-  #status(request: Request): void {
-    const { device, outlet } = this.#parts;
-    const limit = (request.flags & CommandFlag.REQ_ONE) !== 0 ? 1 : NBD_MAX_STATUS_EXTENTS;
-    let extents: readonly StatusExtent[] = [];
-    this.#run(
-      async () => {
-        extents = await device.status(request.offset, request.length, limit);
-        assertCovers(extents, request.length, limit);
-      },
-      () => {
-        if (this.#lost) return this.#release(request, undefined);
-        outlet.large(blockStatusChunk(request, extents), () => this.#release(request, undefined));
-      },
-      (error) => {
-        this.#fail(request, failureOf(error));
-        this.#release(request, undefined);
-      },
-    );
-  }
-
-  /** CACHE: reads the range once, so that what the engine and the system keep of it is warm; changes nothing. */
-  async #warm(request: Request): Promise<void> {
-    const { device, pool } = this.#parts;
-    const end = request.offset + Math.min(request.length, NBD_MAX_PAYLOAD_BYTES);
-    const buffer = pool.take(NBD_CACHE_PIECE_BYTES);
-    for (let offset = request.offset; offset < end && !this.#lost; offset += NBD_CACHE_PIECE_BYTES)
-      await device.read(offset, buffer.subarray(0, Math.min(NBD_CACHE_PIECE_BYTES, end - offset)));
-    pool.give(buffer);
-  }
-
-  /** Calls `operation`; what it finishes within the call is answered within the call. */
-  #run(operation: () => void | Promise<void>, done: () => void, failed: (error: unknown) => void): void {
-    let pending: void | Promise<void>;
-    try {
-      pending = operation();
-    } catch (error) {
-      return failed(error);
-    }
-    if (pending === undefined) return done();
-    this.#running += 1;
-    void pending.then(
-      () => {
-        this.#running -= 1;
-        done();
-      },
-      (error: unknown) => {
-        this.#running -= 1;
-        failed(error);
-      },
-    );
-  }
-
-  #fail(request: Request, failure: Failure, offset?: number): void {
-    const { outlet, agreed } = this.#parts;
-    if (this.#lost) return;
-    if (agreed.structured) {
-      const chunk = errorChunk(request, failure, offset);
-      outlet.small(chunk.length, (into, at) => at + chunk.copy(into, at));
-    } else {
-      outlet.small(SIMPLE_REPLY_BYTES, (into, at) => writeSimpleReply(into, at, request, Errno[failure.errno]));
-    }
   }
 
   /** Gives back the room of one request and the buffer it used [invariant 3]. */
@@ -445,14 +297,4 @@ function roomFor(request: Request): number {
     default:
       return 0;
   }
-}
-
-/** What an engine says about allocation must be an answer to the question, else clients walk off the end. */
-function assertCovers(extents: readonly StatusExtent[], length: number, limit: number): void {
-  assert(extents.length > 0 && extents.length <= limit, 'block status has from one to the wanted number of extents');
-  const sum = extents.reduce((total, extent) => {
-    assert(extent.length > 0, 'an extent is not empty');
-    return total + extent.length;
-  }, 0);
-  assert(sum <= length, 'extents end where the request ends');
 }
