@@ -1,0 +1,194 @@
+import { chmodSync, existsSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { RestError } from '@antipode/contract';
+import { type Documents, type Table, tables } from './documents.ts';
+
+/** Version of the tables; raised with a step in {@link migrate}. */
+const schemaVersion = 1;
+const backupsKept = 3;
+
+type NotAPromise<T> = T extends Promise<unknown> ? never : T;
+
+/**
+ * The catalog: what should exist, in SQLite (WAL, synchronous=FULL). One table a resource, a document a row. Changes are
+ * synchronous and durable when they return; a transaction's callback cannot be asynchronous, by type. Figures that pass (progress,
+ * usage) are in temporary tables in memory, merged in by the views that REST reads: they are no commits [C7.3].
+ */
+export class Catalog {
+  readonly #db: DatabaseSync;
+  readonly #directory: string;
+  readonly #statements = new Map<string, StatementSync>();
+  /** The file was made by this opening. */
+  readonly isNew: boolean;
+
+  constructor(directory: string) {
+    const path = join(directory, 'catalog.db');
+    this.#directory = directory;
+    this.isNew = !existsSync(path);
+    this.#db = new DatabaseSync(path);
+    chmodSync(path, 0o600);
+    this.#db.exec(
+      'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;',
+    );
+    this.#migrate();
+    this.#openViews();
+  }
+
+  get<T extends Table>(table: T, id: string): Documents[T] | undefined {
+    const row = this.#prepare(`SELECT doc FROM ${table} WHERE id = ?`).get(id) as { doc: string } | undefined;
+    return row && (JSON.parse(row.doc) as Documents[T]);
+  }
+
+  /** What is kept with a row and never shown. */
+  private<T>(table: Table, id: string): T | undefined {
+    const row = this.#prepare(`SELECT private FROM ${table} WHERE id = ?`).get(id) as
+      | { private: string | null }
+      | undefined;
+    return row?.private == null ? undefined : (JSON.parse(row.private) as T);
+  }
+
+  /** All rows, or those whose attribute equals a value. `attribute` is a name of ours, never of a caller. */
+  list<T extends Table>(
+    table: T,
+    attribute?: keyof Documents[T] & string,
+    value?: SQLInputValue,
+  ): readonly Documents[T][] {
+    const where = attribute === undefined ? '' : ` WHERE doc ->> '$.${attribute}' = ?`;
+    const rows = this.#prepare(`SELECT doc FROM ${table}${where} ORDER BY rowid`).all(
+      ...(attribute === undefined ? [] : [value ?? null]),
+    ) as { doc: string }[];
+    return rows.map((row) => JSON.parse(row.doc) as Documents[T]);
+  }
+
+  count(table: Table): number {
+    return (this.#prepare(`SELECT count(*) AS n FROM ${table}`).get() as { n: number }).n;
+  }
+
+  /** Adds or replaces a row; a name that is in use is refused by the database, whatever was looked up before. */
+  put<T extends Table>(table: T, document: Documents[T], hidden?: unknown): void {
+    try {
+      this.#prepare(
+        `INSERT INTO ${table} (id, doc, private) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc, private = coalesce(excluded.private, private)`,
+      ).run(document.id, JSON.stringify(document), hidden === undefined ? null : JSON.stringify(hidden));
+    } catch (error) {
+      throw nameTaken(error, table, (document as { name?: string }).name ?? '') ?? error;
+    }
+  }
+
+  /** Changes some attributes of a row. */
+  change<T extends Table>(table: T, id: string, change: Partial<Documents[T]>): void {
+    const present = this.get(table, id);
+    if (present !== undefined) this.put(table, { ...present, ...change });
+  }
+
+  remove(table: Table, id: string): void {
+    this.#prepare(`DELETE FROM ${table} WHERE id = ?`).run(id);
+    this.#prepare('DELETE FROM temp.live WHERE resource = ? AND id = ?').run(table, id);
+  }
+
+  /** Keeps the newest `most` rows of a table that only grows. */
+  trim(table: 'job' | 'event' | 'audit_event', most: number): void {
+    this.#prepare(`DELETE FROM ${table} WHERE rowid <= (SELECT max(rowid) FROM ${table}) - ?`).run(most);
+  }
+
+  /** Attributes that pass: shown merged into the row, lost with the process. */
+  live(table: Table, id: string, attributes: Readonly<Record<string, unknown>>): void {
+    this.#prepare(
+      'INSERT INTO temp.live (resource, id, doc) VALUES (?, ?, ?) ON CONFLICT (resource, id) DO UPDATE SET doc = excluded.doc',
+    ).run(table, id, JSON.stringify(attributes));
+  }
+
+  /** All of it or nothing. */
+  transaction<T>(work: () => NotAPromise<T>): T {
+    if (this.#db.isTransaction) return work();
+    this.#db.exec('BEGIN IMMEDIATE');
+    try {
+      const result = work();
+      this.#db.exec('COMMIT');
+      return result;
+    } catch (error) {
+      this.#db.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  /** For the query translator: a statement with bound values over the views. */
+  all(sql: string, values: readonly unknown[]): readonly Record<string, unknown>[] {
+    return this.#prepare(sql).all(...(values as SQLInputValue[])) as Record<string, unknown>[];
+  }
+
+  /** A copy of the catalog as it is, beside it; the oldest beyond a few go [C7.1]. */
+  backup(name: string): void {
+    const path = join(this.#directory, `backup-${name}.db`);
+    if (existsSync(path)) rmSync(path);
+    this.#db.prepare('VACUUM INTO ?').run(path);
+    chmodSync(path, 0o600);
+    const copies = readdirSync(this.#directory)
+      .filter((file) => /^backup-.*\.db$/.test(file))
+      .sort();
+    for (const old of copies.slice(0, -backupsKept)) rmSync(join(this.#directory, old));
+  }
+
+  close(): void {
+    this.#statements.clear();
+    this.#db.close();
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#db.prepare(sql);
+      if (this.#statements.size > 500) this.#statements.clear();
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  #migrate(): void {
+    const { user_version: found } = this.#db.prepare('PRAGMA user_version').get() as { user_version: number };
+    if (found > schemaVersion)
+      throw new Error(`the catalog is of version ${found}; this program knows up to ${schemaVersion}`);
+    this.transaction(() => {
+      if (found < 1) {
+        for (const table of tables)
+          this.#db.exec(
+            `CREATE TABLE ${table} (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL CHECK (json_valid(doc)), private TEXT)`,
+          );
+        // Snapshots are named within their family; volumes and clones within the cluster.
+        this.#db.exec(
+          `CREATE UNIQUE INDEX volume_name ON volume (doc ->> '$.name') WHERE doc ->> '$.type' IN ('Primary', 'Clone')`,
+        );
+        this.#db.exec(
+          `CREATE UNIQUE INDEX volume_snapshot_name ON volume (doc ->> '$.protection_data.parent_id', doc ->> '$.name') WHERE doc ->> '$.type' = 'Snapshot'`,
+        );
+        for (const table of ['policy', 'replication_rule', 'snapshot_rule', 'user'] as const)
+          this.#db.exec(`CREATE UNIQUE INDEX ${table}_name ON ${table} (doc ->> '$.name')`);
+        this.#db.exec(`CREATE UNIQUE INDEX remote_system_serial ON remote_system (doc ->> '$.serial_number')`);
+        this.#db.exec(`CREATE INDEX session_resource ON replication_session (doc ->> '$.local_resource_id')`);
+        this.#db.exec(`CREATE INDEX volume_family ON volume (doc ->> '$.protection_data.family_id')`);
+      }
+      this.#db.exec(`PRAGMA user_version = ${schemaVersion}`);
+    });
+  }
+
+  #openViews(): void {
+    this.#db.exec(
+      'CREATE TEMP TABLE live (resource TEXT NOT NULL, id TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (resource, id)) WITHOUT ROWID',
+    );
+    for (const table of tables) {
+      this.#db.exec(
+        `CREATE TEMP VIEW rest_${table} AS SELECT t.rowid AS place, t.id AS id, CASE WHEN l.doc IS NULL THEN t.doc ELSE json_patch(t.doc, l.doc) END AS doc FROM main.${table} t LEFT JOIN temp.live l ON l.resource = '${table}' AND l.id = t.id`,
+      );
+    }
+  }
+}
+
+function nameTaken(error: unknown, table: Table, name: string): RestError | undefined {
+  if (!(error instanceof Error) || !/UNIQUE constraint failed/.test(error.message)) return undefined;
+  if (/volume_snapshot_name/.test(error.message)) return new RestError('snapshot_name_in_use', name);
+  if (table === 'policy') return new RestError('policy_name_in_use', name);
+  if (table === 'replication_rule' || table === 'snapshot_rule') return new RestError('rule_name_in_use', name);
+  if (table === 'remote_system') return new RestError('remote_exists', name);
+  return new RestError('name_in_use', name);
+}

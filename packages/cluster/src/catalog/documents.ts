@@ -1,0 +1,242 @@
+import type { EnumValue } from '@antipode/contract';
+
+/** What the catalog keeps of each resource: the columns that REST shows, as they are shown. Timestamps: ISO 8601, UTC, `+00:00`. */
+export interface ProtectionData {
+  readonly family_id: string;
+  readonly parent_id: string | null;
+  readonly source_id: string | null;
+  readonly source_timestamp: string | null;
+  readonly creator_type: EnumValue<'StorageCreatorType'>;
+  readonly creator_type_l10n: string;
+  readonly copy_signature: string | null;
+  readonly expiration_timestamp: string | null;
+  readonly created_by_rule_id: string | null;
+  readonly created_by_rule_name: string | null;
+  readonly is_app_consistent: boolean;
+  readonly is_secure: boolean;
+}
+
+export interface VolumeDocument {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string | null;
+  readonly type: EnumValue<'VolumeType'>;
+  readonly wwn: string | null;
+  readonly nsid: number | null;
+  readonly nguid: string | null;
+  readonly appliance_id: string;
+  readonly state: EnumValue<'VolumeState'>;
+  readonly size: number;
+  readonly node_affinity: EnumValue<'NodeAffinity'>;
+  readonly creation_timestamp: string;
+  readonly protection_policy_id: string | null;
+  readonly performance_policy_id: string | null;
+  readonly is_replication_destination: boolean;
+  readonly is_host_access_available: boolean;
+  readonly protection_data: ProtectionData;
+  readonly location_history: readonly unknown[];
+  readonly app_type: EnumValue<'AppType'> | null;
+  readonly app_type_other: string | null;
+}
+
+/** What REST does not show of a volume. */
+export interface VolumePrivate {
+  /** A snapshot's frozen point in the engine, and the volume whose image it is. */
+  readonly point?: string;
+  readonly of?: string;
+}
+
+export interface ManagedDocument {
+  readonly managed_by: EnumValue<'PolicyManagedBy'>;
+  readonly managed_by_id: string | null;
+  readonly is_read_only: boolean;
+  readonly is_replica: boolean;
+}
+
+export interface PolicyDocument extends ManagedDocument {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string | null;
+  readonly type: EnumValue<'PolicyType'>;
+  readonly snapshot_rule_ids: readonly string[];
+  readonly replication_rule_ids: readonly string[];
+}
+
+export interface ReplicationRuleDocument extends ManagedDocument {
+  readonly id: string;
+  readonly name: string;
+  readonly rpo: EnumValue<'RPO'>;
+  readonly remote_system_id: string;
+  readonly alert_threshold: number;
+}
+
+export interface SnapshotRuleDocument extends ManagedDocument {
+  readonly id: string;
+  readonly name: string;
+  readonly remote_system_id: string | null;
+  readonly interval: EnumValue<'SnapRuleInterval'> | null;
+  readonly time_of_day: string | null;
+  readonly timezone: string | null;
+  readonly days_of_week: readonly string[];
+  readonly desired_retention: number;
+  readonly nas_access_type: EnumValue<'NASAccessType'> | null;
+  readonly is_secure: boolean;
+}
+
+export interface RemoteSystemDocument {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string | null;
+  readonly serial_number: string;
+  readonly version: string;
+  readonly management_address: string;
+  readonly type: EnumValue<'RemoteSystemType'>;
+  readonly state: EnumValue<'RemoteSystemState'>;
+  readonly data_connection_type: EnumValue<'DataConnectionType'>;
+  readonly data_connection_state: EnumValue<'DataConnectionState'>;
+  readonly data_network_latency: EnumValue<'RemoteSystemLatency'>;
+  readonly iscsi_addresses: readonly string[];
+  readonly discovery_chap_mode: 'Disabled';
+  readonly session_chap_mode: 'Disabled';
+  readonly data_connections: readonly unknown[];
+  readonly capabilities: readonly EnumValue<'RemoteProtectionCapability'>[];
+  readonly user_name: string;
+}
+
+export interface CertificateDocument {
+  readonly id: string;
+  readonly type: EnumValue<'X509CertificateUsageType'>;
+  readonly service: EnumValue<'X509CertificateService'>;
+  readonly scope: string;
+  readonly is_current: boolean;
+  readonly is_valid: boolean;
+  readonly members: readonly unknown[];
+}
+
+export interface SessionDocument {
+  readonly id: string;
+  readonly state: string;
+  readonly role: EnumValue<'ReplicationRole'>;
+  readonly resource_type: EnumValue<'ReplicatedResourceType'>;
+  readonly data_transfer_state: EnumValue<'DataTransferState'> | null;
+  readonly type: EnumValue<'ReplicationSessionType'>;
+  readonly last_sync_timestamp: string | null;
+  readonly local_resource_id: string;
+  readonly remote_resource_id: string;
+  readonly remote_system_id: string;
+  readonly replication_rule_id: string | null;
+  readonly last_sync_duration: number | null;
+  readonly next_sync_timestamp: string | null;
+  readonly storage_element_pairs: readonly unknown[];
+  readonly failover_test_in_progress: boolean;
+  readonly error_code: string | null;
+  readonly local_resource_state: 'System_Defined';
+  readonly parent_replication_session_id: null;
+  readonly witness_details: null;
+}
+
+export interface JobDocument {
+  readonly id: string;
+  readonly resource_action: string;
+  readonly resource_type: string;
+  readonly resource_id: string | null;
+  readonly resource_name: string | null;
+  readonly description_l10n: string;
+  readonly state: EnumValue<'JobState'>;
+  readonly phase: EnumValue<'JobPhase'>;
+  readonly start_time: string;
+  readonly end_time: string | null;
+  readonly estimated_completion_time: string | null;
+  readonly progress_percentage: number;
+  readonly parent_id: string | null;
+  readonly root_id: string;
+  readonly user: string;
+  readonly response_body: unknown;
+  readonly response_status: EnumValue<'HttpStatus'> | null;
+  readonly step_order: number;
+}
+
+export interface EventDocument {
+  readonly id: string;
+  readonly event_code: string;
+  readonly severity: EnumValue<'Severity'>;
+  readonly resource_type: string | null;
+  readonly resource_id: string | null;
+  readonly resource_name: string | null;
+  readonly generated_timestamp: string;
+  readonly description_l10n: string;
+  readonly system_impact_l10n: string;
+  readonly repair_flow_l10n: string;
+}
+
+export interface AlertDocument extends EventDocument {
+  readonly state: EnumValue<'AlertState'>;
+  readonly is_acknowledged: boolean;
+  readonly acknowledged_timestamp: string | null;
+  readonly raised_timestamp: string;
+  readonly cleared_timestamp: string | null;
+}
+
+/** Tables of the catalog and what is in each. */
+export interface Documents {
+  volume: VolumeDocument;
+  policy: PolicyDocument;
+  replication_rule: ReplicationRuleDocument;
+  snapshot_rule: SnapshotRuleDocument;
+  remote_system: RemoteSystemDocument;
+  replication_session: SessionDocument;
+  x509_certificate: CertificateDocument;
+  job: JobDocument;
+  event: EventDocument;
+  alert: AlertDocument;
+  audit_event: { readonly id: string } & Readonly<Record<string, unknown>>;
+  cluster: { readonly id: string } & Readonly<Record<string, unknown>>;
+  appliance: { readonly id: string } & Readonly<Record<string, unknown>>;
+  node: { readonly id: string } & Readonly<Record<string, unknown>>;
+  software_installed: { readonly id: string } & Readonly<Record<string, unknown>>;
+  /** Ours, not shown: users, settings, intents. */
+  user: UserDocument;
+  setting: { readonly id: string; readonly value: unknown };
+  intent: IntentDocument;
+}
+
+export interface UserDocument {
+  readonly id: string;
+  readonly name: string;
+  /** argon2id, with its parameters. */
+  readonly hash: string;
+  readonly role_ids: readonly string[];
+  readonly is_built_in: boolean;
+}
+
+/** What is about to be done, recorded before its first effect and removed after its last [C7.3]. */
+export interface IntentDocument {
+  readonly id: string;
+  readonly kind: string;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+export type Table = keyof Documents;
+export const tables: readonly Table[] = [
+  'volume',
+  'policy',
+  'replication_rule',
+  'snapshot_rule',
+  'remote_system',
+  'replication_session',
+  'x509_certificate',
+  'job',
+  'event',
+  'alert',
+  'audit_event',
+  'cluster',
+  'appliance',
+  'node',
+  'software_installed',
+  'user',
+  'setting',
+  'intent',
+];
+
+/** A moment as the interface writes it. */
+export const timestamp = (epoch_ms: number): string => new Date(epoch_ms).toISOString().replace('Z', '+00:00');

@@ -1,0 +1,236 @@
+import {
+  associationOf,
+  display,
+  type FieldSpec,
+  type Filter,
+  fieldOf,
+  type Query,
+  type ResourceSpec,
+  resources,
+  type Selection,
+  type Target,
+  twinOf,
+} from '@antipode/contract';
+import {
+  DummyDriver,
+  type Expression,
+  Kysely,
+  type RawBuilder,
+  type SqlBool,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+  sql,
+} from 'kysely';
+import type { Catalog } from '../catalog/catalog.ts';
+
+type Row = Record<string, unknown>;
+type View = { place: number; id: string; doc: string };
+
+/** Builds SQL without running it: the catalog runs it, synchronously. */
+const builder = new Kysely<Record<string, View>>({
+  dialect: {
+    createAdapter: () => new SqliteAdapter(),
+    createDriver: () => new DummyDriver(),
+    createIntrospector: (db) => new SqliteIntrospector(db),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+  },
+});
+
+export interface Page {
+  readonly rows: readonly Row[];
+  readonly total: number;
+}
+
+/**
+ * The one translator from the query grammar to SQL. Names come from the resource's specification, every value is a bound parameter:
+ * nothing that a caller sent becomes SQL text.
+ */
+export function runQuery(catalog: Catalog, resource: ResourceSpec, query: Query): Page {
+  const view = `rest_${resource.name}`;
+  const where = condition(query.filter, resource);
+  const counted = builder
+    .selectFrom(view)
+    .select((eb) => eb.fn.countAll().as('total'))
+    .where(where)
+    .compile();
+  const total = Number(catalog.all(counted.sql, counted.parameters)[0]?.total ?? 0);
+  let select = builder.selectFrom(view).select(['id', 'doc']).where(where);
+  for (const { field, descending } of query.order) {
+    const column = attribute({ field, path: [] });
+    // Names are ordered as people do it, without regard to case.
+    select = select.orderBy(field === 'name' ? sql`${column} COLLATE NOCASE` : column, descending ? 'desc' : 'asc');
+  }
+  const compiled = select.orderBy('place', 'asc').limit(query.limit).offset(query.offset).compile();
+  const documents = catalog.all(compiled.sql, compiled.parameters).map((row) => JSON.parse(String(row.doc)) as Row);
+  return { rows: shape(catalog, resource, documents, query.selection), total };
+}
+
+/** One instance with what a selection asks of it. */
+export function runGet(catalog: Catalog, resource: ResourceSpec, id: string, selection: Selection): Row | undefined {
+  const compiled = builder.selectFrom(`rest_${resource.name}`).select(['doc']).where('id', '=', id).compile();
+  const row = catalog.all(compiled.sql, compiled.parameters)[0];
+  return row && shape(catalog, resource, [JSON.parse(String(row.doc)) as Row], selection)[0];
+}
+
+/** The id of the row with a name. */
+export function findByName(catalog: Catalog, resource: ResourceSpec, name: string): string | undefined {
+  const column = attribute({ field: 'name', path: [] });
+  let select = builder.selectFrom(`rest_${resource.name}`).select(['id']).where(sql<SqlBool>`${column} = ${name}`);
+  // A snapshot's name is not unique: volumes come first.
+  if (resource.name === 'volume') select = select.orderBy(sql`doc ->> '$.type' = 'Snapshot'`);
+  const compiled = select.limit(1).compile();
+  const row = catalog.all(compiled.sql, compiled.parameters)[0];
+  return row === undefined ? undefined : String(row.id);
+}
+
+// --- filters --------------------------------------------------------------------------------------------------------
+
+/** An attribute within the document. The path is made of names of the specification and of checked steps. */
+function attribute({ field, path }: Target): RawBuilder<unknown> {
+  const steps = [field, ...path].map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`)).join('');
+  return sql`doc ->> ${`$${steps}`}`;
+}
+
+function condition(filter: Filter, resource: ResourceSpec): Expression<SqlBool> {
+  if (filter.kind !== 'compare') {
+    if (filter.of.length === 0) return sql<SqlBool>`1 = 1`;
+    return sql<SqlBool>`(${sql.join(
+      filter.of.map((part) => condition(part, resource)),
+      filter.kind === 'all' ? sql` AND ` : sql` OR `,
+    )})`;
+  }
+  const compared = compare(
+    filter,
+    filter.target.path.length === 0 ? fieldOf(resource, filter.target.field) : undefined,
+  );
+  // SQL's unknown is nobody's answer: a comparison with null is false, its negation true.
+  return filter.not ? sql<SqlBool>`NOT coalesce(${compared}, 0)` : compared;
+}
+
+function compare(filter: Extract<Filter, { kind: 'compare' }>, field: FieldSpec | undefined): RawBuilder<SqlBool> {
+  const column = attribute(filter.target);
+  const values = filter.values.map((value) => native(value, field));
+  const first = values[0] ?? '';
+  const text = field === undefined || field.type === 'string' || field.type === 'enum';
+  switch (filter.operator) {
+    case 'eq':
+      return text ? sql<SqlBool>`${column} = ${first} COLLATE NOCASE` : sql<SqlBool>`${column} = ${first}`;
+    case 'neq':
+      return text
+        ? sql<SqlBool>`coalesce(${column} <> ${first} COLLATE NOCASE, 1)`
+        : sql<SqlBool>`coalesce(${column} <> ${first}, 1)`;
+    case 'gt':
+      return sql<SqlBool>`${column} > ${first}`;
+    case 'gte':
+      return sql<SqlBool>`${column} >= ${first}`;
+    case 'lt':
+      return sql<SqlBool>`${column} < ${first}`;
+    case 'lte':
+      return sql<SqlBool>`${column} <= ${first}`;
+    case 'like':
+      return sql<SqlBool>`${column} GLOB ${glob(String(first))}`;
+    case 'ilike':
+      return sql<SqlBool>`lower(${column}) GLOB ${glob(String(first).toLowerCase())}`;
+    case 'in':
+      return values.length === 0
+        ? sql<SqlBool>`0`
+        : text
+          ? sql<SqlBool>`${column} COLLATE NOCASE IN (${sql.join(values)})`
+          : sql<SqlBool>`${column} IN (${sql.join(values)})`;
+    case 'is':
+      if (first === 'null') return sql<SqlBool>`${column} IS NULL`;
+      return sql<SqlBool>`${column} IS ${first === 'true' ? 1 : 0}`;
+    case 'cs': {
+      const each = values.map(
+        (value) =>
+          sql<SqlBool>`EXISTS (SELECT 1 FROM json_each(doc, ${`$.${filter.target.field}`}) WHERE value = ${value})`,
+      );
+      return each.length === 0 ? sql<SqlBool>`1` : sql<SqlBool>`(${sql.join(each, sql` AND `)})`;
+    }
+    case 'cd':
+      return sql<SqlBool>`NOT EXISTS (SELECT 1 FROM json_each(doc, ${`$.${filter.target.field}`}) WHERE value NOT IN (${values.length === 0 ? sql`NULL` : sql.join(values)}))`;
+  }
+}
+
+/** A value as the database compares it. */
+function native(value: string, field: FieldSpec | undefined): string | number {
+  switch (field?.type) {
+    case 'int':
+      return Number(value);
+    case 'boolean':
+      return value.toLowerCase() === 'true' ? 1 : 0;
+    case 'timestamp':
+      return new Date(value).toISOString().replace('Z', '+00:00');
+    default:
+      return value;
+  }
+}
+
+/** `*` stands for anything; the other signs of GLOB stand for themselves. */
+const glob = (pattern: string): string => pattern.replace(/[[?]/g, (sign) => `[${sign}]`);
+
+// --- answers --------------------------------------------------------------------------------------------------------
+
+function shape(
+  catalog: Catalog,
+  resource: ResourceSpec,
+  documents: readonly Row[],
+  selection: Selection,
+): readonly Row[] {
+  const rows = documents.map((document) => {
+    const row: Row = {};
+    for (const name of selection.fields) row[name] = attributeValue(resource, document, name);
+    return row;
+  });
+  for (const [name, inner] of Object.entries(selection.associations))
+    expand(catalog, resource, documents, rows, name, inner);
+  return rows;
+}
+
+function attributeValue(resource: ResourceSpec, document: Row, name: string): unknown {
+  const base = twinOf(resource, name);
+  if (base === undefined) return document[name] ?? null;
+  const literal = document[base];
+  if (Array.isArray(literal)) return literal.map((item) => display(String(item)));
+  return literal == null ? null : display(String(literal));
+}
+
+/** Fetches the rows of an association for all documents at once. */
+function expand(
+  catalog: Catalog,
+  resource: ResourceSpec,
+  documents: readonly Row[],
+  rows: readonly Row[],
+  name: string,
+  inner: Selection,
+): void {
+  const spec = associationOf(resource, name);
+  const target = spec && resources[spec.resource];
+  if (spec === undefined || target === undefined) return;
+  const keysOf = (document: Row): string[] => {
+    const ours = document[spec.ours];
+    return (Array.isArray(ours) ? ours : ours == null ? [] : [ours]).map(String);
+  };
+  const keys = [...new Set(documents.flatMap(keysOf))];
+  const column = spec.theirs === 'id' ? sql`id` : attribute({ field: spec.theirs, path: [] });
+  const found = new Map<string, Row[]>();
+  for (let from = 0; from < keys.length; from += 500) {
+    const compiled = builder
+      .selectFrom(`rest_${target.name}`)
+      .select(['doc'])
+      .where(sql<SqlBool>`${column} IN (${sql.join(keys.slice(from, from + 500))})`)
+      .orderBy('place')
+      .compile();
+    const batch = catalog.all(compiled.sql, compiled.parameters).map((row) => JSON.parse(String(row.doc)) as Row);
+    shape(catalog, target, batch, inner).forEach((row, index) => {
+      const key = String(batch[index]?.[spec.theirs]);
+      found.set(key, [...(found.get(key) ?? []), row]);
+    });
+  }
+  documents.forEach((document, index) => {
+    const matches = keysOf(document).flatMap((key) => found.get(key) ?? []);
+    const row = rows[index];
+    if (row !== undefined) row[name] = spec.many ? matches : (matches[0] ?? null);
+  });
+}

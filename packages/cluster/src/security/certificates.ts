@@ -1,0 +1,67 @@
+import 'reflect-metadata';
+import { createHash, webcrypto, X509Certificate } from 'node:crypto';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { join } from 'node:path';
+import * as x509 from '@peculiar/x509';
+
+export interface KeyPair {
+  /** PEM. */
+  readonly certificate: string;
+  readonly privateKey: string;
+}
+
+const years = 20;
+
+/** SHA-256 of a certificate's DER, lower-case hex: what a pin compares. */
+export const fingerprintOf = (certificate: string): string =>
+  createHash('sha256').update(new X509Certificate(certificate).raw).digest('hex');
+
+/** A key and its self-signed certificate, kept in two files of `directory`; made if they are not there. */
+export async function ensureKeyPair(
+  directory: string,
+  name: string,
+  subject: string,
+  hosts: readonly string[],
+): Promise<KeyPair> {
+  const certFile = join(directory, `${name}.crt`);
+  const keyFile = join(directory, `${name}.key`);
+  if (existsSync(certFile) && existsSync(keyFile))
+    return { certificate: readFileSync(certFile, 'utf8'), privateKey: readFileSync(keyFile, 'utf8') };
+  const made = await selfSigned(subject, hosts);
+  // The key first: a certificate without its key would be taken for a finished pair.
+  writeWhole(keyFile, made.privateKey);
+  writeWhole(certFile, made.certificate);
+  return made;
+}
+
+function writeWhole(path: string, text: string): void {
+  writeFileSync(`${path}.new`, text, { mode: 0o600 });
+  renameSync(`${path}.new`, path);
+}
+
+async function selfSigned(subject: string, hosts: readonly string[]): Promise<KeyPair> {
+  x509.cryptoProvider.set(webcrypto as never);
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const now = new Date();
+  const names = hosts.map((host) => ({ type: isIP(host) === 0 ? ('dns' as const) : ('ip' as const), value: host }));
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    serialNumber: Buffer.from(webcrypto.getRandomValues(new Uint8Array(16))).toString('hex'),
+    name: `CN=${subject}`,
+    // A clock that is a little behind must not make it invalid.
+    notBefore: new Date(now.getTime() - 86_400_000),
+    notAfter: new Date(now.getTime() + years * 365 * 86_400_000),
+    signingAlgorithm: algorithm,
+    keys: keys as never,
+    extensions: [
+      new x509.BasicConstraintsExtension(true, 0, true),
+      ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : []),
+    ],
+  });
+  const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)).toString('base64');
+  return {
+    certificate: certificate.toString('pem'),
+    privateKey: `-----BEGIN PRIVATE KEY-----\n${pkcs8.replace(/(.{64})/g, '$1\n').trim()}\n-----END PRIVATE KEY-----\n`,
+  };
+}

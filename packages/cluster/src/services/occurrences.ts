@@ -1,0 +1,204 @@
+import type { Clock, Random } from '@antipode/base';
+import type { EnumValue } from '@antipode/contract';
+import type { Catalog } from '../catalog/catalog.ts';
+import { timestamp } from '../catalog/documents.ts';
+import { restLimits } from '../rest/limits.ts';
+
+interface Occurrence {
+  readonly code: string;
+  readonly severity: EnumValue<'Severity'>;
+  /** `{0}` is the resource's name, `{1}` what else there is to say. */
+  readonly text: string;
+  readonly impact: string;
+  readonly remedy: string;
+  /** An alert stays until it is cleared; an event only tells. */
+  readonly alert?: true;
+}
+
+const told = (code: string, severity: Occurrence['severity'], text: string, impact = '', remedy = ''): Occurrence => ({
+  code,
+  severity,
+  text,
+  impact,
+  remedy,
+});
+const raised = (
+  code: string,
+  severity: Occurrence['severity'],
+  text: string,
+  impact: string,
+  remedy: string,
+): Occurrence => ({ code, severity, text, impact, remedy, alert: true });
+
+/** Everything that operators are told of, with stable codes. */
+export const occurrences = {
+  cycle_started: told('0x02010101', 'Info', 'A synchronization of {0} has started ({1}).'),
+  synchronized: told('0x02010102', 'Info', '{0} is synchronized; it took {1} ms.'),
+  session_parked: raised(
+    '0x02010103',
+    'Major',
+    'The session of {0} was paused by the system: {1}',
+    'The copy gets older.',
+    'Remove the cause; the session goes on by itself.',
+  ),
+  session_paused: told(
+    '0x02010104',
+    'Info',
+    'The session of {0} is paused ({1}).',
+    'Changes accumulate at the source.',
+  ),
+  session_resumed: told('0x02010105', 'Info', 'The session of {0} goes on.'),
+  failover_started: told('0x02010106', 'Minor', 'A failover of {0} has started ({1}).'),
+  failed_over: told(
+    '0x02010107',
+    'Minor',
+    '{0} has failed over; generation {1}.',
+    'Hosts can write at this site.',
+    'Reprotect to copy in the new direction.',
+  ),
+  failover_aborted: told(
+    '0x02010108',
+    'Major',
+    'The failover of {0} was given up: {1}',
+    'Hosts go on at the source.',
+    'Remove the cause and try again.',
+  ),
+  failover_in_doubt: raised(
+    '0x02010109',
+    'Critical',
+    'The failover of {0} waits for the peer: its answer is missing.',
+    'The volume takes no writes until there is contact.',
+    'Restore the link, or fail over unplanned at the destination.',
+  ),
+  fenced: told(
+    '0x0201010A',
+    'Major',
+    '{0} is no longer the source; {1} bytes that it held beyond the common base are kept as a snapshot.',
+    'Hosts cannot write at this site any more.',
+    'Look at the diverged snapshot before it expires.',
+  ),
+  reprotected: told('0x0201010B', 'Info', '{0} is protected in the new direction.'),
+  base_lost: told(
+    '0x0201010C',
+    'Minor',
+    'The common base of {0} was lost: the {1} is shipped.',
+    'The next synchronization takes longer.',
+  ),
+  session_created: told('0x0201010D', 'Info', 'A replication session of {0} was created.'),
+  session_deleted: told(
+    '0x0201010E',
+    'Info',
+    'The replication session of {0} was deleted ({1}).',
+    'There is no protection by replication.',
+  ),
+  protection_lost: raised(
+    '0x0201010F',
+    'Major',
+    'The peer deleted the session of {0} while it was the source here.',
+    'The volume is usable and unprotected.',
+    'Assign a protection policy again.',
+  ),
+  session_split: raised(
+    '0x02010110',
+    'Critical',
+    'The session of {0} is stopped: {1}',
+    'Nothing is copied.',
+    'Decide which side is right and delete the session on the other.',
+  ),
+  link_lost: raised(
+    '0x02010201',
+    'Major',
+    'The remote system {0} cannot be reached.',
+    'Copies get older.',
+    'Check the network and the peer.',
+  ),
+  link_back: told('0x02010202', 'Info', 'The remote system {0} can be reached again.'),
+  paired: told('0x02010203', 'Info', 'Paired with the remote system {0}.'),
+  unpaired: told('0x02010204', 'Info', 'The remote system {0} was removed.'),
+  damage: raised(
+    '0x02020101',
+    'Critical',
+    'Stored data of {0} is damaged: {1}',
+    'The blocks concerned cannot be read.',
+    'Restore them from a snapshot or from the peer.',
+  ),
+  writes_stopped: raised(
+    '0x02020102',
+    'Critical',
+    'Appliance {0} takes no writes: {1}',
+    'Hosts get errors.',
+    'Add space or repair the medium; it goes on by itself.',
+  ),
+  writes_resumed: told('0x02020103', 'Info', 'Appliance {0} takes writes again.'),
+  unexplained: raised(
+    '0x02020104',
+    'Major',
+    'The engine holds {0}, which the catalog does not know: {1}',
+    'It is kept and hidden.',
+    'Restore the catalog, or rebuild it from the log.',
+  ),
+} as const satisfies Readonly<Record<string, Occurrence>>;
+export type OccurrenceName = keyof typeof occurrences;
+
+export interface About {
+  readonly type: string;
+  readonly id: string;
+  readonly name: string;
+}
+
+/** Writes events and alerts. */
+export class Reporter {
+  readonly #catalog: Catalog;
+  readonly #clock: Clock;
+  readonly #random: Random;
+
+  constructor(catalog: Catalog, clock: Clock, random: Random) {
+    this.#catalog = catalog;
+    this.#clock = clock;
+    this.#random = random;
+  }
+
+  /** Tells of something; an alert of the same kind about the same thing is raised once until it is cleared. */
+  tell(name: OccurrenceName, about: About, detail = ''): void {
+    const entry: Occurrence = occurrences[name];
+    const now = timestamp(this.#clock.now());
+    const event = {
+      id: this.#random.uuid(),
+      event_code: entry.code,
+      severity: entry.severity,
+      resource_type: about.type,
+      resource_id: about.id,
+      resource_name: about.name,
+      generated_timestamp: now,
+      description_l10n: entry.text.replace('{0}', about.name).replace('{1}', detail),
+      system_impact_l10n: entry.impact,
+      repair_flow_l10n: entry.remedy,
+    };
+    this.#catalog.transaction(() => {
+      this.#catalog.put('event', event);
+      this.#catalog.trim('event', restLimits.events);
+      if (!entry.alert || this.#active(name, about).length > 0) return;
+      this.#catalog.put('alert', {
+        ...event,
+        state: 'ACTIVE',
+        is_acknowledged: false,
+        acknowledged_timestamp: null,
+        raised_timestamp: now,
+        cleared_timestamp: null,
+      });
+    });
+  }
+
+  /** It is over: the alert about it, if there is one, is cleared. */
+  clear(name: OccurrenceName, about: About): void {
+    for (const alert of this.#active(name, about)) {
+      this.#catalog.put('alert', { ...alert, state: 'CLEARED', cleared_timestamp: timestamp(this.#clock.now()) });
+    }
+  }
+
+  #active(name: OccurrenceName, about: About) {
+    return this.#catalog
+      .list('alert', 'resource_id', about.id)
+      .filter((alert) => alert.state === 'ACTIVE' && alert.event_code === occurrences[name].code);
+  }
+}
