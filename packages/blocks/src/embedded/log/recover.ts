@@ -55,10 +55,10 @@ export async function recoverLog(disk: Disk): Promise<Recovered> {
     .map(parseSegmentName)
     .filter((name) => name !== undefined);
   const nextNumber = 1 + Math.max(0, ...disk.list().map(numberInName));
+  const opened = names.map((name) => openSegment(disk, name)).sort((a, b) => a.number - b.number);
   for (const name of disk.list()) {
     if (isTemporaryName(name) && (name.startsWith(RESERVE_NAME) || name.startsWith('segment-'))) disk.remove(name);
   }
-  const opened = names.map((name) => openSegment(disk, name)).sort((a, b) => a.number - b.number);
   const recovery = new Recovery(disk, opened);
   await recovery.run();
   return { ...recovery.result(), nextNumber };

@@ -25,12 +25,15 @@ export interface SegmentHeader {
   readonly version: number;
 }
 
-export function encodeSegmentHeader(header: Omit<SegmentHeader, 'version'>): Uint8Array {
+export function encodeSegmentHeader(
+  header: Omit<SegmentHeader, 'version'>,
+  version: number = SEGMENT_VERSION,
+): Uint8Array {
   const bytes = new Uint8Array(SEGMENT_HEADER_BYTES);
   const view = new DataView(bytes.buffer);
   for (const at of COPIES_AT) {
     view.setBigUint64(at + 8, MAGIC, true);
-    view.setUint16(at + 16, SEGMENT_VERSION, true);
+    view.setUint16(at + 16, version, true);
     view.setUint16(at + 18, header.kind === 'relocated' ? 1 : 0, true);
     view.setUint32(at + 20, SEGMENT_HEADER_BYTES, true);
     view.setUint32(at + 24, header.number, true);
