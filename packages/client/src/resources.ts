@@ -1,3 +1,5 @@
+import type { EnumValue } from '@antipode/contract';
+
 /**
  * What the client knows of each resource's fields. A field is optional because an answer holds only what was selected,
  * `id` alone when nothing was.
@@ -14,8 +16,8 @@ export interface Volume {
   readonly id: string;
   readonly name?: string;
   readonly description?: string | null;
-  readonly type?: 'Primary' | 'Clone' | 'Snapshot';
-  readonly state?: string;
+  readonly type?: EnumValue<'VolumeType'>;
+  readonly state?: EnumValue<'VolumeState'>;
   /** Bytes. */
   readonly size?: number;
   readonly logical_used?: number | null;
@@ -42,15 +44,7 @@ export interface Policy {
   readonly volumes?: readonly Volume[];
 }
 
-export type Rpo =
-  | 'Five_Minutes'
-  | 'Fifteen_Minutes'
-  | 'Thirty_Minutes'
-  | 'One_Hour'
-  | 'Six_Hours'
-  | 'Twelve_Hours'
-  | 'One_Day'
-  | 'Zero';
+export type Rpo = EnumValue<'RPO'>;
 
 export interface ReplicationRule {
   readonly id: string;
@@ -65,16 +59,16 @@ export interface RemoteSystem {
   readonly name?: string;
   readonly serial_number?: string;
   readonly management_address?: string;
-  readonly state?: 'OK' | 'Update_Needed' | 'Management_Connection_Lost' | 'Partial_Delete';
-  readonly data_connection_state?: string;
+  readonly state?: EnumValue<'RemoteSystemState'>;
+  readonly data_connection_state?: EnumValue<'DataConnectionState'>;
 }
 
 export interface ReplicationSession {
   readonly id: string;
-  readonly state?: string;
-  readonly role?: 'Source' | 'Destination' | 'Metro_Preferred' | 'Metro_Non_Preferred';
-  readonly resource_type?: string;
-  readonly data_transfer_state?: string | null;
+  readonly state?: EnumValue<'ReplicationState'>;
+  readonly role?: EnumValue<'ReplicationRole'>;
+  readonly resource_type?: EnumValue<'ReplicatedResourceType'>;
+  readonly data_transfer_state?: EnumValue<'DataTransferState'> | null;
   readonly local_resource_id?: string;
   readonly remote_resource_id?: string | null;
   readonly remote_system_id?: string;
@@ -83,13 +77,13 @@ export interface ReplicationSession {
   readonly last_sync_duration?: number | null;
   readonly next_sync_timestamp?: string | null;
   readonly error_code?: string | null;
-  readonly data_connection_state?: string | null;
+  readonly data_connection_state?: EnumValue<'DataConnectionState'> | null;
 }
 
 export interface Job {
   readonly id: string;
-  readonly state?: string;
-  readonly phase?: string;
+  readonly state?: EnumValue<'JobState'>;
+  readonly phase?: EnumValue<'JobPhase'>;
   readonly progress_percentage?: number | null;
   readonly resource_type?: string;
   readonly resource_action?: string;
