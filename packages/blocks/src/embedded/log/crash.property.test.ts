@@ -219,7 +219,7 @@ describe('a log under crashes', () => {
         play.bench.disk.crash();
         await play.reopened(play.model.durable);
       }),
-      { numRuns: 400 },
+      { numRuns: 120 },
     );
   });
 
@@ -238,7 +238,7 @@ describe('a log under crashes', () => {
         play.bench.disk.crash();
         await play.reopened(play.model.durable);
       }),
-      { numRuns: 400 },
+      { numRuns: 120 },
     );
   });
 });

@@ -45,8 +45,8 @@ const MIB = 1024 * KIB;
 
 export const LOG_LIMITS: LogLimits = {
   segment_bytes: 64 * MIB,
-  group_bytes: 1 * MIB,
-  group_buffers_max: 16,
+  group_bytes: 4 * MIB,
+  group_buffers_max: 4,
   unsynced_bytes_max: 64 * MIB,
   unsynced_bytes_sync: 8 * MIB,
   unsynced_ms_max: 1000,
