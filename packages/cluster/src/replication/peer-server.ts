@@ -116,7 +116,16 @@ async function readBody(request: IncomingMessage): Promise<string | undefined> {
   return Buffer.concat(parts).toString('utf8');
 }
 
-const kinds: readonly PeerRequest['kind'][] = ['hello', 'pair', 'unpair', 'offer', 'policy', 'volume', 'session'];
+const kinds: readonly PeerRequest['kind'][] = [
+  'hello',
+  'pair',
+  'unpair',
+  'offer',
+  'withdraw',
+  'policy',
+  'volume',
+  'session',
+];
 
 function parseEnvelope(text: string): { readonly version: number; readonly request: PeerRequest } | undefined {
   try {

@@ -66,6 +66,8 @@ export type PeerRequest =
   | { readonly kind: 'pair'; readonly identity: PeerIdentity; readonly latency: string }
   | { readonly kind: 'unpair' }
   | { readonly kind: 'offer'; readonly offer: SessionOffer }
+  /** The source could not complete what it offered. */
+  | { readonly kind: 'withdraw'; readonly session: string }
   | { readonly kind: 'policy'; readonly session: string; readonly protection: PolicyCopy }
   | { readonly kind: 'volume'; readonly session: string; readonly name: string; readonly description: string | null }
   | { readonly kind: 'session'; readonly message: PeerMessage };

@@ -127,6 +127,14 @@ export class SessionDriver {
     return replyTo(message, this.#half, await viewOf(this.#half, this.#deps.world.dataPlane));
   }
 
+  /** The rule's objective was changed: the schedule follows at once. */
+  changeObjective(rpo_ms: number): void {
+    if (this.#gone || this.#half.rpo_ms === rpo_ms) return;
+    this.#half = { ...this.#half, rpo_ms };
+    this.#deps.persist(this.#half);
+    this.submit({ kind: 'tick' });
+  }
+
   /** The data plane came back: it has forgotten what it was told, and a ship order has ended. */
   dataPlaneUp(): void {
     this.#admission = undefined;

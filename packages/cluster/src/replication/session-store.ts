@@ -1,5 +1,7 @@
 import type { SessionId } from '@antipode/base';
 import type { Half } from '@antipode/replication';
+import type { Catalog } from '../catalog/catalog.ts';
+import { sessionDocument } from './session-document.ts';
 
 /** What a session is to this cluster besides its half. Kept in the catalog. */
 export interface SessionRecord {
@@ -7,14 +9,33 @@ export interface SessionRecord {
   readonly remoteSystemId: string;
   /** The rule that caused it, here; a destination holds the replica's id. */
   readonly ruleId: string | undefined;
-  /** The volume (later: group) whose session it is. */
+  /** The volume whose session it is. */
   readonly localResourceId: string;
   readonly remoteResourceId: string;
+  /** Payload bytes put on the link by this side since the session began. */
+  readonly shippedTotal_bytes: number;
 }
 
-/** Where halves are kept: synchronous and durable when it returns [C7.3]. */
-export interface SessionStore {
-  load(): readonly SessionRecord[];
-  save(record: SessionRecord): void;
-  remove(id: SessionId): void;
+/** Where halves are kept: synchronous and durable when a call returns [C7.3]. */
+export class SessionStore {
+  readonly #catalog: Catalog;
+
+  constructor(catalog: Catalog) {
+    this.#catalog = catalog;
+  }
+
+  load(): readonly SessionRecord[] {
+    return this.#catalog
+      .list('replication_session')
+      .map((row) => this.#catalog.private<SessionRecord>('replication_session', row.id))
+      .filter((record) => record !== undefined);
+  }
+
+  save(record: SessionRecord): void {
+    this.#catalog.put('replication_session', sessionDocument(record), record);
+  }
+
+  remove(id: SessionId): void {
+    this.#catalog.remove('replication_session', id);
+  }
 }

@@ -29,6 +29,8 @@ export interface StepWorld {
   readonly dataPlane: DataPlane;
   readonly peer: PeerChannel;
   readonly now_ms: () => number;
+  /** Payload bytes that a ship order has put on the link. */
+  readonly shipped: (bytes: number) => void;
 }
 
 /** Engine errors that trying again does not change. */
@@ -179,6 +181,7 @@ async function ship(
     pairs: half.pairs,
   };
   const outcome = await dataPlane.ship({ plan, peer, end: step.end });
+  world.shipped(outcome.progress.shipped_bytes);
   return outcome.kind === 'done' ? { ok: true, digests: outcome.digests } : { ok: false, failure: outcome.failure };
 }
 

@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from '@antipode/base';
 import type { ClusterConfig } from '../config.ts';
+import { ensureLinkIdentity } from '../security/link-identity.ts';
 import { SupervisedChild } from './child.ts';
 import { lockDataDir, prepareDataDir } from './data-dir.ts';
 
@@ -34,6 +35,8 @@ export async function runSupervisor(config: ClusterConfig, options: SupervisorOp
   const log = options.log ?? ((line: string) => console.error(line));
   prepareDataDir(config.dataDir);
   const unlock = await lockDataDir(config.dataDir);
+  // Before the processes start: both read it, neither may race to make it.
+  await ensureLinkIdentity(config.dataDir);
   let fail: (error: Error) => void = () => undefined;
   const failed = new Promise<never>((_, reject) => {
     fail = reject;

@@ -1,0 +1,97 @@
+import { readFileSync } from 'node:fs';
+import { type SessionId, systemClock } from '@antipode/base';
+import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
+import { type ExportSource, startNbdServer } from '@antipode/hosts';
+import { type Admission, createReceiver, createShipper } from '@antipode/replication';
+import type { ClusterConfig } from '../config.ts';
+import type { KnownPeer } from '../local/api.ts';
+import { engineDataPlane } from '../local/engine-data-plane.ts';
+import { serveDataPlane } from '../local/server.ts';
+import { loadLinkIdentity } from '../security/link-identity.ts';
+import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
+
+/**
+ * The data-plane process of one appliance: its engine, its hosts' sockets and the data connections of replication. Bytes of
+ * volumes are here and nowhere else [C9.1].
+ */
+export async function startDataPlane(config: ClusterConfig) {
+  // Relative socket paths: a Unix socket's is limited to about a hundred bytes, a data directory's is not.
+  process.chdir(config.dataDir);
+  const clock = systemClock;
+  const identity = await loadLinkIdentity(config.dataDir);
+  const ports = new ChosenPorts(config.dataDir);
+  const engine = await openEmbeddedEngine({ directory: places(config.dataDir).appliance('A1'), clock });
+  const admissions = new Map<SessionId, Admission>();
+  let peers: readonly KnownPeer[] = [];
+  const localSerial = identity.serial;
+  const receiverOptions = {
+    engine,
+    identity,
+    clock,
+    localSerial,
+    peers: () => peers.map((peer) => peer.fingerprint),
+    // Until management has said so, nothing is taken [C5.3].
+    admit: (session: SessionId): Admission => admissions.get(session) ?? { admit: false, code: 'peer_not_ready' },
+  };
+  // A receiver that could not listen is done with: each attempt has its own.
+  let receiver = createReceiver(receiverOptions);
+  const replication = await listenOn(ports, 'replication', config.replication.port, (port) => {
+    receiver = createReceiver(receiverOptions);
+    return receiver.listen({ host: config.replication.host, port });
+  });
+  ports.set('replication', replication.port);
+  const shipper = createShipper({ engine, identity, clock, localSerial });
+  const nbd = await listenOn(ports, 'nbd', config.nbd.port, (port) =>
+    startNbdServer({ listen: { host: config.nbd.host, port }, exports: exportsOf(engine), clock, ...nbdTls(config) }),
+  );
+  const nbdAddress = nbd.address();
+  ports.set('nbd', nbdAddress.port);
+  const plane = engineDataPlane({
+    engine,
+    shipper,
+    addresses: () => ({ nbd: nbdAddress, replication }),
+    setPeers: (known) => {
+      peers = known;
+    },
+    setAdmission: (session, admission) => void admissions.set(session, admission),
+  });
+  engine.on((event) => {
+    if (event.kind === 'volume_deleted')
+      nbd.disconnect((connection) => connection.exportName === event.volume, 'the volume was deleted');
+  });
+  const local = await serveDataPlane(plane, dataPlaneSocket('A1'));
+  return {
+    info: { nbd: nbdAddress, replication },
+    async stop() {
+      await local.close();
+      await receiver.close();
+      await nbd.close();
+      await engine.close();
+    },
+  };
+}
+
+/** Every volume is an export, by name and by id. */
+function exportsOf(engine: BlockEngine): ExportSource {
+  return {
+    list: () => engine.volumes().map((volume) => ({ name: volume.name, aliases: [volume.id] })),
+    open(name) {
+      const volume =
+        engine.volumes().find((known) => known.id === name) ?? engine.volumes().find((known) => known.name === name);
+      return volume === undefined ? undefined : { name: volume.name, device: engine.open(volume.id) };
+    },
+  };
+}
+
+function nbdTls(config: ClusterConfig) {
+  if (config.nbdAccess.mode === 'open') return {};
+  const { certFile, keyFile, clientCaFile } = config.nbdAccess;
+  return {
+    tls: {
+      cert: readFileSync(certFile),
+      key: readFileSync(keyFile),
+      clientCa: readFileSync(clientCaFile),
+      mode: 'required' as const,
+    },
+  };
+}

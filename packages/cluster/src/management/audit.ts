@@ -1,0 +1,35 @@
+import type { Random } from '@antipode/base';
+import type { FastifyRequest } from 'fastify';
+import type { Catalog } from '../catalog/catalog.ts';
+import { timestamp } from '../catalog/documents.ts';
+import type { Principal } from '../security/authenticator.ts';
+
+/** Who did what, from where, and whether it was done. Bodies are not kept: they may hold secrets. */
+export function auditRequest(
+  catalog: Catalog,
+  random: Random,
+  now_ms: number,
+  request: FastifyRequest,
+  principal: Principal | undefined,
+  operation: string,
+  status: number,
+): void {
+  const [resource, action] = operation.split('.');
+  const done = status < 400;
+  catalog.put('audit_event', {
+    id: random.uuid(),
+    type: 'Config',
+    timestamp: timestamp(now_ms),
+    username: principal?.user ?? null,
+    is_successful: done,
+    client_address: request.ip,
+    server_address: null,
+    appliance_id: 'A1',
+    job_id: null,
+    resource_type: resource ?? null,
+    resource_action: action ?? null,
+    message_code: done ? '0x09050101' : '0x09050102',
+    message_arguments: [operation, String(status)],
+    message_l10n: `${operation} ${done ? 'was done' : `was refused (${status})`}`,
+  });
+}

@@ -1,0 +1,255 @@
+import { readFileSync } from 'node:fs';
+import { systemClock, systemRandom, volumeId } from '@antipode/base';
+import pino from 'pino';
+import { Catalog } from '../catalog/catalog.ts';
+import { timestamp } from '../catalog/documents.ts';
+import type { ClusterConfig, HostPort } from '../config.ts';
+import { connectDataPlane } from '../local/client.ts';
+import { remoteStore, showLink, trustStore } from '../replication/catalog-stores.ts';
+import { Pairing } from '../replication/pairing.ts';
+import { peerAnswers } from '../replication/peer-answers.ts';
+import { startPeerServer } from '../replication/peer-server.ts';
+import type { Hello, PeerIdentity } from '../replication/peer-wire.ts';
+import { RemoteSystems } from '../replication/remote-systems.ts';
+import { sessionHandlers } from '../replication/session-handlers.ts';
+import { Sessions } from '../replication/sessions.ts';
+import { buildRestApp } from '../rest/app.ts';
+import { restLimits } from '../rest/limits.ts';
+import { Authenticator } from '../security/authenticator.ts';
+import { ensureKeyPair } from '../security/certificates.ts';
+import { loadLinkIdentity } from '../security/link-identity.ts';
+import { JobRunner } from '../services/jobs.ts';
+import { Reporter } from '../services/occurrences.ts';
+import { buildVersion, enterPlatform, platformHandlers } from '../services/platform.ts';
+import { PolicyService } from '../services/policies.ts';
+import { VolumeService } from '../services/volumes.ts';
+import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
+import type { ClusterReady } from '../supervisor/supervisor.ts';
+import { auditRequest } from './audit.ts';
+import { checkCatalog } from './check-catalog.ts';
+import { ownRoutes } from './own-routes.ts';
+
+const backupEvery_ms = 6 * 3_600_000;
+
+/** The management process: REST, sessions, catalog. Its loss does not stop hosts' I/O [C9.1]. */
+export async function startManagement(config: ClusterConfig) {
+  process.chdir(config.dataDir);
+  const clock = systemClock;
+  const random = systemRandom;
+  const log = pino(
+    { level: config.logLevel, base: { cluster: config.name } },
+    pino.destination({ dest: 2, sync: false }),
+  );
+  const identity = await loadLinkIdentity(config.dataDir);
+  const ports = new ChosenPorts(config.dataDir);
+  const dataPlane = connectDataPlane(dataPlaneSocket('A1'), clock);
+  await dataPlane.ready();
+  const catalog = new Catalog(places(config.dataDir).catalog);
+  await checkCatalog(catalog, dataPlane);
+  const reporter = new Reporter(catalog, clock, random);
+  const authenticator = new Authenticator(catalog, clock, random);
+  const generatedPassword = await authenticator.ensureFirstAdministrator(config.adminPassword);
+  const jobs = new JobRunner(catalog, clock, random);
+  jobs.recover();
+
+  // Addresses are known once everything listens; those who ask before get what there is.
+  const addresses = await dataPlane.addresses();
+  let restAddress: HostPort = config.listen;
+  let peerAddress: HostPort = config.peer;
+  const clusterName = () => String(catalog.get('cluster', '0')?.name ?? config.name);
+  const reachedAt = () => ({
+    peer: config.advertise.peer ?? { host: reachable(config.peer.host), port: peerAddress.port },
+    data: config.advertise.replication ?? {
+      host: reachable(config.replication.host),
+      port: addresses.replication.port,
+    },
+  });
+  const self = (): PeerIdentity => ({
+    serial: identity.serial,
+    name: clusterName(),
+    version: buildVersion,
+    certificate: identity.certificate,
+    managementAddress: `${reachable(restAddress.host)}:${restAddress.port}`,
+    ...reachedAt(),
+  });
+  const hello = async (): Promise<Hello> => ({
+    serial: identity.serial,
+    name: clusterName(),
+    version: buildVersion,
+    now_ms: clock.now(),
+    free_bytes: (await dataPlane.usage()).free_bytes,
+    ...reachedAt(),
+  });
+
+  const trust = trustStore(catalog);
+  const showTrust = () => {
+    peerServer?.trustChanged();
+    dataPlane.setPeers(trust.list().map(({ fingerprint }) => ({ fingerprint }))).catch(() => undefined);
+  };
+  const remotes = new RemoteSystems({
+    clock,
+    random,
+    dataPlane,
+    identity,
+    heartbeat_ms: config.heartbeat_ms,
+    remotes: remoteStore(catalog),
+    trust,
+    hello,
+    self,
+    trustChanged: showTrust,
+    linkChanged: (record, state, before) => {
+      showLink(catalog, record, state);
+      const about = { type: 'remote_system', id: record.id, name: record.name };
+      if (state.up && !before.up) {
+        reporter.clear('link_lost', about);
+        reporter.tell('link_back', about);
+      }
+      if (!state.up && before.up) reporter.tell('link_lost', about);
+      if (state.up !== before.up) sessions.linkChanged(record, state.up);
+    },
+  });
+  let volumes: VolumeService;
+  const sessions: Sessions = new Sessions({
+    catalog,
+    dataPlane,
+    clock,
+    random,
+    remotes,
+    reporter,
+    site: identity.serial,
+    localPauseResume: config.localPauseResume,
+    volumes: () => volumes,
+  });
+  volumes = new VolumeService({ catalog, dataPlane, clock, random, replication: sessions });
+  const policies = new PolicyService(catalog, random, sessions);
+  const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
+  const answer = peerAnswers({ clock, remotes, trust, sessions, pairing, hello });
+  const onError = (error: unknown) => log.error({ err: error }, 'a request of a peer failed');
+  const peerServer = await listenOn(ports, 'peer', config.peer.port, (port) =>
+    startPeerServer({ listen: { host: config.peer.host, port }, identity, trusted: trust.list, answer, onError }),
+  );
+  peerAddress = peerServer.address;
+  ports.set('peer', peerAddress.port);
+
+  dataPlane.onEvent((event) => {
+    if (event.kind === 'up') showTrust();
+    if (event.kind === 'damage')
+      reporter.tell(
+        'damage',
+        {
+          type: 'volume',
+          id: event.volume ?? 'A1',
+          name: (event.volume && catalog.get('volume', event.volume)?.name) ?? 'A1',
+        },
+        event.detail,
+      );
+    if (event.kind === 'writes_stopped') reporter.tell('writes_stopped', appliance, event.detail);
+    if (event.kind === 'writes_resumed') {
+      reporter.clear('writes_stopped', appliance);
+      reporter.tell('writes_resumed', appliance);
+    }
+    sessions.dataPlaneEvent(event);
+  });
+  showTrust();
+  await volumes.recover();
+  remotes.start();
+  await sessions.start();
+
+  const tls = await serverCertificate(config);
+  const app = await buildRestApp({
+    catalog,
+    authenticator,
+    jobs,
+    version: buildVersion,
+    tls,
+    handlers: {
+      ...volumes.handlers(),
+      ...policies.handlers(),
+      ...pairing.handlers(),
+      ...sessionHandlers(catalog, sessions),
+      ...platformHandlers(catalog, () => clock.now()),
+    },
+    refresh: async (resource, id) => {
+      if (resource === 'cluster') catalog.live('cluster', '0', { system_time: timestamp(clock.now()) });
+      if (resource === 'replication_session') sessions.refresh();
+      if (resource === 'volume' && id !== undefined && catalog.get('volume', id)?.type !== 'Snapshot') {
+        const usage = await dataPlane.volumeUsage(volumeId(id)).catch(() => undefined);
+        if (usage !== undefined) catalog.live('volume', id, { logical_used: usage.logical_bytes });
+      }
+    },
+    loginSession: (principal) => ({
+      id: principal.session?.id ?? '0',
+      user: principal.user,
+      role_ids: principal.roleIds,
+      idle_timeout: authenticator.idleTimeout_s,
+      is_password_change_required: false,
+      is_built_in_user: principal.isBuiltIn,
+    }),
+    own: (own, guard) => ownRoutes(own, guard, { catalog, dataPlane, sessions, pairing }),
+    audit: (request, principal, operation, status) => {
+      auditRequest(catalog, random, clock.now(), request, principal, operation, status);
+      catalog.trim('audit_event', restLimits.audits);
+    },
+    onError: (error, requestId) => log.error({ err: error, request: requestId }, 'a request failed'),
+  });
+  const port = await listenOn(ports, 'listen', config.listen.port, async (wanted) => {
+    await app.listen({ host: config.listen.host, port: wanted });
+    return (app.server.address() as { port: number }).port;
+  });
+  ports.set('listen', port);
+  restAddress = { host: config.listen.host, port };
+  enterPlatform(catalog, {
+    serial: identity.serial,
+    name: config.name,
+    managementAddress: `${reachable(config.listen.host)}:${port}`,
+    now_ms: clock.now(),
+  });
+
+  const backup = () => {
+    try {
+      catalog.backup(new Date(clock.now()).toISOString().replaceAll(/[:.]/g, '-'));
+    } catch (error) {
+      log.warn({ err: error }, 'the catalog could not be copied');
+    }
+  };
+  const nextBackup = () => {
+    timer = clock.after(backupEvery_ms, () => {
+      backup();
+      nextBackup();
+    });
+  };
+  let timer = clock.after(0, () => undefined);
+  nextBackup();
+  const info: ClusterReady = {
+    url: `https://${bracketed(reachable(config.listen.host))}:${port}`,
+    nbd: addresses.nbd,
+    username: 'admin',
+    ...(generatedPassword !== undefined && { generatedPassword }),
+  };
+  return {
+    info: info as unknown as Readonly<Record<string, unknown>>,
+    async stop() {
+      timer.cancel();
+      await app.close();
+      sessions.stop();
+      remotes.stop();
+      await peerServer.close();
+      dataPlane.close();
+      catalog.close();
+    },
+  };
+}
+
+const appliance = { type: 'appliance', id: 'A1', name: 'A1' };
+
+/** An address that others can use: a listener on all interfaces is reached by this machine's own. */
+const reachable = (host: string): string => (host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host);
+const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host);
+
+async function serverCertificate(config: ClusterConfig): Promise<{ readonly cert: string; readonly key: string }> {
+  if (config.tls !== undefined)
+    return { cert: readFileSync(config.tls.certFile, 'utf8'), key: readFileSync(config.tls.keyFile, 'utf8') };
+  const hosts = [...new Set(['localhost', '127.0.0.1', '::1', reachable(config.listen.host)])];
+  const pair = await ensureKeyPair(places(config.dataDir).keys, 'rest', config.name, hosts);
+  return { cert: pair.certificate, key: pair.privateKey };
+}

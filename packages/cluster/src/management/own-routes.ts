@@ -1,0 +1,55 @@
+import { volumeId } from '@antipode/base';
+import { RestError } from '@antipode/contract';
+import type { FastifyInstance } from 'fastify';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { DataPlane } from '../local/api.ts';
+import type { Pairing } from '../replication/pairing.ts';
+import type { Sessions } from '../replication/sessions.ts';
+import { type Guard, notFound } from '../rest/app.ts';
+import { administratorRole } from '../security/authenticator.ts';
+
+/** What is ours and not PowerStore's, under /api/antipode: it can never be mistaken for it. */
+export function ownRoutes(
+  app: FastifyInstance,
+  guard: Guard,
+  parts: {
+    readonly catalog: Catalog;
+    readonly dataPlane: DataPlane;
+    readonly sessions: Sessions;
+    readonly pairing: Pairing;
+  },
+): void {
+  const { catalog, dataPlane, sessions, pairing } = parts;
+  const base = '/api/antipode/v1';
+  app.get<{ Params: { id: string } }>(`${base}/replication_sessions/:id`, async (request) => {
+    await guard(request);
+    const figures = await sessions.figures(request.params.id);
+    if (figures === undefined) throw notFound('replication_session', request.params.id);
+    return figures;
+  });
+  app.get<{ Params: { id: string } }>(`${base}/replication_sessions/:id/preview`, async (request) => {
+    await guard(request);
+    const preview = await sessions.preview(request.params.id);
+    if (preview === undefined) throw notFound('replication_session', request.params.id);
+    return preview;
+  });
+  app.get<{ Params: { id: string } }>(`${base}/volumes/:id/usage`, async (request) => {
+    await guard(request);
+    const volume = catalog.get('volume', request.params.id);
+    if (volume === undefined || volume.type === 'Snapshot') throw notFound('volume', request.params.id);
+    const usage = await dataPlane.volumeUsage(volumeId(volume.id));
+    const session = sessions.sessionOf(volume.id);
+    const figures = session === undefined ? undefined : await sessions.figures(session.id);
+    return { id: volume.id, ...usage, accumulated_bytes: figures?.accumulated_bytes ?? 0 };
+  });
+  app.get<{ Params: { id: string } }>(`${base}/appliances/:id/usage`, async (request) => {
+    await guard(request);
+    if (catalog.get('appliance', request.params.id) === undefined) throw notFound('appliance', request.params.id);
+    return { id: request.params.id, ...(await dataPlane.usage()) };
+  });
+  app.post(`${base}/peer/exchange`, async (request) => {
+    const principal = await guard(request);
+    if (!principal.roleIds.includes(administratorRole)) throw new RestError('forbidden');
+    return pairing.answerExchange(request.body);
+  });
+}

@@ -1,0 +1,56 @@
+import type { Clock } from '@antipode/base';
+import type { Pairing } from './pairing.ts';
+import type { TrustedPeer } from './peer-server.ts';
+import type { Hello, PeerAnswer, PeerRequest } from './peer-wire.ts';
+import type { RemoteSystems, TrustStore } from './remote-systems.ts';
+import type { Sessions } from './sessions.ts';
+
+export interface PeerAnswersDeps {
+  readonly clock: Clock;
+  readonly remotes: RemoteSystems;
+  readonly trust: TrustStore;
+  readonly sessions: Sessions;
+  readonly pairing: Pairing;
+  readonly hello: () => Promise<Hello>;
+}
+
+const refused = (message: string): PeerAnswer => ({ kind: 'refused', code: '', message, arguments: [] });
+
+/** Answers the requests of paired clusters. Who asks is known from its certificate, never from what it says. */
+export function peerAnswers(deps: PeerAnswersDeps): (from: TrustedPeer, request: PeerRequest) => Promise<PeerAnswer> {
+  const { remotes, sessions, pairing } = deps;
+  return async (from, request) => {
+    if (request.kind === 'pair') {
+      const trusted = deps.trust.list().find((record) => record.serial === from.serial);
+      if (trusted === undefined || request.identity.serial !== from.serial)
+        return refused('this certificate belongs to another cluster');
+      pairing.paired(trusted, request.identity, request.latency);
+      return { kind: 'done' };
+    }
+    const remote = remotes.bySerial(from.serial);
+    if (remote === undefined)
+      return request.kind === 'hello'
+        ? { kind: 'hello', hello: await deps.hello() }
+        : refused('the clusters are not paired');
+    switch (request.kind) {
+      case 'hello':
+        return { kind: 'hello', hello: await deps.hello() };
+      case 'unpair':
+        pairing.unpaired(from.serial);
+        return { kind: 'done' };
+      case 'offer':
+        return sessions.accept(remote, request.offer);
+      case 'withdraw':
+        await sessions.withdrawn(remote, request.session);
+        return { kind: 'done' };
+      case 'policy':
+        sessions.policyChanged(remote, request.protection);
+        return { kind: 'done' };
+      case 'volume':
+        await sessions.volumeRenamed(remote, request.session, request.name, request.description);
+        return { kind: 'done' };
+      case 'session':
+        return { kind: 'session', reply: await sessions.message(remote, request.message) };
+    }
+  };
+}

@@ -1,0 +1,81 @@
+import { type EnumValue, RestError } from '@antipode/contract';
+import { Type } from 'typebox';
+import type { Catalog } from '../catalog/catalog.ts';
+import { timestamp } from '../catalog/documents.ts';
+import { type Handlers, handler } from '../rest/handlers.ts';
+
+/** Version of the REST interface that this software speaks, and its own. */
+export const releaseVersion = '4.1.0.0';
+export const buildVersion = '4.1.0.0.1';
+
+/** Enters what this cluster is: cluster, appliance, node, software. */
+export function enterPlatform(
+  catalog: Catalog,
+  given: {
+    readonly serial: string;
+    readonly name: string;
+    readonly managementAddress: string;
+    readonly now_ms: number;
+  },
+): void {
+  const known = catalog.get('cluster', '0');
+  const installed = timestamp(given.now_ms);
+  catalog.transaction(() => {
+    catalog.put('cluster', {
+      id: '0',
+      global_id: given.serial,
+      name: known?.name ?? given.name,
+      management_address: given.managementAddress,
+      storage_discovery_address: null,
+      master_appliance_id: 'A1',
+      primary_appliance_id: 'A1',
+      appliance_count: 1,
+      physical_mtu: 1500,
+      is_encryption_enabled: false,
+      compatibility_level: 15,
+      state: 'Configured' satisfies EnumValue<'ClusterState'>,
+      nvm_subsystem_nqn: null,
+    });
+    const service_tag = given.serial.slice(-7).toUpperCase();
+    catalog.put('appliance', {
+      id: 'A1',
+      name: `${String(known?.name ?? given.name)}-appliance-1`,
+      service_tag,
+      express_service_code: null,
+      model: 'Antipode',
+      mode: 'Block',
+      node_count: 1,
+      drive_failure_tolerance_level: 'None',
+      is_hyper_converged: false,
+    });
+    catalog.put('node', { id: 'N1', slot: 0, appliance_id: 'A1' });
+    const software = {
+      release_version: releaseVersion,
+      build_version: buildVersion,
+      build_id: buildVersion,
+      build_flavor: 'Retail',
+      build_type: 'Release',
+      release_timestamp: '2026-11-24T00:00:00+00:00',
+    };
+    for (const row of [
+      { id: 'cluster', is_cluster: true, appliance_id: null },
+      { id: 'A1', is_cluster: false, appliance_id: 'A1' },
+    ]) {
+      catalog.put('software_installed', {
+        ...software,
+        ...row,
+        installed_date: catalog.get('software_installed', row.id)?.installed_date ?? installed,
+      });
+    }
+  });
+}
+
+export const platformHandlers = (catalog: Catalog, now_ms: () => number): Handlers => ({
+  'alert.modify': handler(Type.Object({ is_acknowledged: Type.Boolean() }), async (_, id, body) => {
+    if (catalog.get('alert', id) === undefined) throw new RestError('not_found', 'alert', id);
+    catalog.change('alert', id, {
+      is_acknowledged: body.is_acknowledged,
+      acknowledged_timestamp: body.is_acknowledged ? timestamp(now_ms()) : null,
+    });
+  }),
+});
