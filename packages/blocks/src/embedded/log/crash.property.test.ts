@@ -219,7 +219,7 @@ describe('a log under crashes', () => {
         play.bench.disk.crash();
         await play.reopened(play.model.durable);
       }),
-      { numRuns: 120 },
+      { numRuns: 80 },
     );
   });
 
@@ -238,7 +238,7 @@ describe('a log under crashes', () => {
         play.bench.disk.crash();
         await play.reopened(play.model.durable);
       }),
-      { numRuns: 120 },
+      { numRuns: 80 },
     );
   });
 });

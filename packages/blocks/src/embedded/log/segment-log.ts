@@ -110,7 +110,7 @@ class FileSegmentLog implements SegmentLog {
     await this.tail.open(recovered.carried);
     for (const name of recovered.obsolete) this.deps.disk.remove(name);
     await this.stored.cutUnsettled();
-    await this.tail.openReserve();
+    await this.tail.service.openReserve();
   }
 
   append(record: LogRecord): Appended {
@@ -195,7 +195,7 @@ class FileSegmentLog implements SegmentLog {
     const write = () => relocateRecords(deps, records, this.tail.durableSequence());
     try {
       const { segments, places } = await write().catch((error: unknown) => {
-        if (!isNoSpace(error) || !this.tail.releaseReserve(error)) throw error;
+        if (!isNoSpace(error) || !this.tail.service.releaseReserve(error)) throw error;
         return write();
       });
       for (const segment of segments) this.stored.add(segment);
@@ -208,9 +208,9 @@ class FileSegmentLog implements SegmentLog {
   async removeSegment(segment: number): Promise<void> {
     if (this.tail.segment(segment)) throw new BlockError('in_use', `segment ${segment} takes records`);
     await this.stored.remove(segment);
-    if (this.tail.currentState().kind === 'running') return;
+    if (this.tail.service.current().kind === 'running') return;
     this.stored.dropSpares();
-    this.tail.spaceMayHaveReturned();
+    this.tail.service.spaceMayHaveReturned();
   }
 
   damages(): readonly LogDamage[] {
@@ -218,7 +218,7 @@ class FileSegmentLog implements SegmentLog {
   }
 
   state(): LogState {
-    return this.tail.currentState();
+    return this.tail.service.current();
   }
 
   onState(listener: (state: LogState) => void): () => void {
