@@ -121,21 +121,20 @@ export class StoredSegments {
     const segment = this.byNumber.get(number);
     if (segment === undefined) return;
     await this.settle();
-    this.byNumber.delete(number);
     this.files.drop(segment.name);
+    const spare = this.spares.length < this.spare_files_max ? temporaryName(segmentName(number)) : undefined;
     try {
-      if (this.spares.length < this.spare_files_max) {
-        const spare = temporaryName(segmentName(number));
-        this.disk.rename(segment.name, spare);
-        await this.disk.syncDirectory();
-        this.spares.push(spare);
-      } else {
-        this.disk.remove(segment.name);
-        await this.disk.syncDirectory();
-      }
+      if (spare === undefined) this.disk.remove(segment.name);
+      else this.disk.rename(segment.name, spare);
     } catch (error) {
       throw asBlockError(error, `segment ${number} could not be removed`);
     }
+    this.byNumber.delete(number);
+    // Only a name that is gone for certain may be written over: until then a crash may bring the segment back.
+    await this.disk.syncDirectory().catch((error: unknown) => {
+      throw asBlockError(error, `the removal of segment ${number} may not be durable`);
+    });
+    if (spare !== undefined) this.spares.push(spare);
   }
 
   /** Frees the files kept for reuse: on a full disk they are space. */

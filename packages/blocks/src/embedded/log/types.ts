@@ -96,7 +96,10 @@ export interface SegmentLog {
   lastSequence(): Sequence;
   /** Reads bytes that were appended; from memory while they are not durable. */
   read(place: Place, target: Uint8Array): void | Promise<void>;
-  /** Records with a sequence above `after`, ascending by sequence whatever segment they are in. For start-up only. */
+  /**
+   * Records with a sequence above `after`, ascending by sequence whatever segment they are in. For start-up only. Data and
+   * zero records may come more than once with one sequence, after compaction or a repair: the later one's place counts.
+   */
   scan(after: Sequence): AsyncIterable<ScannedRecord>;
   /** All records of one segment in place order, for compaction and fsck. */
   scanSegment(segment: number): AsyncIterable<ScannedRecord>;
