@@ -89,7 +89,7 @@ describe('site process', () => {
   });
 
   test('one that ends before it is ready is said not to start', async () => {
-    const { site: made } = site('process.exit(3)');
-    await expect(made.start()).rejects.toThrow(/London does not start: it ended \(exit 3\); see /);
+    const { site: made } = site('console.error("the port is taken"); process.exit(3)');
+    await expect(made.start()).rejects.toThrow(/London does not start: it ended \(exit 3\): the port is taken \(see /);
   });
 });

@@ -1,8 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { closeSync, existsSync, openSync, renameSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
 import type { Clock, Timer } from '@antipode/base';
 import type { ClusterReady } from '@antipode/cluster';
 import { limits } from '../limits.ts';
+import { CommandError } from '../options/usage-error.ts';
 
 /** What `antipode serve` says to the process that started it. */
 export interface ReadyMessage {
@@ -55,7 +56,7 @@ export class SiteProcess {
       const timer = clock.after(limits.siteStart_ms, () => fail('it was not ready in time'));
       const fail = (reason: string): void => {
         timer.cancel();
-        reject(new Error(`${name} does not start: ${reason}; see ${logFile}`));
+        reject(new CommandError(`${name} does not start: ${reason}: ${lastLine(logFile)} (see ${logFile})`));
       };
       this.#launch((ready) => {
         timer.cancel();
@@ -132,4 +133,10 @@ export class SiteProcess {
       // The group is empty: all of it has ended.
     }
   }
+}
+
+/** What a process said last. */
+function lastLine(logFile: string): string {
+  if (!existsSync(logFile)) return 'it said nothing';
+  return readFileSync(logFile, 'utf8').trimEnd().split('\n').at(-1) || 'it said nothing';
 }

@@ -38,7 +38,7 @@ export class Forwarder {
 
   /** Open connections, both ends counted once. */
   get connections(): number {
-    return this.#open.size / 2;
+    return [...this.#open].filter((socket) => !socket.destroyed).length / 2;
   }
 
   cut(): void {
