@@ -1,4 +1,4 @@
-import { type Clock, pointId, type Random, type SessionId, sessionId, volumeId } from '@antipode/base';
+import { type Clock, type Random, type SessionId, sessionId, volumeId } from '@antipode/base';
 import type { Generation, HalfInfo } from '@antipode/blocks';
 import { RestError } from '@antipode/contract';
 import {
@@ -13,23 +13,18 @@ import {
   recoverHalf,
 } from '@antipode/replication';
 import type { Catalog } from '../catalog/catalog.ts';
-import {
-  type PolicyDocument,
-  type ProtectionData,
-  type SessionDocument,
-  timestamp,
-  type VolumeDocument,
-} from '../catalog/documents.ts';
+import { type PolicyDocument, type SessionDocument, timestamp, type VolumeDocument } from '../catalog/documents.ts';
 import type { DataPlane, DataPlaneEvent } from '../local/api.ts';
-import type { OccurrenceName, Reporter } from '../services/occurrences.ts';
+import type { Reporter } from '../services/occurrences.ts';
 import { rpo_ms } from '../services/policies.ts';
 import type { ReplicationHooks } from '../services/replication-hooks.ts';
 import { protectionOf, type VolumeService } from '../services/volumes.ts';
 import type { PeerAnswer, PolicyCopy, SessionOffer } from './peer-wire.ts';
 import { rejectionError } from './rejection-error.ts';
 import type { RemoteRecord, RemoteSystems } from './remote-systems.ts';
-import { flipProtection, keepReplicaPolicy, policyCopyOf } from './replica-policy.ts';
+import { keepReplicaPolicy, policyCopyOf } from './replica-policy.ts';
 import { SessionDriver } from './session-driver.ts';
+import { SessionReports } from './session-reports.ts';
 import { type SessionRecord, SessionStore } from './session-store.ts';
 import { accumulatedBytes, PeerUnreachable } from './step-runner.ts';
 
@@ -51,17 +46,17 @@ interface Entry {
   readonly driver: SessionDriver;
 }
 
-const divergedKept_ms = 7 * 86_400_000;
-
 /** The sessions of this cluster: born by policies and offers, driven one by one, gone with their policies. */
 export class Sessions implements ReplicationHooks {
   readonly #deps: SessionsDeps;
   readonly #store: SessionStore;
   readonly #entries = new Map<SessionId, Entry>();
+  readonly #reports: SessionReports;
 
   constructor(deps: SessionsDeps) {
     this.#deps = deps;
     this.#store = new SessionStore(deps.catalog);
+    this.#reports = new SessionReports(deps);
   }
 
   /** Puts catalog and engine together and sets every session in motion [C7.2]. */
@@ -191,7 +186,7 @@ export class Sessions implements ReplicationHooks {
         this.#store.save(record);
         catalog.remove('intent', id);
       });
-      this.#deps.reporter.tell('session_created', this.#about(record));
+      this.#deps.reporter.tell('session_created', this.#reports.about(record));
       this.#open(record).driver.start();
     } catch (error) {
       await this.#undoCreation(id, remote.id);
@@ -285,7 +280,7 @@ export class Sessions implements ReplicationHooks {
       });
       this.#store.save(record);
     });
-    this.#deps.reporter.tell('session_created', this.#about(record));
+    this.#deps.reporter.tell('session_created', this.#reports.about(record));
     this.#open(record).driver.start();
     return { kind: 'accepted', volume: volume.id };
   }
@@ -415,9 +410,9 @@ export class Sessions implements ReplicationHooks {
     if (entry === undefined) return;
     this.#entries.delete(half.id);
     const { catalog, reporter } = this.#deps;
-    reporter.tell('session_deleted', this.#about(entry.record), 'on request');
+    reporter.tell('session_deleted', this.#reports.about(entry.record), 'on request');
     for (const name of ['session_parked', 'failover_in_doubt', 'session_split'] as const)
-      reporter.clear(name, this.#about(entry.record));
+      reporter.clear(name, this.#reports.about(entry.record));
     catalog.transaction(() => {
       this.#store.remove(half.id);
       const volume = catalog.get('volume', entry.record.localResourceId);
@@ -431,93 +426,7 @@ export class Sessions implements ReplicationHooks {
 
   #notify(notice: Notice, half: Half): void {
     const entry = this.#entries.get(half.id);
-    if (entry === undefined) return;
-    const { reporter, catalog } = this.#deps;
-    const about = this.#about(entry.record);
-    const tell = (name: OccurrenceName, detail = '') => reporter.tell(name, about, detail);
-    switch (notice.kind) {
-      case 'cycle_started':
-        reporter.clear('session_parked', about);
-        return tell('cycle_started', notice.trigger);
-      case 'synchronized':
-        reporter.clear('session_parked', about);
-        return tell('synchronized', String(notice.duration_ms));
-      case 'parked':
-        return tell('session_parked', notice.fault.message);
-      case 'recovered':
-        return reporter.clear('session_parked', about);
-      case 'paused':
-        return tell('session_paused', notice.scope === 'both' ? 'both sites' : 'this site only');
-      case 'resumed':
-        return tell('session_resumed');
-      case 'failover_started':
-        return tell('failover_started', notice.planned ? 'planned' : 'unplanned');
-      case 'failed_over':
-        for (const pair of half.pairs) catalog.change('volume', pair.local, { is_replication_destination: false });
-        reporter.clear('session_parked', about);
-        return tell('failed_over', String(notice.generation));
-      case 'failover_aborted':
-        return tell('failover_aborted', notice.message);
-      case 'in_doubt':
-        return tell('failover_in_doubt');
-      case 'fenced':
-        for (const pair of half.pairs) catalog.change('volume', pair.local, { is_replication_destination: true });
-        reporter.clear('failover_in_doubt', about);
-        if (notice.diverged_bytes > 0) void this.#showDiverged(entry.record, notice.diverged_bytes);
-        return tell('fenced', String(notice.diverged_bytes));
-      case 'reprotected':
-        flipProtection(catalog, entry.record, half.role);
-        return tell('reprotected');
-      case 'base_lost':
-        return tell('base_lost', notice.using === 'whole' ? 'whole volume' : 'difference to an older point');
-      case 'deleted':
-        return;
-      case 'protection_lost':
-        return tell('protection_lost');
-      case 'split':
-        return tell('session_split', notice.message);
-      case 'fault':
-        return tell('session_parked', notice.message);
-    }
-  }
-
-  /** What an old source held beyond the common base, as a snapshot that operators can see [C2.4]. */
-  async #showDiverged(record: SessionRecord, bytes: number): Promise<void> {
-    const { catalog, dataPlane, clock, random } = this.#deps;
-    const points = await dataPlane.points().catch(() => []);
-    for (const point of points) {
-      if (point.kind !== 'diverged' || point.tag.session !== record.half.id) continue;
-      if (
-        catalog
-          .list('volume', 'type', 'Snapshot')
-          .some((snapshot) => catalog.private<{ point?: string }>('volume', snapshot.id)?.point === point.id)
-      )
-        continue;
-      for (const member of point.members) {
-        const volume = catalog.get('volume', member.volume);
-        if (volume === undefined) continue;
-        const expires = timestamp(clock.now() + divergedKept_ms);
-        const protection: ProtectionData = {
-          ...protectionOf(
-            volume.protection_data.family_id,
-            volume.id,
-            volume.id,
-            timestamp(point.instant_ms),
-            'System',
-          ),
-          expiration_timestamp: expires,
-        };
-        const document = this.#deps.volumes().newDocument({
-          id: random.uuid(),
-          name: String(point.tag.name),
-          size: member.size,
-          type: 'Snapshot',
-          protection,
-          description: `${bytes} bytes beyond the common base`,
-        });
-        catalog.put('volume', { ...document, state: 'Ready' }, { point: pointId(point.id), of: volume.id });
-      }
-    }
+    if (entry !== undefined) this.#reports.notice(notice, entry.record, half);
   }
 
   /** A half that the catalog does not know: rebuilt from what the log says of it [C7.1]. */
@@ -608,10 +517,5 @@ export class Sessions implements ReplicationHooks {
 
   #clusterName(): string {
     return String(this.#deps.catalog.get('cluster', '0')?.name ?? 'the peer');
-  }
-
-  #about(record: SessionRecord) {
-    const volume = this.#deps.catalog.get('volume', record.localResourceId);
-    return { type: 'replication_session', id: record.half.id, name: volume?.name ?? record.localResourceId };
   }
 }

@@ -1,0 +1,123 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const root = join(import.meta.dirname, '..');
+
+function* filesBelow(directory: string): Generator<string> {
+  for (const name of readdirSync(directory)) {
+    if (['node_modules', 'dist', 'golden', '.git', '.lab'].includes(name)) continue;
+    const path = join(directory, name);
+    if (statSync(path).isDirectory()) yield* filesBelow(path);
+    else yield path;
+  }
+}
+
+const sources = [...filesBelow(join(root, 'packages'))]
+  .filter((path) => path.endsWith('.ts'))
+  .map((path) => ({ name: relative(root, path), text: readFileSync(path, 'utf8') }));
+const production = sources.filter(
+  ({ name }) => !/(\.test|testing)\.ts$|\/testing\/|\/simulated\/|\/contract\/engine-contract\.ts$/.test(name),
+);
+const withoutComments = (text: string): string => text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+
+/** What each package may import: arrows point one way. */
+const mayImport: Readonly<Record<string, readonly string[]>> = {
+  base: [],
+  contract: ['base'],
+  blocks: ['base'],
+  hosts: ['base', 'blocks'],
+  replication: ['base', 'contract', 'blocks'],
+  cluster: ['base', 'contract', 'blocks', 'hosts', 'replication'],
+  client: ['base', 'contract'],
+  cli: ['base', 'contract', 'client', 'cluster', 'replication', 'blocks', 'hosts'],
+};
+
+/** The core that runs unchanged under a simulated clock, disk and network. */
+const pure = [
+  /^packages\/replication\/src\/(session|peer)\//,
+  /^packages\/contract\/src\//,
+  /^packages\/blocks\/src\/(port|embedded\/graph|embedded\/index)\//,
+];
+const banned: readonly (readonly [RegExp, string])[] = [
+  [/\bDate\.now\b|new Date\(\)/, 'the clock'],
+  [/\bMath\.random\b|randomUUID|randomBytes/, 'chance'],
+  [/\bset(Timeout|Interval|Immediate)\b/, 'timers'],
+  [/from 'node:(fs|net|tls|http|https|child_process|worker_threads)/, 'the machine'],
+];
+
+describe('the house is tidy', () => {
+  it('the pure core asks neither clock nor chance nor the machine', () => {
+    const found = production
+      .filter(({ name }) => pure.some((pattern) => pattern.test(name)))
+      .flatMap(({ name, text }) =>
+        banned.filter(([pattern]) => pattern.test(withoutComments(text))).map(([, what]) => `${name} uses ${what}`),
+      );
+    expect(found).toEqual([]);
+  });
+
+  it('production code asks the wall clock and chance through ports', () => {
+    const found = production
+      .filter(({ name }) => !name.startsWith('packages/base/src/system-ports') && !name.startsWith('packages/cli/'))
+      .filter(({ text }) => /\bDate\.now\(\)|\bMath\.random\(\)/.test(withoutComments(text)))
+      .map(({ name }) => name);
+    expect(found).toEqual([]);
+  });
+
+  it('imports point one way', () => {
+    const found = sources.flatMap(({ name, text }) => {
+      const own = /^packages\/([a-z]+)\//.exec(name)?.[1] ?? '';
+      const allowed = new Set([own, ...(mayImport[own] ?? [])]);
+      const imported = [...text.matchAll(/from '@antipode\/([a-z]+)(?:\/[a-z]+)?'/g)].map((match) => match[1] ?? '');
+      return imported.filter((target) => !allowed.has(target)).map((target) => `${name} imports ${target}`);
+    });
+    expect(found).toEqual([]);
+  });
+
+  it('nothing is left lying about', () => {
+    const marker = new RegExp(
+      `\\b(${['TO', 'DO'].join('')}|${['FIX', 'ME'].join('')}|${['XX', 'X'].join('')}|${['HA', 'CK'].join('')})\\b|debugger;|\\.only\\(`,
+    );
+    const found = sources
+      .filter(({ name, text }) => marker.test(text) && name !== 'tests/tidy.test.ts')
+      .map(({ name }) => name);
+    expect(found).toEqual([]);
+  });
+
+  it('files stay short enough to be read from the top', () => {
+    const long = production
+      .map(({ name, text }) => ({ name, lines: text.split('\n').length }))
+      .filter(({ lines }) => lines > 600);
+    expect(long).toEqual([]);
+    const most = production.filter(({ text }) => text.split('\n').length <= 300).length;
+    expect(most / production.length).toBeGreaterThan(0.9);
+  });
+
+  it('no path of a machine and no registry’s name is in a file', () => {
+    const texts = [...filesBelow(root)].filter(
+      (path) => /\.(ts|mjs|js|json|md|yml|yaml)$|run$/.test(path) && !path.endsWith('tests/tidy.test.ts'),
+    );
+    const found = texts
+      .filter((path) =>
+        new RegExp(`registry\\.${'npmjs'}|/work/${'main'}|/home/[a-z]+/|/Users/[A-Za-z]`).test(
+          readFileSync(path, 'utf8'),
+        ),
+      )
+      .map((path) => relative(root, path));
+    expect(found).toEqual([]);
+  });
+
+  it('every package of npm in use has a line on why', () => {
+    const why = readFileSync(join(root, 'docs/dependencies.md'), 'utf8');
+    const manifests = ['package.json', ...Object.keys(mayImport).map((name) => `packages/${name}/package.json`)];
+    const used = manifests.flatMap((path) => {
+      const { dependencies, devDependencies, optionalDependencies } = JSON.parse(
+        readFileSync(join(root, path), 'utf8'),
+      ) as Record<string, Record<string, string> | undefined>;
+      return Object.keys({ ...dependencies, ...devDependencies, ...optionalDependencies });
+    });
+    expect([...new Set(used)].filter((name) => !name.startsWith('@antipode/') && !why.includes(`\`${name}\``))).toEqual(
+      [],
+    );
+  });
+});
