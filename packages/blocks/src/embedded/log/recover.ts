@@ -207,7 +207,11 @@ class Recovery {
     if (this.torn !== undefined || base >= until) return this.drop(segment);
     const gapAllowed = this.settled;
     this.settled = false;
-    if (segment.base === undefined && !found?.some((item) => item.kind === 'record')) return this.drop(segment);
+    if (segment.base === undefined && !found?.some((item) => item.kind === 'record')) {
+      // Nothing in it was durable, so what was is older, and removed where it is not here.
+      if (gapAllowed) this.expected = Math.max(this.expected, Math.min(this.durable + 1, until));
+      return this.drop(segment);
+    }
     if (gapAllowed) this.jump(base);
     this.missing(base, number, SEGMENT_HEADER_BYTES);
     if (this.torn !== undefined) return this.drop(segment);
