@@ -32,6 +32,7 @@ export function peerAnswers(deps: PeerAnswersDeps): (from: TrustedPeer, request:
       return request.kind === 'hello'
         ? { kind: 'hello', hello: await deps.hello() }
         : refused('the clusters are not paired');
+    remotes.heard(remote.id);
     switch (request.kind) {
       case 'hello':
         return { kind: 'hello', hello: await deps.hello() };

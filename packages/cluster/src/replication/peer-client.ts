@@ -3,6 +3,7 @@ import type { TLSSocket } from 'node:tls';
 import { peerProtocolVersion } from '@antipode/replication';
 import type { HostPort } from '../config.ts';
 import { driverLimits } from './limits.ts';
+import { readPeerAnswer } from './peer-schema.ts';
 import { plainFingerprint, type TrustedPeer } from './peer-server.ts';
 import type { PeerAnswer, PeerRequest } from './peer-wire.ts';
 import { PeerUnreachable } from './step-runner.ts';
@@ -64,11 +65,9 @@ export class PeerClient {
           response.on('error', (error) => fail(error.message));
           response.on('end', () => {
             if (response.statusCode !== 200) return fail(`the peer answered ${response.statusCode}`);
-            try {
-              resolve(JSON.parse(Buffer.concat(parts).toString('utf8')) as PeerAnswer);
-            } catch {
-              fail('the peer answered with something else than this protocol');
-            }
+            const answer = readPeerAnswer(Buffer.concat(parts).toString('utf8'));
+            if (answer === undefined) fail('the peer answered with something else than this protocol');
+            else resolve(answer);
           });
         },
       );

@@ -5,6 +5,7 @@ import type { TLSSocket } from 'node:tls';
 import { oldestPeerProtocolVersion, peerProtocolVersion } from '@antipode/replication';
 import type { HostPort } from '../config.ts';
 import { driverLimits } from './limits.ts';
+import { checkPeerRequest, readEnvelope } from './peer-schema.ts';
 import type { PeerAnswer, PeerRequest } from './peer-wire.ts';
 
 /** A cluster whose certificate was exchanged. */
@@ -83,7 +84,7 @@ async function serve(request: IncomingMessage, response: ServerResponse, options
     if (request.method !== 'POST' || request.url !== '/peer') return send(response, 404, { error: 'no such address' });
     const body = await readBody(request);
     if (body === undefined) return send(response, 413, { error: 'the message is too long' });
-    const envelope = parseEnvelope(body);
+    const envelope = readEnvelope(body);
     if (envelope === undefined) return send(response, 400, { error: 'not a message of this protocol' });
     if (envelope.version < oldestPeerProtocolVersion || envelope.version > peerProtocolVersion) {
       return send(response, 426, {
@@ -92,7 +93,9 @@ async function serve(request: IncomingMessage, response: ServerResponse, options
         newest: peerProtocolVersion,
       });
     }
-    send(response, 200, await options.answer(from, envelope.request));
+    const wanted = checkPeerRequest(envelope.request);
+    if (wanted === undefined) return send(response, 400, { error: 'not a request of this protocol' });
+    send(response, 200, await options.answer(from, wanted));
   } catch (error) {
     options.onError(error);
     if (!response.headersSent) send(response, 500, { error: 'internal' });
@@ -114,28 +117,4 @@ async function readBody(request: IncomingMessage): Promise<string | undefined> {
     parts.push(part);
   }
   return Buffer.concat(parts).toString('utf8');
-}
-
-const kinds: readonly PeerRequest['kind'][] = [
-  'hello',
-  'pair',
-  'unpair',
-  'offer',
-  'withdraw',
-  'policy',
-  'volume',
-  'session',
-];
-
-function parseEnvelope(text: string): { readonly version: number; readonly request: PeerRequest } | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value !== 'object' || value === null) return undefined;
-    const { version, request } = value as { version?: unknown; request?: unknown };
-    if (typeof version !== 'number' || typeof request !== 'object' || request === null) return undefined;
-    const kind = (request as { kind?: unknown }).kind;
-    return kinds.includes(kind as PeerRequest['kind']) ? { version, request: request as PeerRequest } : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -171,6 +171,12 @@ export class RemoteSystems {
     return link.monitor.state;
   }
 
+  /** The peer has just spoken: if it counted as lost, there is no need to wait for the next heartbeat. */
+  heard(id: string): void {
+    const link = this.#links.get(id);
+    if (link !== undefined && !link.monitor.state.up) void link.monitor.beat();
+  }
+
   ask(id: string, request: PeerRequest): Promise<PeerAnswer> {
     const link = this.#links.get(id);
     if (link === undefined) return Promise.reject(new PeerUnreachable('the remote system is not known'));

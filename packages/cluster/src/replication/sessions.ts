@@ -151,6 +151,8 @@ export class Sessions implements ReplicationHooks {
     if (rule === undefined) return;
     const remote = remotes.get(rule.remote_system_id);
     if (remote === undefined) throw new RestError('not_found', 'remote_system', rule.remote_system_id);
+    // Counted as lost is not the same as lost: asked once more before a user is sent away.
+    if (!remotes.isUp(remote.id)) await remotes.verify(remote.id);
     if (!remotes.isUp(remote.id))
       throw new RestError('remote_unreachable', remote.name, 'a session begins with an agreement of both clusters');
     const id = sessionId(random.uuid());

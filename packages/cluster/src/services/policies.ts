@@ -122,7 +122,8 @@ export class PolicyService {
     const policy = this.#policy(id);
     const user = this.#catalog.list('volume', 'protection_policy_id', id)[0];
     if (user !== undefined) throw new RestError('policy_in_use', policy.name, `volume ${user.name}`);
-    if (policy.is_read_only) this.#editable('policy', policy);
+    // A replica that no session needs any more is nobody's: it may go.
+    if (policy.is_read_only && !policy.is_replica) this.#editable('policy', policy);
     this.#catalog.remove('policy', id);
   }
 
@@ -164,7 +165,7 @@ export class PolicyService {
     const rule = this.#catalog.get(table, id);
     if (rule === undefined) throw new RestError('not_found', table, id);
     if (this.#ruleUsers(table, id).length > 0) throw new RestError('rule_in_use', rule.name);
-    this.#editable(table, rule);
+    if (!rule.is_replica) this.#editable(table, rule);
     this.#catalog.transaction(() => {
       const list = table === 'replication_rule' ? 'replication_rule_ids' : 'snapshot_rule_ids';
       for (const policy of this.#catalog.list('policy')) {

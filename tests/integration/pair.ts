@@ -1,0 +1,243 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { ApiError, type Client, connect } from '../../packages/client/src/index.ts';
+import { connectNbd, type NbdClient } from '../../packages/hosts/src/index.ts';
+
+export const MiB = 1024 * 1024;
+const root = join(import.meta.dirname, '../..');
+const cli = join(root, 'packages/cli/bin/antipode.js');
+const run = promisify(execFile);
+
+export interface TestSite {
+  readonly name: string;
+  readonly url: string;
+  readonly nbd: string;
+  readonly client: Client;
+  readonly password: string;
+  open(volume: string): Promise<NbdClient>;
+}
+
+/** A lab of its own: two real clusters, each of three processes, over real sockets; on any free ports. */
+export class Pair {
+  readonly directory = mkdtempSync(join(tmpdir(), 'antipode-pair-'));
+  #lab: ChildProcess | undefined;
+  a!: TestSite;
+  b!: TestSite;
+
+  async start(): Promise<void> {
+    const port = await freePorts();
+    const lab = spawn(process.execPath, [cli, 'lab', '--dir', this.directory, '--base-port', String(port), '--json'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.#lab = lab;
+    let said = '';
+    lab.stderr?.on('data', (chunk: Buffer) => {
+      said += chunk.toString('utf8');
+    });
+    const line = await new Promise<string>((resolve, reject) => {
+      createInterface({ input: lab.stdout! }).once('line', resolve);
+      lab.once('exit', (code) => reject(new Error(`the lab ended (${code}): ${said}`)));
+    });
+    const { sites } = JSON.parse(line) as {
+      sites: { name: string; url: string; username: string; password: string; nbd: string }[];
+    };
+    const [a, b] = await Promise.all(
+      sites.map(async (site): Promise<TestSite> => {
+        const { hostname, port: nbdPort } = new URL(site.nbd);
+        return {
+          ...site,
+          client: await connect({
+            url: site.url,
+            username: site.username,
+            password: site.password,
+            tls: { mode: 'insecure' },
+          }),
+          open: (volume) => connectNbd({ host: hostname, port: Number(nbdPort), exportName: volume }),
+        };
+      }),
+    );
+    this.a = a!;
+    this.b = b!;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.a?.client.close(), this.b?.client.close()]).catch(() => undefined);
+    const lab = this.#lab;
+    if (lab !== undefined && lab.exitCode === null) {
+      lab.kill('SIGTERM');
+      await new Promise((resolve) => lab.once('exit', resolve));
+    }
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  async link(...change: string[]): Promise<void> {
+    await run(process.execPath, [cli, 'lab', 'link', '--dir', this.directory, ...change]);
+  }
+
+  /** The processes of a site, its supervisor first: read from the kernel, so that only this lab's are found. */
+  async processesOf(site: TestSite): Promise<number[]> {
+    const { stdout } = await run('ps', ['-eo', 'pid=,ppid=,args=']);
+    const rows = stdout
+      .split('\n')
+      .map((line) => /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line))
+      .filter((match) => match !== null);
+    const supervisor = rows.find(
+      (row) =>
+        row[3]!.includes(' serve ') &&
+        row[3]!.includes(this.directory) &&
+        row[3]!.toLowerCase().includes(site.name.toLowerCase()),
+    );
+    if (supervisor === undefined) return [];
+    const pid = Number(supervisor[1]);
+    return [pid, ...rows.filter((row) => Number(row[2]) === pid).map((row) => Number(row[1]))];
+  }
+
+  /** A volume at `a`, protected to `b`, and its session there; resolves when the first copy is complete unless told otherwise. */
+  async protect(
+    name: string,
+    size: number,
+    options: { readonly fill?: Uint8Array; readonly wait?: boolean } = {},
+  ): Promise<{ readonly volume: string; readonly session: string; readonly policy: string }> {
+    const { client } = this.a;
+    const remote = await client.first('remote_system', { select: 'id' });
+    const rule = await client.create('replication_rule', {
+      name: `${name}-rule`,
+      rpo: 'One_Day',
+      remote_system_id: String(remote?.id),
+    });
+    const policy = await client.create('policy', { name: `${name}-policy`, replication_rule_ids: [rule] });
+    const volume = await client.create('volume', { name, size });
+    if (options.fill !== undefined) {
+      const device = await this.a.open(name);
+      for (let at = 0; at < options.fill.length; at += MiB) await device.write(at, options.fill.subarray(at, at + MiB));
+      await device.flush();
+      await device.close();
+    }
+    await client.modify('volume', volume, { protection_policy_id: policy });
+    const session = String(
+      (
+        await client.first('replication_session', {
+          select: 'id',
+          filter: { local_resource_id: `eq.${volume}` },
+        })
+      )?.id,
+    );
+    if (options.wait ?? true) await this.settled(session);
+    return { volume, session, policy };
+  }
+
+  async state(site: TestSite, session: string): Promise<string> {
+    return String((await site.client.get('replication_session', session)).state);
+  }
+
+  /** Waits until both sides show these states. */
+  async until(session: string, a: string | readonly string[], b: string | readonly string[] = a): Promise<void> {
+    const wantedA = [a].flat();
+    const wantedB = [b].flat();
+    let seen = '';
+    await eventually(
+      `${wantedA.join('|')} and ${wantedB.join('|')}`,
+      async () => {
+        const states = await Promise.all([this.state(this.a, session), this.state(this.b, session)]);
+        seen = states.join(' and ');
+        return wantedA.includes(states[0]!) && wantedB.includes(states[1]!);
+      },
+      () => seen,
+    );
+  }
+
+  settled(session: string): Promise<void> {
+    return this.until(session, 'OK');
+  }
+
+  async figures(site: TestSite, session: string): Promise<Record<string, number | null>> {
+    return (await site.client.request('GET', `/api/antipode/v1/replication_sessions/${session}`)).body as Record<
+      string,
+      number | null
+    >;
+  }
+
+  act(site: TestSite, session: string, name: string, body?: object): Promise<unknown> {
+    return site.client.action('replication_session', session, name, body);
+  }
+}
+
+/** Resolves when `check` holds; a bound, so that a test that cannot succeed says what it saw. */
+export async function eventually(
+  what: string,
+  check: () => Promise<boolean>,
+  seen: () => string = () => '',
+  most_ms = 60_000,
+): Promise<void> {
+  const end = performance.now() + most_ms;
+  for (;;) {
+    try {
+      if (await check()) return;
+    } catch (error) {
+      // A cluster that is being started again answers nothing for a moment.
+      if (error instanceof ApiError && error.status < 500 && error.status !== 404) throw error;
+    }
+    if (performance.now() > end) throw new Error(`waited for ${what}, saw ${seen()}`);
+    await pause(25);
+  }
+}
+
+/** What a refused call answers. */
+export async function refusal(
+  work: Promise<unknown>,
+): Promise<{ readonly status: number; readonly code: string; readonly message: string }> {
+  try {
+    await work;
+  } catch (error) {
+    if (error instanceof ApiError)
+      return { status: error.status, code: error.messages[0]?.code ?? '', message: error.message };
+    throw error;
+  }
+  throw new Error('the call was not refused');
+}
+
+export async function readVolume(site: TestSite, name: string): Promise<Uint8Array> {
+  const device = await site.open(name);
+  const bytes = new Uint8Array(device.size);
+  for (let at = 0; at < bytes.length; at += MiB)
+    await device.read(at, bytes.subarray(at, Math.min(at + MiB, bytes.length)));
+  await device.close();
+  return bytes;
+}
+
+/** Bytes that differ everywhere. */
+export function noise(length: number, seed: number): Uint8Array {
+  const words = new Uint32Array(length / 4);
+  let state = seed * 2654435761 + 1;
+  for (let index = 0; index < words.length; index++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    words[index] = state;
+  }
+  return new Uint8Array(words.buffer);
+}
+
+/** A stretch of ports that are free now. */
+async function freePorts(): Promise<number> {
+  for (let attempt = 0; attempt < 50; attempt++) {
+    const base = 20_000 + Math.floor(Math.random() * 35_000);
+    const free = await Promise.all(Array.from({ length: 24 }, (_, index) => isFree(base + index)));
+    if (free.every(Boolean)) return base;
+  }
+  throw new Error('no free ports');
+}
+
+const isFree = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+
+export const isBuilt = (): boolean => existsSync(join(root, 'packages/cli/dist/main.js'));
+export const readText = (path: string): string => readFileSync(path, 'utf8');
