@@ -30,6 +30,8 @@ export class PeerClient {
       ca: [peer.certificate],
       checkServerIdentity: () => undefined,
       minVersion: 'TLSv1.3',
+      // A resumed session carries no certificate to compare with the pin.
+      maxCachedSessions: 0,
     });
   }
 
