@@ -153,8 +153,8 @@ describe('the management channel’s messages', () => {
     for (const request of requests) {
       for (const path of paths(request)) {
         // What a policy's snapshot rules hold is for people to read.
-        if (path.includes('snapshotRules') && path.length > 4) continue;
-        const wrong = { strange: [Symbol.name] };
+        if (path.includes('snapshotRules') && path.at(-1) !== 'snapshotRules') continue;
+        const wrong = { strange: [] };
         expect(checkPeerRequest(replaced(request, path, wrong)), `${request.kind} ${path.join('.')}`).toBeUndefined();
       }
     }
