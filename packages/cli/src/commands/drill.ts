@@ -43,8 +43,9 @@ export const drill: Command = async (context) => {
         stop: context.stop,
       });
     }
+    if (lab === undefined) await untilReady(dir, context);
     const record = lab?.record ?? readLabRecord(dir);
-    if (record === undefined) throw new CommandError(`the lab in ${dir} is not ready yet`);
+    if (record === undefined) throw new CommandError(`the lab in ${dir} has lost its lab.json`);
     passed = await run(context, dir, record, values);
     return passed ? 0 : 1;
   } finally {
@@ -54,6 +55,15 @@ export const drill: Command = async (context) => {
     else if (ownDir && !values.json) log(`the lab's directory is kept: ${dir}`);
   }
 };
+
+/** Waits for a lab that somebody else is starting just now. */
+async function untilReady(dir: string, { clock, stop }: CommandContext): Promise<void> {
+  const until_ms = clock.monotonic() + limits.siteStart_ms;
+  while (!(await askLab(dir, { ask: 'status' })).ready) {
+    if (clock.monotonic() > until_ms) throw new CommandError(`the lab in ${dir} does not become ready`);
+    await clock.sleep(limits.poll_ms, stop);
+  }
+}
 
 interface DrillValues {
   readonly json: boolean;

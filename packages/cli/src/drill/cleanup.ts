@@ -49,13 +49,21 @@ export async function cleanUp(drill: Drill): Promise<string[]> {
       );
     await attempt(`the volume at ${name}`, () => client.remove('volume', id));
   }
-  for (const name of siteNames) {
-    const { client } = sites[name];
-    for (const resource of ['policy', 'replication_rule'] as const)
-      for (const found of await client
-        .all(resource, { select: ['id', 'name'], filter: { name: `like.drill-*-${drill.deps.runName}` } })
-        .catch(() => []))
-        await attempt(`${resource} ${found.name} at ${name}`, () => client.remove(resource, found.id));
-  }
+  await removeRules(drill, attempt);
   return left;
+}
+
+/** The policy and its rule, where they are managed; the other site's copies of them go with them. */
+async function removeRules(
+  drill: Drill,
+  attempt: (what: string, work: () => Promise<unknown>) => Promise<void>,
+): Promise<void> {
+  const query = { select: ['id', 'name', 'is_replica'], filter: { name: `like.drill-*-${drill.deps.runName}` } };
+  for (const resource of ['policy', 'replication_rule'] as const)
+    for (const name of siteNames) {
+      const { client } = drill.deps.sites[name];
+      for (const found of await client.all(resource, query).catch(() => []))
+        if (found.is_replica !== true)
+          await attempt(`${resource} ${found.name} at ${name}`, () => client.remove(resource, found.id));
+    }
 }

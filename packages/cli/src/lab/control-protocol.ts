@@ -17,6 +17,8 @@ export interface SiteStatus {
 }
 
 export interface LabStatus {
+  /** Both sites have been up and are paired. */
+  readonly ready: boolean;
   readonly sites: readonly SiteStatus[];
   readonly link: LinkState;
 }

@@ -9,6 +9,7 @@ import { askLab, ControlServer, isLabRunning } from './control-socket.ts';
 import { labPlaces } from './layout.ts';
 
 const status: LabStatus = {
+  ready: true,
   sites: [],
   link: { state: 'up', rate_bps: null, delay_ms: 0, connections: 0, passed_bytes: 0 },
 };

@@ -59,6 +59,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
     } finally {
       await Promise.all(clients.map((client) => client.close()));
     }
+    running.ready = true;
     return { record, status: () => running.status(), stop };
   } catch (error) {
     if (options.stop?.aborted !== true) log('the lab stops what it started');
@@ -97,6 +98,7 @@ class RunningLab {
   #link: Link | undefined;
   #sites: { readonly site: LabSite; readonly process: SiteProcess }[] = [];
   #stopped = false;
+  ready = false;
 
   constructor(options: LabOptions) {
     this.#options = options;
@@ -164,6 +166,7 @@ class RunningLab {
 
   status(): LabStatus {
     return {
+      ready: this.ready,
       sites: this.#sites.map(({ site: { name, url, nbd, username }, process }) => ({
         name,
         url,

@@ -38,7 +38,7 @@ export class Forwarder {
 
   /** Open connections, both ends counted once. */
   get connections(): number {
-    return [...this.#open].filter((socket) => !socket.destroyed).length / 2;
+    return Math.ceil([...this.#open].filter((socket) => !socket.destroyed).length / 2);
   }
 
   cut(): void {
@@ -64,17 +64,10 @@ export class Forwarder {
     }
     const { host, port } = this.#options.target;
     const far = createConnection({ host, port, allowHalfOpen: true, noDelay: true });
-    for (const [socket, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
+    for (const socket of [near, far]) {
       this.#open.add(socket);
-      socket.on('error', () => other.resetAndDestroy());
-      socket.on('close', (hadError) => {
-        this.#open.delete(socket);
-        // A clean close of both halves has ended the other side by itself; anything else ends it here.
-        if (hadError || !socket.readableEnded) other.resetAndDestroy();
-      });
+      socket.on('error', () => undefined);
+      socket.on('close', () => this.#open.delete(socket));
     }
     pump(near, far, this.#options.forth);
     pump(far, near, this.#options.back);
@@ -101,5 +94,10 @@ function pump(from: Socket, to: Socket, lane: Lane): void {
     lane.send(0, () => {
       if (!to.destroyed) to.end();
     });
+  });
+  // An end without a goodbye travels like everything else: behind what was sent before.
+  from.on('close', (hadError) => {
+    if (from.readableEnded && !hadError) return;
+    lane.send(0, () => to.resetAndDestroy());
   });
 }
