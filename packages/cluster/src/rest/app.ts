@@ -1,10 +1,11 @@
+import type { Socket } from 'node:net';
 import { buildOpenApi, parseQuery, parseSelect, type ResourceSpec, RestError, resources } from '@antipode/contract';
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import Fastify, { type ConnectionError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { TObject } from 'typebox';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Authenticator, Principal } from '../security/authenticator.ts';
 import type { JobRunner } from '../services/jobs.ts';
-import { authenticate, cookieName, cookieOf } from './authenticate.ts';
+import { authenticate, cookieName, cookieOf, logoutPath } from './authenticate.ts';
 import { checkBody } from './check-body.ts';
 import type { Handlers, RequestContext } from './handlers.ts';
 import { restLimits } from './limits.ts';
@@ -38,17 +39,28 @@ export type Guard = (request: FastifyRequest) => Promise<Principal>;
 /** The REST interface: routes, validation and queries all follow from the resources' specifications. */
 export async function buildRestApp(options: RestOptions): Promise<FastifyInstance> {
   const app = Fastify({
-    ...(options.tls && { https: { cert: options.tls.cert, key: options.tls.key, minVersion: 'TLSv1.2' as const } }),
+    ...(options.tls && {
+      https: {
+        cert: options.tls.cert,
+        key: options.tls.key,
+        minVersion: 'TLSv1.2' as const,
+        maxHeaderSize: restLimits.headers_bytes,
+      },
+    }),
     bodyLimit: restLimits.body_bytes,
     connectionTimeout: restLimits.connection_ms,
     requestTimeout: restLimits.request_ms,
     keepAliveTimeout: restLimits.keepAlive_ms,
     routerOptions: { maxParamLength: 300, ignoreTrailingSlash: true },
     forceCloseConnections: true,
+    clientErrorHandler: answerBrokenRequest,
+    // Paths that cannot be decoded never come to the error handler below.
+    frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
+      answerError(error, request, reply, options),
     logger: false,
   } as object) as FastifyInstance;
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser(/.*/, { parseAs: 'string' }, parseJson);
+  app.addContentTypeParser('*', { parseAs: 'string' }, parseJson);
   app.setErrorHandler((error, request, reply) => answerError(error, request, reply, options));
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?')[0] ?? '';
@@ -61,7 +73,24 @@ export async function buildRestApp(options: RestOptions): Promise<FastifyInstanc
   for (const path of ['/api/rest/openapi.json', '/api/rest/openapi']) app.get(path, async () => openApi);
   options.own(app, guard);
   await app.ready();
+  app.server.maxConnections = restLimits.connections;
   return app;
+}
+
+/** What could not even be read as a request gets an answer of the usual form, where there is still somebody to answer. */
+function answerBrokenRequest(error: ConnectionError, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return;
+  if (!socket.writable) return void socket.destroy();
+  const status =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? '431 Request Header Fields Too Large'
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? '408 Request Timeout'
+        : '400 Bad Request';
+  const body = JSON.stringify(new RestError('invalid_request', status.slice(4)).body());
+  socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
 }
 
 function parseJson(
@@ -265,7 +294,7 @@ function addLogin(app: FastifyInstance, options: RestOptions, guard: Guard): voi
     const row = options.loginSession(principal);
     return [Object.fromEntries(selection.fields.map((field) => [field, row[field] ?? null]))];
   });
-  app.post('/api/rest/logout', async (request, reply) => {
+  app.post(logoutPath, async (request, reply) => {
     await guard(request);
     const cookie = cookieOf(request.headers.cookie);
     if (cookie !== undefined) authenticator.logout(cookie);

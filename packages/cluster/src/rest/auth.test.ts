@@ -132,7 +132,7 @@ describe('roles', () => {
 describe('a page of another site in an administrator’s browser', () => {
   it('changes nothing: the browser says where it comes from', async () => {
     const foreign = { ...admin, host: 'cluster.example', origin: 'https://elsewhere.example' };
-    const answer = await inject('POST', 'replication_session/s1/failover', foreign);
+    const answer = await inject('POST', 'volume/v1/snapshot', foreign);
     expect(answer.statusCode).toBe(403);
     expect((await inject('DELETE', 'volume/v1', { ...admin, 'sec-fetch-site': 'cross-site' })).statusCode).toBe(403);
     const own = { ...admin, host: 'cluster.example', origin: 'https://cluster.example' };

@@ -4,30 +4,45 @@ import { type Authenticator, administratorRole, type Principal, sameSecret } fro
 
 export const cookieName = 'auth_cookie';
 export const tokenHeader = 'dell-emc-token';
+export const logoutPath = '/api/rest/logout';
 
 /**
- * Who makes this request (REPLICATION 6): a live cookie session, whose changes need its token; else Basic. A dead cookie beside good
- * Basic credentials is no obstacle. 401: not known; 403: known, and not allowed.
+ * Who makes this request (REPLICATION 6): a live cookie session, whose changes need its token; else Basic. A dead cookie or a stale
+ * token beside good Basic credentials is no obstacle. 401: not known; 403: known, and not allowed.
  */
 export async function authenticate(request: FastifyRequest, authenticator: Authenticator): Promise<Principal> {
   const reading = request.method === 'GET' || request.method === 'HEAD';
+  if (!reading && fromElsewhere(request)) throw new RestError('csrf');
   const cookie = cookieOf(request.headers.cookie);
   const byCookie = cookie === undefined ? undefined : authenticator.cookie(cookie);
+  const credentials = basicOf(request.headers.authorization);
   if (byCookie !== undefined) {
     const token = request.headers[tokenHeader];
     const right = typeof token === 'string' && sameSecret(token, byCookie.session?.token ?? '');
-    if (!reading && !right) throw new RestError('csrf');
-    return allowed(byCookie, reading);
+    if (reading || right) return allowed(byCookie, request, reading);
+    if (credentials === undefined) throw new RestError('csrf');
   }
-  const credentials = basicOf(request.headers.authorization);
   if (credentials === undefined) throw new RestError('unauthenticated');
-  return allowed(await authenticator.basic(credentials.name, credentials.password, request.ip), reading);
+  return allowed(await authenticator.basic(credentials.name, credentials.password, request.ip), request, reading);
 }
 
 /** Only administrators change anything; everybody known may look and log out. */
-function allowed(principal: Principal, reading: boolean): Principal {
-  if (!reading && !principal.roleIds.includes(administratorRole)) throw new RestError('forbidden');
+function allowed(principal: Principal, request: FastifyRequest, reading: boolean): Principal {
+  const harmless = reading || request.routeOptions.url === logoutPath;
+  if (!harmless && !principal.roleIds.includes(administratorRole)) throw new RestError('forbidden');
   return principal;
+}
+
+/**
+ * A page of another site sent this, with whatever credentials the browser adds by itself: Basic ones have no token to tell. Clients
+ * that are no browsers send neither header.
+ */
+function fromElsewhere(request: FastifyRequest): boolean {
+  const site = request.headers['sec-fetch-site'];
+  if (site !== undefined) return site !== 'same-origin' && site !== 'none';
+  const { origin, host } = request.headers;
+  if (origin === undefined) return false;
+  return !URL.canParse(origin) || new URL(origin).host !== host;
 }
 
 export function cookieOf(header: string | undefined): string | undefined {

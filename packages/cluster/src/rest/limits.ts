@@ -7,6 +7,20 @@ export const restLimits = {
   /** A request must have arrived whole within this: slow senders do not hold connections. */
   request_ms: 30_000,
   keepAlive_ms: 75_000,
+  /** Bytes of a request's headers; one more than this is 431. */
+  headers_bytes: 16_384,
+  /** Connections at once: beyond them new ones are closed. */
+  connections: 2_000,
+  /** Conditions in one query, groups included: the database takes no expression deeper than a thousand. */
+  conditions: 200,
+  /** Values in one list of `in`, `cs` or `cd`. */
+  listed: 1_000,
+  /** Attributes to order by. */
+  orders: 20,
+  /** Associations within associations. */
+  selectDepth: 3,
+  /** Rows in one answer, counted as often as they are repeated: some 100 MB at the worst. */
+  rows: 100_000,
   /** Rows of tables that only grow. */
   jobs: 10_000,
   events: 10_000,

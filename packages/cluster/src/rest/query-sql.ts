@@ -23,6 +23,7 @@ import {
   sql,
 } from 'kysely';
 import type { Catalog } from '../catalog/catalog.ts';
+import { checkBounds, checkSelection, RowBudget } from './query-bounds.ts';
 
 type Row = Record<string, unknown>;
 type View = { place: number; id: string; doc: string };
@@ -47,6 +48,7 @@ export interface Page {
  * nothing that a caller sent becomes SQL text.
  */
 export function runQuery(catalog: Catalog, resource: ResourceSpec, query: Query): Page {
+  checkBounds(query);
   const view = `rest_${resource.name}`;
   const where = condition(query.filter, resource);
   const counted = builder
@@ -63,14 +65,15 @@ export function runQuery(catalog: Catalog, resource: ResourceSpec, query: Query)
   }
   const compiled = select.orderBy('place', 'asc').limit(query.limit).offset(query.offset).compile();
   const documents = catalog.all(compiled.sql, compiled.parameters).map((row) => JSON.parse(String(row.doc)) as Row);
-  return { rows: shape(catalog, resource, documents, query.selection), total };
+  return { rows: shape(catalog, resource, documents, query.selection, new RowBudget()), total };
 }
 
 /** One instance with what a selection asks of it. */
 export function runGet(catalog: Catalog, resource: ResourceSpec, id: string, selection: Selection): Row | undefined {
+  checkSelection(selection);
   const compiled = builder.selectFrom(`rest_${resource.name}`).select(['doc']).where('id', '=', id).compile();
   const row = catalog.all(compiled.sql, compiled.parameters)[0];
-  return row && shape(catalog, resource, [JSON.parse(String(row.doc)) as Row], selection)[0];
+  return row && shape(catalog, resource, [JSON.parse(String(row.doc)) as Row], selection, new RowBudget())[0];
 }
 
 /** The id of the row with a name. */
@@ -139,8 +142,8 @@ function compare(filter: Extract<Filter, { kind: 'compare' }>, field: FieldSpec 
           ? sql<SqlBool>`${column} COLLATE NOCASE IN (${sql.join(values)})`
           : sql<SqlBool>`${column} IN (${sql.join(values)})`;
     case 'is':
-      if (first === 'null') return sql<SqlBool>`${column} IS NULL`;
-      return sql<SqlBool>`${column} IS ${first === 'true' ? 1 : 0}`;
+      if (filter.values[0] === 'null') return sql<SqlBool>`${column} IS NULL`;
+      return sql<SqlBool>`${column} IS ${filter.values[0] === 'true' ? 1 : 0}`;
     case 'cs': {
       const each = values.map(
         (value) =>
@@ -177,14 +180,16 @@ function shape(
   resource: ResourceSpec,
   documents: readonly Row[],
   selection: Selection,
+  budget: RowBudget,
 ): readonly Row[] {
+  budget.spend(documents.length);
   const rows = documents.map((document) => {
     const row: Row = {};
     for (const name of selection.fields) row[name] = attributeValue(resource, document, name);
     return row;
   });
   for (const [name, inner] of Object.entries(selection.associations))
-    expand(catalog, resource, documents, rows, name, inner);
+    expand(catalog, resource, documents, rows, name, inner, budget);
   return rows;
 }
 
@@ -196,6 +201,16 @@ function attributeValue(resource: ResourceSpec, document: Row, name: string): un
   return literal == null ? null : display(String(literal));
 }
 
+/** Rows in a row: itself and all that are within it. */
+function weight(row: Row): number {
+  let rows = 1;
+  for (const value of Object.values(row)) {
+    if (!Array.isArray(value)) continue;
+    for (const item of value) rows += typeof item === 'object' && item !== null ? weight(item as Row) : 0;
+  }
+  return rows;
+}
+
 /** Fetches the rows of an association for all documents at once. */
 function expand(
   catalog: Catalog,
@@ -204,6 +219,7 @@ function expand(
   rows: readonly Row[],
   name: string,
   inner: Selection,
+  budget: RowBudget,
 ): void {
   const spec = associationOf(resource, name);
   const target = spec && resources[spec.resource];
@@ -223,13 +239,14 @@ function expand(
       .orderBy('place')
       .compile();
     const batch = catalog.all(compiled.sql, compiled.parameters).map((row) => JSON.parse(String(row.doc)) as Row);
-    shape(catalog, target, batch, inner).forEach((row, index) => {
+    shape(catalog, target, batch, inner, budget).forEach((row, index) => {
       const key = String(batch[index]?.[spec.theirs]);
       found.set(key, [...(found.get(key) ?? []), row]);
     });
   }
   documents.forEach((document, index) => {
     const matches = keysOf(document).flatMap((key) => found.get(key) ?? []);
+    budget.spend(matches.reduce((sum, match) => sum + weight(match), 0));
     const row = rows[index];
     if (row !== undefined) row[name] = spec.many ? matches : (matches[0] ?? null);
   });
