@@ -20,27 +20,34 @@ const lab = spawn(
   { stdio: ['ignore', 'pipe', 'inherit'] },
 );
 const line = await new Promise((resolve) => createInterface({ input: lab.stdout }).once('line', resolve));
-const [a, b] = JSON.parse(line).sites;
+const [a] = JSON.parse(line).sites;
 const client = await connect({ url: a.url, username: a.username, password: a.password, tls: { mode: 'insecure' } });
 const { hostname, port: nbdPort } = new URL(a.nbd);
 
-/** Resident memory of each process of the two clusters, MiB. */
+/** Memory of each process of the two clusters, MiB: proportional (a page that processes share counts once) and resident. */
 const memory = () => {
   const rows = execFileSync('ps', ['-eo', 'pid=,ppid=,rss=,args='])
     .toString()
     .split('\n')
     .map((row) => /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(.*)$/.exec(row))
     .filter(Boolean);
+  const pss = (pid) =>
+    Math.round(Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))[1]) / 1024);
   return rows
     .filter((row) => row[4].includes(' serve ') && row[4].includes(directory))
     .map((row) => {
-      const parts = rows
-        .filter((other) => other[2] === row[1])
-        .map((other) => [/\/(dataplane|management)\//.exec(other[4])?.[1] ?? 'other', Math.round(other[3] / 1024)]);
+      const parts = [
+        ['supervisor', row],
+        ...rows
+          .filter((other) => other[2] === row[1])
+          .map((other) => [/\/(dataplane|management)\//.exec(other[4])?.[1] ?? 'other', other]),
+      ];
+      const proportional = Object.fromEntries(parts.map(([name, part]) => [name, pss(part[1])]));
+      const sum = (values) => values.reduce((total, value) => total + value, 0);
       return {
-        supervisor: Math.round(row[3] / 1024),
-        ...Object.fromEntries(parts),
-        total: Math.round((Number(row[3]) + parts.reduce((sum, [, mib]) => sum + mib * 1024, 0)) / 1024),
+        proportional,
+        total: sum(Object.values(proportional)),
+        resident: sum(parts.map(([, part]) => Math.round(part[3] / 1024))),
       };
     });
 };

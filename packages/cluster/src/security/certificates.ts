@@ -1,9 +1,7 @@
-import 'reflect-metadata';
 import { createHash, webcrypto, X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
-import * as x509 from '@peculiar/x509';
 
 export interface KeyPair {
   /** PEM. */
@@ -41,6 +39,9 @@ function writeWhole(path: string, text: string): void {
 }
 
 async function selfSigned(subject: string, hosts: readonly string[]): Promise<KeyPair> {
+  // Needed once in the life of a cluster: not kept in the memory of every process.
+  await import('reflect-metadata');
+  const x509 = await import('@peculiar/x509');
   x509.cryptoProvider.set(webcrypto as never);
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);

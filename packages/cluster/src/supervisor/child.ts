@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import type { Clock, Timer } from '@antipode/base';
+import { type Clock, systemClock, type Timer } from '@antipode/base';
 import type { ClusterConfig } from '../config.ts';
+import { collectWhenIdle } from './idle-memory.ts';
 
 /** What a supervised process says, and what it is told, over its IPC channel. The channel's end means: stop. */
 export type FromChild =
@@ -18,6 +19,13 @@ const limits = {
   settled_ms: 60_000,
   /** A process that does not stop by itself within this is killed. */
   stop_ms: 20_000,
+} as const;
+
+/** glibc's allocator: few arenas, and buffers of their own pages, which go back to the system when they are freed. */
+const frugalMalloc = {
+  MALLOC_ARENA_MAX: '2',
+  MALLOC_TRIM_THRESHOLD_: '262144',
+  MALLOC_MMAP_THRESHOLD_: '262144',
 } as const;
 
 export interface ChildOptions {
@@ -58,7 +66,12 @@ export class SupervisedChild {
     const { entry, config, extra, name, log, clock } = this.#options;
     // From source (tests) the workspace's packages are taken from source as well.
     const execArgv = entry.pathname.endsWith('.ts') ? ['--conditions=source'] : [];
-    const child = fork(entry, [], { execArgv, stdio: ['ignore', 'inherit', 'inherit', 'ipc'], serialization: 'json' });
+    const child = fork(entry, [], {
+      execArgv,
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      serialization: 'json',
+      env: { ...process.env, ...frugalMalloc },
+    });
     this.#process = child;
     const startedAt = clock.monotonic();
     child.on('message', (message: FromChild) => {
@@ -123,6 +136,7 @@ export function runAsChild(
       process.exit(1);
     }
   };
+  collectWhenIdle(systemClock);
   process.on('message', (message: ToChild) => {
     if (message.kind === 'stop') return void end();
     running ??= start(message.config, message.extra);
