@@ -1,8 +1,9 @@
-// Writes docs/errors.md and docs/api.md from the contract: `node scripts/generate-docs.mjs` after a build.
+// Writes docs/errors.md and docs/api.md from the contract, and the tables of docs/replication.md from the state machine: `node scripts/generate-docs.mjs` after a build.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { catalogue, enums, resources } from '@antipode/contract';
+import { stateDiagram, tableOfCommands } from '@antipode/replication';
 
 const docs = join(dirname(dirname(fileURLToPath(import.meta.url))), 'docs');
 
@@ -129,7 +130,19 @@ so. The same as an OpenAPI document: \`GET /api/rest/openapi.json\`. What is our
 ${all.map(section).join('\n')}`;
 }
 
+/** docs/replication.md is written by hand but for its table and its diagram. */
+export function replicationPage() {
+  const page = readFileSync(join(docs, 'replication.md'), 'utf8');
+  const between = (text, name, content) =>
+    text.replace(
+      new RegExp(`(<!-- ${name} -->\\n)[\\s\\S]*?(\\n<!-- end of ${name} -->)`),
+      (_, start, end) => `${start}${content}${end}`,
+    );
+  return between(between(page, 'table of commands', tableOfCommands()), 'state diagram', stateDiagram());
+}
+
 export const pages = [
+  { path: join(docs, 'replication.md'), text: replicationPage },
   { path: join(docs, 'errors.md'), text: errorsPage },
   { path: join(docs, 'api.md'), text: apiPage },
 ];

@@ -4,6 +4,7 @@ export * from './session/accept-command.ts';
 export * from './session/birth.ts';
 export * from './session/change.ts';
 export * from './session/decide.ts';
+export * from './session/describe-table.ts';
 export * from './session/half.ts';
 export * from './session/legal-commands.ts';
 export * from './session/limits.ts';
