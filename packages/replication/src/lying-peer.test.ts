@@ -1,0 +1,140 @@
+import { cycleId, pointId, systemClock } from '@antipode/base';
+import { BLOCK_BYTES, type CyclePlan } from '@antipode/blocks';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { noise, TwoSites, theGeneration, theSession } from './testing/two-sites.ts';
+import type { ChannelMessage, WireRun } from './transfer/protocol.ts';
+import { connectLink } from './transfer/tls-link.ts';
+
+const MiB = 1024 * 1024;
+const size = 2 * MiB;
+let two: TwoSites;
+beforeEach(async () => {
+  two = await TwoSites.open({ sizes: [size] });
+});
+afterEach(() => two.close());
+
+const plan = (change: Partial<CyclePlan> = {}): CyclePlan => ({
+  session: theSession,
+  cycle: cycleId('c'),
+  generation: theGeneration,
+  points: [{ id: pointId('p'), kind: 'internal', instant_ms: 1, tag: {}, sizes: [size] }],
+  pairs: [{ local: two.remotes[0]!, remote: two.locals[0]! }],
+  ...change,
+});
+
+/** Says these things to the destination and answers how it ends: `refused` with its code, or the link's end. */
+async function told(...messages: readonly (readonly [ChannelMessage, Uint8Array?])[]): Promise<string> {
+  const link = await connectLink(two.endpoint, two.here, 'A', systemClock);
+  try {
+    for (const [message, payload] of messages) await link.send(message, payload === undefined ? [] : [payload]);
+    for (;;) {
+      const { message } = await link.next();
+      if (message.type === 'refused') return message.code;
+      if (message.type === 'committed') return message.type;
+    }
+  } catch (error) {
+    return (error as Error).name;
+  } finally {
+    link.close();
+  }
+}
+
+/** A block and its checksum, as a source would send it. */
+async function blockOf(seed: number): Promise<{ readonly sum: Uint8Array; readonly bytes: Uint8Array }> {
+  const point = await two.freeze();
+  await two.source.open(two.locals[0]!).write(0, noise(BLOCK_BYTES, seed), false);
+  const after = await two.freeze();
+  const bytes = new Uint8Array(BLOCK_BYTES);
+  const sum = new Uint8Array(8);
+  await two.source.readBlocks(two.locals[0]!, after.id, 0, 1, bytes, sum);
+  await two.source.dropPoint(point.id);
+  return { sum, bytes };
+}
+
+const open = (change?: Partial<CyclePlan>): readonly [ChannelMessage] => [{ type: 'open', plan: plan(change) }];
+const runs = (list: readonly WireRun[], change: object = {}): ChannelMessage => ({
+  type: 'runs',
+  point: 0,
+  pair: 0,
+  runs: list,
+  ...change,
+});
+
+function unchanged(): void {
+  expect(two.target.half(theSession)?.base).toBeUndefined();
+  expect(two.target.volume(two.remotes[0]!)?.replica).toBeUndefined();
+}
+
+describe('a source that says what is not so', () => {
+  it('is refused with a plan that does not fit, before anything is staged', async () => {
+    expect(await told(open({ generation: { ...theGeneration, nonce: 'other' } }))).toBe('stale_generation');
+    expect(await told(open({ generation: { ...theGeneration, number: 2 } }))).toBe('stale_generation');
+    expect(await told(open({ base: pointId('nowhere') }))).toBe('base_mismatch');
+    expect(await told(open({ session: 'other' as CyclePlan['session'] }))).toBe('session_unknown');
+    expect(await told(open({ pairs: [{ local: two.locals[0]!, remote: two.remotes[0]! }] }))).toBe('bad_message');
+    expect(await told(open({ points: [{ ...plan().points[0]!, sizes: [] }] }))).toMatch(/LinkLost|bad_message/);
+    expect(await told(open({ points: [{ ...plan().points[0]!, sizes: [size + 1] }] }))).toBe('bad_message');
+    expect(two.target.half(theSession)?.stage).toBeUndefined();
+    unchanged();
+  });
+
+  it('is refused with runs that do not fit, and none of the frame is taken', async () => {
+    const { sum, bytes } = await blockOf(1);
+    const good = Buffer.concat([sum, bytes]);
+    const flipped = Buffer.from(good);
+    flipped[100]! ^= 1;
+    const wrongSum = Buffer.from(good);
+    wrongSum[0]! ^= 1;
+    const last = size / BLOCK_BYTES;
+    const cases: readonly (readonly [string, ChannelMessage, Uint8Array?])[] = [
+      ['a flipped bit', runs([[0, 1, 0]]), flipped],
+      ['a wrong checksum', runs([[0, 1, 0]]), wrongSum],
+      [
+        'a good and a bad block',
+        runs([
+          [0, 1, 0],
+          [1, 1, 0],
+        ]),
+        Buffer.concat([sum, sum, bytes, flipped.subarray(8)]),
+      ],
+      ['too few bytes', runs([[0, 2, 0]]), good],
+      ['too many bytes', runs([[0, 1, 0]]), Buffer.concat([good, good])],
+      ['no bytes', runs([[0, 1, 0]])],
+      ['bytes for zeros', runs([[0, 1, 1]]), good],
+      ['a place beyond the end', runs([[last, 1, 0]]), good],
+      ['zeros beyond the end', runs([[last - 1, 2, 1]])],
+      ['zeros without end', runs([[0, 2 ** 40, 1]])],
+      ['another point', runs([[0, 1, 0]], { point: 1 }), good],
+      ['another pair', runs([[0, 1, 0]], { pair: 1 }), good],
+    ];
+    for (const [name, message, payload] of cases) {
+      expect(await told(open(), payload === undefined ? [message] : [message, payload]), name).toBe('bad_message');
+      const stage = two.target.half(theSession)?.stage;
+      expect(stage?.address, name).toEqual({ point: 0, pair: 0, block: 0 });
+      const [digests] = await two.target.stagePageDigests(theSession, cycleId('c'), 0, 0, 0, 1);
+      const empty = await two.target.stagePageDigests(theSession, cycleId('c'), 0, 0, 1, 1);
+      expect(digests, name).toBe(empty[0]);
+      unchanged();
+    }
+    // The same block, whole: so it was not something else that was refused.
+    expect(
+      await told(open(), [runs([[0, 1, 0]]), good], [{ type: 'opened', address: { point: 0, pair: 0, block: 0 } }]),
+    ).toBe('bad_message');
+    const taken = await two.target.stagePageDigests(theSession, cycleId('c'), 0, 0, 0, 2);
+    expect(taken[0]).not.toBe(taken[1]);
+  });
+
+  it('is refused with questions and addresses outside of the cycle', async () => {
+    expect(await told(open(), [{ type: 'sync', address: { point: 9, pair: 0, block: 0 } }])).toBe('bad_message');
+    expect(await told(open(), [{ type: 'pages', point: 0, pair: 3, page: 0, count: 1 }])).toBe('bad_message');
+    expect(await told([{ type: 'prove' }])).toBe('bad_message');
+    expect(await told(open(), [{ type: 'proving', blocks: 1, of: 1 }])).toBe('bad_message');
+    unchanged();
+  });
+
+  it('cannot commit for another session or with digests for other pairs', async () => {
+    const digest = 'ab'.repeat(32);
+    expect(await told(open(), [{ type: 'commit', digests: [digest, digest] }])).toBe('bad_message');
+    unchanged();
+  });
+});
