@@ -1,8 +1,16 @@
 import type { Random } from '@antipode/base';
+import type { EnumValue } from '@antipode/contract';
 import type { FastifyRequest } from 'fastify';
 import type { Catalog } from '../catalog/catalog.ts';
 import { timestamp } from '../catalog/documents.ts';
 import type { Principal } from '../security/authenticator.ts';
+
+/** Kinds of entries; what is not here is a change of the configuration. */
+const kinds: Readonly<Record<string, EnumValue<'AuditEventType'>>> = {
+  'login_session.login': 'Authentication',
+  'login_session.authorize': 'Authorization',
+  'login_session.logout': 'Logout',
+};
 
 /** Who did what, from where, and whether it was done. Bodies are not kept: they may hold secrets. */
 export function auditRequest(
@@ -18,7 +26,7 @@ export function auditRequest(
   const done = status < 400;
   catalog.put('audit_event', {
     id: random.uuid(),
-    type: 'Config',
+    type: kinds[operation] ?? 'Config',
     timestamp: timestamp(now_ms),
     username: principal?.user ?? null,
     is_successful: done,

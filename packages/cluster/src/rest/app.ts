@@ -1,11 +1,19 @@
 import type { Socket } from 'node:net';
-import { buildOpenApi, parseQuery, parseSelect, type ResourceSpec, RestError, resources } from '@antipode/contract';
+import {
+  buildOpenApi,
+  catalogue,
+  parseQuery,
+  parseSelect,
+  type ResourceSpec,
+  RestError,
+  resources,
+} from '@antipode/contract';
 import Fastify, { type ConnectionError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { TObject } from 'typebox';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Authenticator, Principal } from '../security/authenticator.ts';
 import type { JobRunner } from '../services/jobs.ts';
-import { authenticate, cookieName, cookieOf, logoutPath } from './authenticate.ts';
+import { authenticate, claimedUser, cookieName, cookieOf, logoutPath } from './authenticate.ts';
 import { checkBody } from './check-body.ts';
 import type { Handlers, RequestContext } from './handlers.ts';
 import { restLimits } from './limits.ts';
@@ -66,7 +74,14 @@ export async function buildRestApp(options: RestOptions): Promise<FastifyInstanc
     const path = request.url.split('?')[0] ?? '';
     void send(reply, new RestError('unsupported_path', request.method, path.slice(0, 200)));
   });
-  const guard: Guard = (request) => authenticate(request, options.authenticator);
+  const guard: Guard = async (request) => {
+    try {
+      return await authenticate(request, options.authenticator);
+    } catch (error) {
+      auditRefusal(error, request, options);
+      throw error;
+    }
+  };
   for (const resource of Object.values(resources)) addResource(app, resource, options, guard);
   addLogin(app, options, guard);
   const openApi = buildOpenApi(options.version);
@@ -75,6 +90,23 @@ export async function buildRestApp(options: RestOptions): Promise<FastifyInstanc
   await app.ready();
   app.server.maxConnections = restLimits.connections;
   return app;
+}
+
+/**
+ * Enters who was not let in, where somebody known tried or was asked for. Names that nobody has, and attempts that were not even looked
+ * at, are left out: strangers must not be able to push older entries out of the list.
+ */
+function auditRefusal(error: unknown, request: FastifyRequest, options: RestOptions): void {
+  if (!(error instanceof RestError) || error.entry === catalogue.locked_out) return;
+  const name = claimedUser(request, options.authenticator);
+  if (name === undefined || options.catalog.list('user', 'name', name)[0] === undefined) return;
+  const claimed: Principal = { user: name, roleIds: [], isBuiltIn: false };
+  options.audit(
+    request,
+    claimed,
+    error.status === 401 ? 'login_session.login' : 'login_session.authorize',
+    error.status,
+  );
 }
 
 /** What could not even be read as a request gets an answer of the usual form, where there is still somebody to answer. */
@@ -285,6 +317,7 @@ function addLogin(app: FastifyInstance, options: RestOptions, guard: Guard): voi
         'set-cookie',
         `${cookieName}=${principal.session?.cookie}; Path=/; Secure; HttpOnly; SameSite=Strict`,
       );
+    if (known.session === undefined) options.audit(request, principal, 'login_session.login', 200);
     const text = searchOf(request).get('select');
     const resource = resources.login_session!;
     const selection =
@@ -295,9 +328,10 @@ function addLogin(app: FastifyInstance, options: RestOptions, guard: Guard): voi
     return [Object.fromEntries(selection.fields.map((field) => [field, row[field] ?? null]))];
   });
   app.post(logoutPath, async (request, reply) => {
-    await guard(request);
+    const principal = await guard(request);
     const cookie = cookieOf(request.headers.cookie);
     if (cookie !== undefined) authenticator.logout(cookie);
+    options.audit(request, principal, 'login_session.logout', 204);
     return reply
       .code(204)
       .header('set-cookie', `${cookieName}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Strict`)

@@ -139,3 +139,24 @@ describe('a page of another site in an administrator’s browser', () => {
     expect((await inject('DELETE', 'volume/v1', own)).statusCode).toBe(204);
   });
 });
+
+describe('the list of who did what', () => {
+  it('holds logins, refusals and logouts of known users, and nothing of strangers', async () => {
+    rest.audits.length = 0;
+    const { cookie, token } = await login();
+    await inject('GET', 'volume', { authorization: basic('admin', 'wrong') });
+    await inject('DELETE', 'volume/v1', { authorization: basic('watcher', password) });
+    await inject('DELETE', 'volume/v1', { cookie });
+    await inject('GET', 'volume', { authorization: basic('stranger', 'wrong') });
+    await inject('GET', 'volume', {});
+    await inject('GET', 'login_session', { cookie });
+    await inject('POST', 'logout', { cookie, 'dell-emc-token': token });
+    expect(rest.audits).toEqual([
+      { operation: 'login_session.login', user: 'admin', status: 200 },
+      { operation: 'login_session.login', user: 'admin', status: 401 },
+      { operation: 'login_session.authorize', user: 'watcher', status: 403 },
+      { operation: 'login_session.authorize', user: 'admin', status: 403 },
+      { operation: 'login_session.logout', user: 'admin', status: 204 },
+    ]);
+  });
+});

@@ -45,6 +45,13 @@ function fromElsewhere(request: FastifyRequest): boolean {
   return !URL.canParse(origin) || new URL(origin).host !== host;
 }
 
+/** Whose name a request carries, right or wrong. */
+export function claimedUser(request: FastifyRequest, authenticator: Authenticator): string | undefined {
+  const cookie = cookieOf(request.headers.cookie);
+  const byCookie = cookie === undefined ? undefined : authenticator.cookie(cookie);
+  return byCookie?.user ?? basicOf(request.headers.authorization)?.name;
+}
+
 export function cookieOf(header: string | undefined): string | undefined {
   for (const part of header?.split(';') ?? []) {
     const at = part.indexOf('=');

@@ -3,9 +3,11 @@ import { connect as connectPlain } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
+import { resources } from '@antipode/contract';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ensureKeyPair } from '../security/certificates.ts';
+import { operationNames } from './testing/operation-names.ts';
 import { admin, type RestFixture, restFixture, volume } from './testing/rest-fixture.ts';
 
 let rest: RestFixture;
@@ -187,6 +189,36 @@ describe('malformed requests', () => {
     );
     expect(rest.errors).toEqual([]);
     expect(rest.calls.length - calledBefore).toBeLessThan(400);
+  });
+});
+
+describe('bodies of every operation', () => {
+  it('what does not fit is refused before its handler is called', async () => {
+    const urls = operationNames.map((operation): readonly ['POST' | 'PATCH' | 'DELETE', string, string] => {
+      const [name = '', verb = ''] = operation.split('.');
+      if (verb === 'create') return ['POST', name, operation];
+      if (verb === 'modify') return ['PATCH', `${name}/x1`, operation];
+      if (verb === 'delete') return ['DELETE', `${name}/x1`, operation];
+      const ofAll = resources[name]?.collectionActions?.[verb] !== undefined;
+      return ['POST', ofAll ? `${name}/${verb}` : `${name}/x1/${verb}`, operation];
+    });
+    for (const name of new Set(operationNames.map((operation) => operation.split('.')[0] as 'volume')))
+      rest.catalog.put(name, { id: 'x1', name: 'x1', serial_number: 'x1' } as never);
+    const names = [
+      ...new Set(Object.keys(volume(1)).concat('rpo', 'remote_system_id', 'service', 'address', '__proto__', 'id')),
+    ];
+    const body = fc.oneof(fc.jsonValue(), fc.dictionary(fc.constantFrom(...names), fc.jsonValue()));
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...urls), body, async ([method, url, operation], sent) => {
+        rest.calls.length = 0;
+        const answer = await rest.send(method, url, sent);
+        expect(answer.statusCode, answer.body).toBeLessThan(500);
+        if (answer.statusCode < 300) expect(rest.calls).toMatchObject([{ operation }]);
+        else expect(rest.calls).toEqual([]);
+      }),
+      { numRuns: 1000 },
+    );
+    expect(rest.errors).toEqual([]);
   });
 });
 
