@@ -8,6 +8,7 @@ import { CommandError, UsageError } from './options/usage-error.ts';
 /** Loaded when used: a cluster has no need of the drill. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import('./commands/serve.ts')).serve,
+  recover: async () => (await import('./commands/recover.ts')).recover,
   lab: async () => (await import('./commands/lab.ts')).lab,
   drill: async () => (await import('./commands/drill.ts')).drill,
 };

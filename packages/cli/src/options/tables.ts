@@ -179,6 +179,14 @@ export const labLinkOptions = {
 export const labStatusOptions = { dir: labDir, json: json('Print the state of the lab as one line of JSON.') } as const;
 
 /** `antipode drill`. */
+export const recoverOptions = {
+  data: option(parsePath, {
+    name: 'data',
+    argument: 'DIR',
+    help: 'Directory of the cluster whose catalog was lost. Required.',
+  }),
+};
+
 export const drillOptions = {
   dir: option(parsePath, {
     name: 'dir',
@@ -210,6 +218,11 @@ export const defaultClusterName = (): string => hostname().slice(0, 64) || 'anti
 /** Every command's table: the documentation and the check of stray variables read it. */
 export const commandTables = {
   serve: { usage: 'antipode serve --data DIR [options]', about: 'Runs one cluster.', options: serveOptions },
+  recover: {
+    usage: 'antipode recover --data DIR',
+    about: 'Has the catalog of a cluster rebuilt from its log at the next start: volumes, snapshots and their names.',
+    options: recoverOptions,
+  },
   lab: {
     usage: 'antipode lab [options]',
     about: 'Runs two paired clusters, London and Osaka, with a link between them that can be slowed, cut and healed.',

@@ -5,11 +5,11 @@ import type { DataPlane } from '../local/api.ts';
  * A catalog that is empty although the log holds volumes is a lost one: starting on it would hide them, and a second set would
  * grow beside the first. The start stops with both ways out [C7.2].
  */
-export async function checkCatalog(catalog: Catalog, dataPlane: DataPlane): Promise<void> {
-  if (catalog.count('user') > 0) return;
+export async function checkCatalog(catalog: Catalog, dataPlane: DataPlane, rebuild: boolean): Promise<void> {
+  if (catalog.count('user') > 0 || rebuild) return;
   const volumes = await dataPlane.volumes();
   if (volumes.length === 0) return;
   throw new Error(
-    `the catalog is empty, but the log holds ${volumes.length} volume(s): put a copy of the catalog back (catalog/backup-*.db as catalog/catalog.db), or rebuild it from the log with "antipode recover"`,
+    `the catalog is empty, but the log holds ${volumes.length} volume(s): put a copy of the catalog back (catalog/backup-*.db as catalog/catalog.db), or rebuild it from the log with "antipode recover --data DIR"`,
   );
 }

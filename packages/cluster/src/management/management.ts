@@ -28,6 +28,7 @@ import type { ClusterReady } from '../supervisor/supervisor.ts';
 import { auditRequest } from './audit.ts';
 import { checkCatalog } from './check-catalog.ts';
 import { ownRoutes } from './own-routes.ts';
+import { rebuildCatalog, rebuildDone, rebuildRequested } from './rebuild-catalog.ts';
 
 const backupEvery_ms = 6 * 3_600_000;
 
@@ -45,7 +46,8 @@ export async function startManagement(config: ClusterConfig) {
   const dataPlane = connectDataPlane(dataPlaneSocket('A1'), clock);
   await dataPlane.ready();
   const catalog = new Catalog(places(config.dataDir).catalog);
-  await checkCatalog(catalog, dataPlane);
+  const rebuild = rebuildRequested(config.dataDir);
+  await checkCatalog(catalog, dataPlane, rebuild);
   const reporter = new Reporter(catalog, clock, random);
   const authenticator = new Authenticator(catalog, clock, random);
   const generatedPassword = await authenticator.ensureFirstAdministrator(config.adminPassword);
@@ -151,6 +153,10 @@ export async function startManagement(config: ClusterConfig) {
     sessions.dataPlaneEvent(event);
   });
   showTrust();
+  if (rebuild) {
+    log.warn(await rebuildCatalog(catalog, dataPlane, volumes), 'the catalog was rebuilt from the log');
+    rebuildDone(config.dataDir);
+  }
   await volumes.recover();
   remotes.start();
   await sessions.start();
