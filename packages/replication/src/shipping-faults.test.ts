@@ -127,6 +127,44 @@ describe('faults planted in a cycle', () => {
   });
 });
 
+describe('bits that flip on the destination’s disk', () => {
+  it('in staged blocks are found before the commit: the cycle fails, and what is committed later is equal [C8.3] [C8.5]', async () => {
+    let flipped = false;
+    const two: TwoSites = await sites({
+      sizes: [4 * MiB],
+      wrap: with_((engine) => ({
+        verifyStage: (...call) => {
+          if (!flipped) flip(two, noise(BLOCK_BYTES, 7));
+          flipped = true;
+          return engine.verifyStage(...call);
+        },
+      })),
+    });
+    await two.source.open(two.locals[0]!).write(MiB, noise(256 * 1024, 7), false);
+    const plan = two.plan([await two.freeze()]);
+    const outcome = await two.ship(plan);
+    expect(outcome).toMatchObject({ kind: 'failed', failure: { code: 'proof_mismatch' } });
+    expect(two.target.half(theSession)?.base).toBeUndefined();
+    await two.advance(plan, await two.ship(plan));
+    expect(await two.differing()).toEqual([]);
+  });
+
+  it('in the old base are outside of a cycle’s sight; they are never given out, and are told of [C8.1]', async () => {
+    const two = await sites({ sizes: [4 * MiB] });
+    const damaged: (number | undefined)[] = [];
+    two.target.on((event) => {
+      if (event.kind === 'damage') damaged.push(event.block);
+    });
+    await two.source.open(two.locals[0]!).write(MiB, noise(256 * 1024, 8), false);
+    await two.cycle();
+    flip(two, noise(BLOCK_BYTES, 8));
+    await two.cycle();
+    const head = two.target.open(two.remotes[0]!);
+    await expect(async () => head.read(MiB, new Uint8Array(BLOCK_BYTES))).rejects.toMatchObject({ code: 'corrupt' });
+    expect(damaged).toContain(256);
+  });
+});
+
 describe('cycles of many points and pairs', () => {
   it('ship each point once, in order, and the copy has them all [C3.1]', async () => {
     const two = await sites({ sizes: [4 * MiB, 2 * MiB, MiB] });
@@ -164,4 +202,15 @@ function swapped(run: BlockRun): BlockRun {
   payload.copyWithin(0, BLOCK_BYTES, 2 * BLOCK_BYTES);
   checksums.copyWithin(0, 8, 16);
   return { ...run, payload, checksums };
+}
+
+/** Flips one bit of a block that lies on the destination's disk. */
+function flip(two: TwoSites, block: Uint8Array): void {
+  const { targetDisk } = two;
+  const places = targetDisk
+    .fileNames()
+    .map((name) => ({ name, offset: Buffer.from(targetDisk.contents(name)).indexOf(block) }))
+    .filter(({ offset }) => offset >= 0);
+  expect(places).toHaveLength(1);
+  targetDisk.flip(places[0]!.name, places[0]!.offset + 100);
 }

@@ -82,6 +82,7 @@ export class TwoSites {
   #receiver!: Receiver;
   #endpoint!: PeerEndpoint;
   shipper!: Shipper;
+  #closed: Promise<void> | undefined;
   #number = 0;
 
   static async open(options: {
@@ -202,8 +203,13 @@ export class TwoSites {
     return found;
   }
 
+  closeReceiver(): Promise<void> {
+    this.#closed ??= this.#receiver.close();
+    return this.#closed;
+  }
+
   async close(): Promise<void> {
-    await this.#receiver.close();
+    await this.closeReceiver();
     await Promise.all([this.source.close(), this.target.close()]);
   }
 
