@@ -13,6 +13,7 @@ import type { TObject } from 'typebox';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Authenticator, Principal } from '../security/authenticator.ts';
 import type { JobRunner } from '../services/jobs.ts';
+import { absentCollections } from './absent.ts';
 import { authenticate, claimedUser, cookieName, cookieOf, logoutPath } from './authenticate.ts';
 import { checkBody } from './check-body.ts';
 import type { Handlers, RequestContext } from './handlers.ts';
@@ -83,6 +84,7 @@ export async function buildRestApp(options: RestOptions): Promise<FastifyInstanc
     }
   };
   for (const resource of Object.values(resources)) addResource(app, resource, options, guard);
+  for (const name of absentCollections) addAbsent(app, name, guard);
   addLogin(app, options, guard);
   const openApi = buildOpenApi(options.version);
   for (const path of ['/api/rest/openapi.json', '/api/rest/openapi']) app.get(path, async () => openApi);
@@ -221,6 +223,20 @@ function addResource(app: FastifyInstance, resource: ResourceSpec, options: Rest
     ['PUT', undefined],
   ] as const)
     if (there === undefined) app.route({ method, url: `${base}/:id`, handler: refuse });
+}
+
+/** A collection with nothing in it: nothing can be found in it either, and nothing put. */
+function addAbsent(app: FastifyInstance, name: string, guard: Guard): void {
+  const base = `/api/rest/${name}`;
+  app.get(base, async (request) => {
+    await guard(request);
+    acceptable(request);
+    return [];
+  });
+  app.get<{ Params: { id: string } }>(`${base}/:id`, async (request) => {
+    await guard(request);
+    throw notFound(name, request.params.id);
+  });
 }
 
 async function list(
