@@ -204,6 +204,18 @@ export function describeEngineContract(name: string, open: () => Promise<EngineU
         expect(seen.sort((a, b) => a! - b!)).toEqual([18, 19, 20]);
       });
 
+      it('a freeze is durable with everything before it when it resolves [C3.2]', async () => {
+        const { engine, crash } = await start();
+        if (crash === undefined) return;
+        await engine.createVolume({ id: v('a'), name: 'a', size: MiB, tag: {} });
+        const writing = engine.open(v('a')).write(0, filled(8192, 7), false);
+        await engine.freeze(spec(p('1')), [v('a')]);
+        await writing;
+        const again = await crash();
+        opened.push(again);
+        expect((await readAll(again.engine.openPoint(p('1'), v('a')))).subarray(0, 8192)).toEqual(filled(8192, 7));
+      });
+
       it('difference walks the tree, not the line [C1.2]', async () => {
         const { engine } = await start();
         await engine.createVolume({ id: v('a'), name: 'a', size: MiB, tag: {} });
@@ -371,6 +383,21 @@ export function describeEngineContract(name: string, open: () => Promise<EngineU
         await device.read(0, back);
         expect(back).toEqual(Uint8Array.from([...filled(4096, 1), ...filled(4096, 8)]));
         await refused(() => target.engine.openStage({ ...planOf('c9', 'p9', 'p1'), pairs: pairBA }), 'stale');
+      });
+
+      it('a failover to an older snapshot forks it and leaves the replica held and untouched [C2.2]', async () => {
+        const { source, target } = await couple();
+        await source.engine.open(v('a')).write(0, filled(4096, 1), false);
+        await cycle(source.engine, target.engine, 1);
+        await target.engine.freeze(spec(p('kept')), [v('b')]);
+        await source.engine.open(v('a')).write(0, filled(4096, 2), false);
+        await cycle(source.engine, target.engine, 2);
+        await target.engine.promote(session, { next: second, from: p('kept') });
+        const device = target.engine.open(v('b'));
+        await device.write(8192, filled(4096, 3), false);
+        expect((await readAll(device)).subarray(0, 4096)).toEqual(filled(4096, 1));
+        expect((await readAll(target.engine.openPoint(p('p2'), v('b')))).subarray(0, 4096)).toEqual(filled(4096, 2));
+        expect(target.engine.half(session)?.base?.point).toBe('p2');
       });
 
       it('an old source keeps what it held beyond the common base before it follows again [C2.4]', async () => {

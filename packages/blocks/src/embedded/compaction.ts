@@ -3,6 +3,7 @@ import type { EngineCore } from './core.ts';
 import { encodeChange } from './graph/changes.ts';
 import { encodeGraph } from './graph/graph.ts';
 import { pageBlocks, pageOf } from './index/page.ts';
+import { CONTROL_BYTES_MAX } from './log/limits.ts';
 import type { DataRecord, LayerId, LogRecord, ScannedRecord, SegmentInfo, Sequence } from './log/types.ts';
 
 /** Sealed segments that a checkpoint covers and that hold nothing any more that a rebuild from the log alone would need. */
@@ -20,7 +21,7 @@ const candidates = (core: EngineCore, checkpointed: Sequence): readonly SegmentI
 export function sparseSegment(core: EngineCore, checkpointed: Sequence): number | undefined {
   let best: SegmentInfo | undefined;
   for (const segment of candidates(core, checkpointed)) {
-    if (core.emptied.has(segment.segment)) continue;
+    if (core.emptied.has(segment.segment) || core.kept.has(segment.segment)) continue;
     if (core.live.of(segment.segment) > core.limits.compactBelow * segment.used) continue;
     if (best === undefined || core.live.of(segment.segment) < core.live.of(best.segment)) best = segment;
   }
@@ -48,7 +49,13 @@ export async function compactSegment(core: EngineCore, segment: number): Promise
         records.push({ record: await copy(core, found, part), sequence: found.sequence });
   }
   if (control) {
-    core.log.append({ type: 'control', body: encodeChange({ op: 'graph', graph: encodeGraph(core.graph) }) });
+    const body = encodeChange({ op: 'graph', graph: encodeGraph(core.graph) });
+    // A graph that does not fit one record cannot stand in for the records it is made of: this segment stays.
+    if (body.length > CONTROL_BYTES_MAX) {
+      core.kept.add(segment);
+      return;
+    }
+    core.log.append({ type: 'control', body });
     await core.log.durable();
   }
   if (records.length > 0) {

@@ -36,6 +36,8 @@ export class EngineCore {
   closed = false;
   /** Segments whose live records have been copied elsewhere: given back after the next checkpoint. */
   readonly emptied = new Set<number>();
+  /** Segments that compaction has to leave alone in this run. */
+  readonly kept = new Set<number>();
   #readers = 0;
   readonly #listeners = new Set<(event: EngineEvent) => void>();
 

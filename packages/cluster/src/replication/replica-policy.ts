@@ -106,3 +106,13 @@ export function flipProtection(catalog: Catalog, record: SessionRecord, role: Ro
     }
   });
 }
+
+/** A replica that protects nothing here any more goes, with its rules: nobody could ever need or change it. */
+export function dropUnusedReplica(catalog: Catalog, policy: PolicyDocument): void {
+  if (!policy.is_replica || catalog.list('volume', 'protection_policy_id', policy.id).length > 0) return;
+  catalog.remove('policy', policy.id);
+  for (const id of policy.replication_rule_ids) {
+    const inUse = catalog.list('policy').some((other) => other.replication_rule_ids.includes(id));
+    if (!inUse && catalog.get('replication_rule', id)?.is_replica) catalog.remove('replication_rule', id);
+  }
+}

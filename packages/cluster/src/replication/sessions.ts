@@ -22,7 +22,7 @@ import { protectionOf, type VolumeService } from '../services/volumes.ts';
 import type { PeerAnswer, PolicyCopy, SessionOffer } from './peer-wire.ts';
 import { rejectionError } from './rejection-error.ts';
 import type { RemoteRecord, RemoteSystems } from './remote-systems.ts';
-import { keepReplicaPolicy, policyCopyOf } from './replica-policy.ts';
+import { dropUnusedReplica, keepReplicaPolicy, policyCopyOf } from './replica-policy.ts';
 import { SessionDriver } from './session-driver.ts';
 import { SessionReports } from './session-reports.ts';
 import { type SessionRecord, SessionStore } from './session-store.ts';
@@ -421,8 +421,10 @@ export class Sessions implements ReplicationHooks {
       // A copy's policy was the source's: it goes with the session. The volume itself stays, flagged (REPLICATION 2.12).
       const policy =
         volume?.protection_policy_id == null ? undefined : catalog.get('policy', volume.protection_policy_id);
-      if (volume !== undefined && policy?.is_replica)
+      if (volume !== undefined && policy?.is_replica) {
         catalog.change('volume', volume.id, { protection_policy_id: null });
+        dropUnusedReplica(catalog, policy);
+      }
     });
   }
 

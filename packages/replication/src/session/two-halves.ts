@@ -7,6 +7,7 @@ import { newHalf, recoverHalf } from './birth.ts';
 import type { Context } from './change.ts';
 import { decide, type Input } from './decide.ts';
 import type { Half } from './half.ts';
+import type { Notice } from './notice.ts';
 import { awaitsOperation, replyTo } from './on-message.ts';
 import type { Rejection } from './rejection.ts';
 import { type Outcome, type Step, stepKey } from './steps.ts';
@@ -45,6 +46,8 @@ export class TwoHalves {
   /** Bytes a final cycle would ship; set by tests that want catch-up rounds. */
   leftToShip = 0;
   shippedExtents = 0;
+  /** Everything that operators would have been told. */
+  readonly heard: Notice[] = [];
   readonly a: Site;
   readonly b: Site;
   #counter = 0;
@@ -102,6 +105,7 @@ export class TwoHalves {
     if (site.gone) return undefined;
     const decision = decide(site.half, input, this.#context(site));
     if (!decision.ok) return decision.error;
+    this.heard.push(...decision.value.notices);
     site.half = decision.value.half;
     site.desired = decision.value.step;
     return undefined;
