@@ -5,8 +5,11 @@ import { type EnumName, enums } from './enums.ts';
 export const Body = <T extends TProperties>(properties: T): TObject<T> =>
   Type.Object(properties, { additionalProperties: false });
 export const OneOf = <N extends EnumName>(name: N) => Type.Enum([...enums[name]] as (typeof enums)[N][number][]);
-export const Name = (most = 128) => Type.String({ minLength: 1, maxLength: most });
-export const Text = (most: number) => Type.String({ maxLength: most });
+/** A name: printable, no control characters, no halves of characters. */
+export const Name = (most = 128) =>
+  Type.String({ minLength: 1, maxLength: most, pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff]*$' });
+/** Free text: anything but NUL and halves of characters. */
+export const Text = (most: number) => Type.String({ maxLength: most, pattern: '^[^\\u0000\\ud800-\\udfff]*$' });
 /** An id, or `name:x` where the resource allows it. */
 export const Ref = () => Type.String({ minLength: 1, maxLength: 256 });
 export const Refs = () => Type.Array(Ref(), { maxItems: 1000 });

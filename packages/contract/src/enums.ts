@@ -1,3 +1,5 @@
+import { timeZones } from './time-zones.ts';
+
 /** Every enumeration that the resources here use, with its literals: clients compare them letter by letter. */
 export const enums = {
   VolumeType: ['Primary', 'Clone', 'Snapshot', 'Proxy'],
@@ -67,6 +69,7 @@ export const enums = {
     'One_Day',
   ],
   DaysOfWeek: ['Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday', 'Sunday'],
+  TimeZone: timeZones,
   NASAccessType: ['Snapshot', 'Protocol'],
   RemoteSystemType: [
     'PowerStore',
@@ -160,10 +163,12 @@ export const enums = {
     'Post_Core_Initialization',
     'Unknown',
   ],
+  RemoteSystemFileConnectionState: ['OK', 'Update_Needed', 'Not_OK', 'Status_Unknown'],
+  ApplianceStorageClass: ['QLC_Based_Flash', 'TLC_Based_Flash'],
   ApplianceMode: ['Unified', 'Block'],
   DriveFailureToleranceLevel: ['Single', 'Double', 'None'],
-  BuildFlavor: ['Retail'],
-  BuildType: ['Beta', 'Hotfix', 'Release'],
+  SoftwareInstalledBuildFlavor: ['Retail'],
+  SoftwareInstalledBuildType: ['Beta', 'Hotfix', 'Release'],
   X509CertificateService: [
     'CACPIV_HTTP',
     'Import_HTTP',

@@ -8,3 +8,4 @@ export * from './resources/index.ts';
 export * from './resources/platform.ts';
 export * from './resources/protection.ts';
 export * from './resources/storage.ts';
+export * from './time-zones.ts';

@@ -44,7 +44,8 @@ function instanceSchema(resource: ResourceSpec): Json {
     name,
     { type: ['string', 'array', 'null'], description: 'The same in words.' },
   ]);
-  const associations = Object.entries(resource.associations).map(([name, { resource: target, many }]) => {
+  const associations = Object.entries(resource.associations).map(([name, { resource: target, many, none }]) => {
+    if (none) return [name, { type: ['array', 'null'], items: { type: 'object' }, description: 'Always empty here.' }];
     const ref = { $ref: `#/components/schemas/${target}_instance` };
     return [name, many ? { type: 'array', items: ref } : { anyOf: [ref, { type: 'null' }] }];
   });

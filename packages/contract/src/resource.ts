@@ -6,6 +6,8 @@ export interface FieldSpec {
   readonly type: 'string' | 'int' | 'boolean' | 'timestamp' | 'enum' | 'object' | 'list';
   /** Literals, for an enumeration or a list of one; such a field has a `*_l10n` twin. */
   readonly of?: EnumName;
+  /** A literal of an open set: it has a `*_l10n` twin too, and any value may be asked for. */
+  readonly words?: true;
   readonly description: string;
 }
 
@@ -17,6 +19,10 @@ export interface AssociationSpec {
   readonly theirs: string;
   /** `ours` is a list of ids rather than one. */
   readonly list?: true;
+  /** `theirs` is a list of ids that may hold ours. */
+  readonly listing?: true;
+  /** There are no such things here: it can be selected, and is always empty. */
+  readonly none?: true;
 }
 
 export interface ActionSpec {
@@ -49,6 +55,8 @@ export interface ResourceSpec {
 }
 
 export const text = (description: string): FieldSpec => ({ type: 'string', description });
+/** A literal of an open set, shown in words beside it. */
+export const phrase = (description: string): FieldSpec => ({ type: 'string', description, words: true });
 export const integer = (description: string): FieldSpec => ({ type: 'int', description });
 export const flag = (description: string): FieldSpec => ({ type: 'boolean', description });
 export const time = (description: string): FieldSpec => ({ type: 'timestamp', description });
@@ -78,4 +86,19 @@ export const hasListed = (resource: string, ours: string): AssociationSpec => ({
   ours,
   theirs: 'id',
   list: true,
+});
+export const hasListing = (resource: string, theirs: string): AssociationSpec => ({
+  resource,
+  many: true,
+  ours: 'id',
+  theirs,
+  listing: true,
+});
+/** Things that PowerStore has and this system does not: clients select them, and find none. */
+export const none = (resource: string, many: 'one' | 'many'): AssociationSpec => ({
+  resource,
+  many: many === 'many',
+  ours: 'id',
+  theirs: 'id',
+  none: true,
 });

@@ -137,6 +137,8 @@ describe('bodies', () => {
     [{ ...create, size: 8192 }, '/size', '1048576'],
     [{ size: 1_048_576 }, '/name', 'required'],
     [{ ...create, name: '' }, '/name', ''],
+    [{ ...create, name: 'a\nb' }, '/name', ''],
+    [{ ...create, name: 'half \ud83d' }, '/name', ''],
     [{ ...create, name: 'x'.repeat(129) }, '/name', '128'],
     [{ ...create, app_type: 'Games' }, '/app_type', 'Boot_Volume_Other'],
     [[create], '/', ''],

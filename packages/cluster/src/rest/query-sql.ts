@@ -223,6 +223,10 @@ function expand(
 ): void {
   const spec = associationOf(resource, name);
   const target = spec && resources[spec.resource];
+  if (spec?.none) {
+    for (const row of rows) row[name] = spec.many ? [] : null;
+    return;
+  }
   if (spec === undefined || target === undefined) return;
   const keysOf = (document: Row): string[] => {
     const ours = document[spec.ours];
@@ -235,13 +239,18 @@ function expand(
     const compiled = builder
       .selectFrom(`rest_${target.name}`)
       .select(['doc'])
-      .where(sql<SqlBool>`${column} IN (${sql.join(keys.slice(from, from + 500))})`)
+      .where(
+        spec.listing
+          ? sql<SqlBool>`EXISTS (SELECT 1 FROM json_each(doc, ${`$.${spec.theirs}`}) WHERE value IN (${sql.join(keys.slice(from, from + 500))}))`
+          : sql<SqlBool>`${column} IN (${sql.join(keys.slice(from, from + 500))})`,
+      )
       .orderBy('place')
       .compile();
     const batch = catalog.all(compiled.sql, compiled.parameters).map((row) => JSON.parse(String(row.doc)) as Row);
     shape(catalog, target, batch, inner, budget).forEach((row, index) => {
-      const key = String(batch[index]?.[spec.theirs]);
-      found.set(key, [...(found.get(key) ?? []), row]);
+      const theirs = batch[index]?.[spec.theirs];
+      for (const key of (Array.isArray(theirs) ? theirs : [theirs]).map(String))
+        found.set(key, [...(found.get(key) ?? []), row]);
     });
   }
   documents.forEach((document, index) => {

@@ -102,6 +102,9 @@ describe('filters', () => {
     ['nothing=eq.1', 'nothing'],
     ['constructor=eq.1', 'constructor'],
     ['size=eq.large', 'size'],
+    ['state=eq.Broken', 'Offline'],
+    ['size=is.true', 'size'],
+    ['size=like.1*', 'text'],
     ['size=between.1', 'eq, neq'],
     ['is_replication_destination=eq.maybe', 'true or false'],
     ['creation_timestamp=gt.yesterday', '2026-01-31T12:00:00Z'],
@@ -153,6 +156,18 @@ describe('select', () => {
     });
     const none = await rest.get('volume/v2?select=protection_policy(name),replication_sessions');
     expect(none.json()).toEqual({ protection_policy: null, replication_sessions: [] });
+    const rule = await rest.get(
+      'replication_rule/rr1?select=policies(id,name),remote_system(id,name),replication_sessions(id,state)',
+    );
+    expect(rule.json()).toEqual({
+      policies: [{ id: 'p1', name: 'gold' }],
+      remote_system: { id: 'R1', name: 'north' },
+      replication_sessions: [],
+    });
+    const without = await rest.get(
+      'volume/v1?select=mapped_volumes(id,logical_unit_number),volume_groups,migration_session(id)',
+    );
+    expect(without.json()).toEqual({ mapped_volumes: [], volume_groups: [], migration_session: null });
     const policy = await rest.get('policy/p1?select=volumes(id,name)');
     expect(policy.json()).toEqual({
       volumes: [

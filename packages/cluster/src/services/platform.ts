@@ -48,7 +48,7 @@ export function enterPlatform(
       drive_failure_tolerance_level: 'None',
       is_hyper_converged: false,
     });
-    catalog.put('node', { id: 'N1', slot: 0, appliance_id: 'A1' });
+    catalog.put('node', { id: 'N1', name: 'A1-node-A', slot: 0, appliance_id: 'A1' });
     const software = {
       release_version: releaseVersion,
       build_version: buildVersion,

@@ -1,4 +1,5 @@
 import { err, ok, type Result } from '@antipode/base';
+import { enums } from '../enums.ts';
 import type { AssociationSpec, FieldSpec, ResourceSpec } from '../resource.ts';
 
 /** What `select` asks for: own fields, and associations with selections of their own. */
@@ -120,30 +121,32 @@ export function parseSelect(
     }
     const association = own(resource.associations, name);
     const target = association && own(resources, association.resource);
-    if (association !== undefined && target !== undefined) {
+    if (association !== undefined) {
       const inner =
-        nested === null
+        nested === null || association.none === true || target === undefined
           ? ok({ fields: ['id'], associations: {} } as Selection)
           : parseSelect(nested[2] ?? '', target, resources, depth + 1);
       if (!inner.ok) return inner;
       associations[name] = inner.value;
     } else if (nested === null && isField(resource, name)) fields.add(name);
-    else return invalid(`${resource.name} has no attribute ${clip(name)}`);
+    else return invalid(unknownAttribute(resource, name, Object.keys(resource.associations)));
   }
   return ok({ fields: [...fields], associations });
 }
 
+const hasTwin = (field: FieldSpec | undefined): boolean => field?.of !== undefined || field?.words === true;
+
 /** Names of the localized twins of a resource’s enumerations. */
 export const twins = (resource: ResourceSpec): readonly string[] =>
   Object.entries(resource.fields)
-    .filter(([, field]) => field.of !== undefined)
+    .filter(([, field]) => hasTwin(field))
     .map(([name]) => `${name}_l10n`);
 
 /** The field that a `*_l10n` twin shows in words. */
 export const twinOf = (resource: ResourceSpec, name: string): string | undefined => {
   if (!name.endsWith('_l10n') || own(resource.fields, name) !== undefined) return undefined;
   const base = name.slice(0, -'_l10n'.length);
-  return own(resource.fields, base)?.of === undefined ? undefined : base;
+  return hasTwin(own(resource.fields, base)) ? base : undefined;
 };
 
 const isField = (resource: ResourceSpec, name: string): boolean =>
@@ -162,8 +165,8 @@ function parseOrder(text: string, resource: ResourceSpec): Result<Query['order']
   const order: { field: string; descending: boolean }[] = [];
   for (const part of text.split(',').map((item) => item.trim())) {
     const match = /^([A-Za-z0-9_]+)(?:\.(asc|desc))?$/i.exec(part);
-    if (match === null || fieldOf(resource, match[1]!) === undefined)
-      return invalid(`order: ${resource.name} has no attribute ${clip(part)}; write name or name.desc`);
+    if (match === null) return invalid(`order: write name or name.desc, not ${clip(part)}`);
+    if (fieldOf(resource, match[1]!) === undefined) return invalid(`order: ${unknownAttribute(resource, match[1]!)}`);
     order.push({ field: match[1]!, descending: match[2]?.toLowerCase() === 'desc' });
   }
   return ok(order);
@@ -195,7 +198,7 @@ function parseDotted(text: string, resource: ResourceSpec): Result<Filter, Query
 
 function parseFilter(name: string, value: string, resource: ResourceSpec): Result<Filter, QueryError> {
   const target = parseTarget(name, resource);
-  if (target === undefined) return invalid(`${resource.name} has no attribute ${clip(name)}`);
+  if (target === undefined) return invalid(unknownAttribute(resource, name));
   const match = /^(not\.)?([a-z]+)\.(.*)$/is.exec(value);
   const operator = match?.[2]?.toLowerCase() as Operator | undefined;
   if (match === null || operator === undefined || !operators.includes(operator)) {
@@ -243,9 +246,13 @@ function valuesOf(operator: Operator, text: string): readonly string[] | undefin
 }
 
 function wrongValue(field: FieldSpec, operator: Operator, values: readonly string[]): string | undefined {
-  if (operator === 'is') return undefined;
+  if (operator === 'is')
+    return values[0] !== 'null' && field.type !== 'boolean' ? 'only true or false can be that' : undefined;
   if ((operator === 'cs' || operator === 'cd') !== (field.type === 'list'))
     return field.type === 'list' ? 'a list is compared with cs or cd' : `${operator} is for lists`;
+  if (operator === 'like' || operator === 'ilike')
+    return field.type === 'string' || field.type === 'enum' ? undefined : `${operator} is for text`;
+  if (field.type === 'enum') return wrongLiteral(field, values);
   if (field.type === 'int' && values.some((value) => !/^-?\d{1,19}$/.test(value))) return 'a whole number is needed';
   if (field.type === 'boolean' && values.some((value) => !/^(true|false)$/i.test(value)))
     return 'true or false is needed';
@@ -253,6 +260,16 @@ function wrongValue(field: FieldSpec, operator: Operator, values: readonly strin
     return 'a time such as 2026-01-31T12:00:00Z is needed';
   return undefined;
 }
+
+function wrongLiteral(field: FieldSpec, values: readonly string[]): string | undefined {
+  const literals: readonly string[] = field.of === undefined ? [] : enums[field.of];
+  const stranger = values.find((value) => !literals.some((literal) => literal.toLowerCase() === value.toLowerCase()));
+  return stranger === undefined ? undefined : `there is no ${clip(stranger)}; it is one of ${literals.join(', ')}`;
+}
+
+/** What to tell somebody who named an attribute that does not exist. */
+const unknownAttribute = (resource: ResourceSpec, name: string, more: readonly string[] = []): string =>
+  `${resource.name} has no attribute ${clip(name)}; it has ${[...Object.keys(resource.fields), ...more].sort().join(', ')}`;
 
 /** Splits at commas outside of double quotes and takes the quotes off. */
 function splitQuoted(text: string): string[] {

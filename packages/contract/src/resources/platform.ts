@@ -1,6 +1,19 @@
 import { Type } from 'typebox';
 import { Body, OneOf, Opt, Text } from '../bodies.ts';
-import { embedded, flag, has, hasMany, integer, list, one, type ResourceSpec, text, time } from '../resource.ts';
+import {
+  embedded,
+  flag,
+  has,
+  hasMany,
+  integer,
+  list,
+  none,
+  one,
+  phrase,
+  type ResourceSpec,
+  text,
+  time,
+} from '../resource.ts';
 
 const readOnly = { byName: false, associations: {}, actions: {} } as const;
 
@@ -41,11 +54,22 @@ export const appliance: ResourceSpec = {
     mode: one('ApplianceMode', 'What it serves.'),
     node_count: integer('Nodes.'),
     drive_failure_tolerance_level: one('DriveFailureToleranceLevel', 'How many drives may fail.'),
+    storage_class: one('ApplianceStorageClass', 'Kind of drives.'),
     is_hyper_converged: flag('It runs guests as well.'),
   },
   associations: {
     nodes: hasMany('node', 'appliance_id'),
     software_installed: hasMany('software_installed', 'appliance_id'),
+    eth_be_ports: none('eth_be_port', 'many'),
+    eth_ports: none('eth_port', 'many'),
+    fc_ports: none('fc_port', 'many'),
+    fsns: none('fsn', 'many'),
+    hardware: none('hardware', 'many'),
+    ip_pool_addresses: none('ip_pool_address', 'many'),
+    maintenance_windows: none('maintenance_window', 'many'),
+    sas_ports: none('sas_port', 'many'),
+    veth_ports: none('veth_port', 'many'),
+    virtual_volumes: none('virtual_volume', 'many'),
     volumes: hasMany('volume', 'appliance_id'),
   },
 };
@@ -54,8 +78,18 @@ export const node: ResourceSpec = {
   ...readOnly,
   name: 'node',
   description: 'A process that serves an appliance.',
-  fields: { id: text('Identity.'), slot: integer('Slot.'), appliance_id: text('Appliance.') },
-  associations: { appliance: has('appliance', 'appliance_id') },
+  fields: {
+    id: text('Identity.'),
+    // Not in the published interface; Ansible selects it.
+    name: text('Name.'),
+    slot: integer('Slot.'),
+    appliance_id: text('Appliance.'),
+  },
+  associations: {
+    appliance: has('appliance', 'appliance_id'),
+    ip_pool_addresses: none('ip_pool_address', 'many'),
+    veth_ports: none('veth_port', 'many'),
+  },
 };
 
 export const softwareInstalled: ResourceSpec = {
@@ -65,14 +99,13 @@ export const softwareInstalled: ResourceSpec = {
   fields: {
     id: text('Identity.'),
     is_cluster: flag('The row of the cluster.'),
-    appliance_id: text('Appliance; null in the row of the cluster.'),
     release_version: text('Version of the interface.'),
     build_version: text('Version of the build.'),
     release_timestamp: time('When it was released.'),
     installed_date: time('When it was installed.'),
     build_id: text('Build.'),
-    build_flavor: one('BuildFlavor', 'Flavor.'),
-    build_type: one('BuildType', 'Type.'),
+    build_flavor: one('SoftwareInstalledBuildFlavor', 'Flavor.'),
+    build_type: one('SoftwareInstalledBuildType', 'Type.'),
   },
   associations: { appliance: has('appliance', 'appliance_id') },
 };
@@ -96,7 +129,7 @@ export const loginSession: ResourceSpec = {
 export const CertificateExchange = Body({
   service: OneOf('X509CertificateService'),
   address: Type.String({ minLength: 1, maxLength: 256 }),
-  port: Opt(Type.Integer({ minimum: 1, maximum: 65_535 })),
+  port: Type.Integer({ minimum: 1, maximum: 65_535 }),
   username: Type.String({ minLength: 1, maxLength: 256 }),
   password: Text(256),
 });
@@ -130,8 +163,8 @@ export const job: ResourceSpec = {
   description: 'What a changing request did, or is doing.',
   fields: {
     id: text('Identity.'),
-    resource_action: text('What was asked for.'),
-    resource_type: text('Kind of resource.'),
+    resource_action: phrase('What was asked for.'),
+    resource_type: phrase('Kind of resource.'),
     resource_id: text('The resource.'),
     resource_name: text('Its name.'),
     description_l10n: text('In words.'),
@@ -148,14 +181,19 @@ export const job: ResourceSpec = {
     response_status: one('HttpStatus', 'Status of the answer.'),
     step_order: integer('Order among parts.'),
   },
-  associations: { children: hasMany('job', 'parent_id'), parent: has('job', 'parent_id'), root: has('job', 'root_id') },
+  associations: {
+    children: hasMany('job', 'parent_id'),
+    parent: has('job', 'parent_id'),
+    root: has('job', 'root_id'),
+    leafs: none('job', 'many'),
+  },
 };
 
 const occurrence = {
   id: text('Identity.'),
   event_code: text('Stable code.'),
   severity: one('Severity', 'How bad it is.'),
-  resource_type: text('Kind of resource.'),
+  resource_type: phrase('Kind of resource.'),
   resource_id: text('The resource.'),
   resource_name: text('Its name.'),
   generated_timestamp: time('When.'),
@@ -182,6 +220,10 @@ export const alert: ResourceSpec = {
     acknowledged_timestamp: time('When it was seen.'),
     raised_timestamp: time('When it began.'),
     cleared_timestamp: time('When it was over.'),
+    email_sent_timestamp: time('When it was mailed.'),
+    snmp_sent_timestamp: time('When it was trapped.'),
+    called_home_timestamp: time('When support was told.'),
+    events: list('What led to it.'),
   },
   modify: { body: Body({ is_acknowledged: Type.Boolean(), acknowledged_severity: Opt(OneOf('Severity')) }) },
 };
@@ -200,8 +242,8 @@ export const auditEvent: ResourceSpec = {
     server_address: text('To where.'),
     appliance_id: text('Appliance.'),
     job_id: text('Its job.'),
-    resource_type: text('Kind of resource.'),
-    resource_action: text('What.'),
+    resource_type: phrase('Kind of resource.'),
+    resource_action: phrase('What.'),
     message_code: text('Code.'),
     message_arguments: list('Arguments.'),
     message_l10n: text('In words.'),

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import { Body, Flag, Name, Nullable, OneOf, Opt, Ref, Text, Timestamp, VolumeSize } from '../bodies.ts';
-import { embedded, flag, has, hasMany, integer, list, one, type ResourceSpec, text, time } from '../resource.ts';
+import { embedded, flag, has, hasMany, integer, list, none, one, type ResourceSpec, text, time } from '../resource.ts';
 
 export const VolumeCreate = Body({
   name: Name(),
@@ -101,7 +101,15 @@ export const volume: ResourceSpec = {
   associations: {
     appliance: has('appliance', 'appliance_id'),
     protection_policy: has('policy', 'protection_policy_id'),
+    qos_performance_policy: has('policy', 'qos_performance_policy_id'),
     replication_sessions: hasMany('replication_session', 'local_resource_id'),
+    migration_session: none('migration_session', 'one'),
+    mapped_volumes: none('host_volume_mapping', 'many'),
+    volume_groups: none('volume_group', 'many'),
+    datastores: none('datastore', 'many'),
+    remote_snapshots: none('remote_snapshot', 'many'),
+    remote_snapshot_sessions: none('remote_snapshot_session', 'many'),
+    current_remote_snapshot_sessions: none('remote_snapshot_session', 'many'),
   },
   create: { body: VolumeCreate },
   modify: { body: VolumeModify },
