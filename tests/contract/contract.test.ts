@@ -1,4 +1,4 @@
-import { buildOpenApi, catalogue, enums, RestError, resources } from '@antipode/contract';
+import { buildOpenApi, calendarZone, catalogue, enums, RestError, resources } from '@antipode/contract';
 import { describe, expect, it } from 'vitest';
 
 describe('the error catalogue', () => {
@@ -53,6 +53,14 @@ describe('the specifications', () => {
 
   it('literals are unique within their enumeration', () => {
     for (const literals of Object.values(enums)) expect(new Set(literals).size).toBe(literals.length);
+  });
+});
+
+describe('time zones', () => {
+  it('every literal is one that calendars know', () => {
+    for (const zone of enums.TimeZone)
+      expect(() => new Intl.DateTimeFormat('en', { timeZone: calendarZone(zone) }), zone).not.toThrow();
+    expect(calendarZone('Etc__GMT_plus_12')).toBe('Etc/GMT+12');
   });
 });
 

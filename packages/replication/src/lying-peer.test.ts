@@ -26,7 +26,7 @@ const plan = (change: Partial<CyclePlan> = {}): CyclePlan => ({
 async function told(...messages: readonly (readonly [ChannelMessage, Uint8Array?])[]): Promise<string> {
   const link = await connectLink(two.endpoint, two.here, 'A', systemClock);
   try {
-    for (const [message, payload] of messages) await link.send(message, payload === undefined ? [] : [payload]);
+    for (const [message, payload] of messages) await link.send(message, payload);
     for (;;) {
       const { message } = await link.next();
       if (message.type === 'refused') return message.code;

@@ -7,6 +7,7 @@ import type { ClusterConfig } from '../config.ts';
 import type { KnownPeer } from '../local/api.ts';
 import { engineDataPlane } from '../local/engine-data-plane.ts';
 import { serveDataPlane } from '../local/server.ts';
+import { plainFingerprint } from '../replication/peer-server.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
 import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
 
@@ -31,7 +32,11 @@ export async function startDataPlane(config: ClusterConfig) {
     localSerial,
     peers: () => peers.map((peer) => peer.fingerprint),
     // Until management has said so, nothing is taken [C5.3].
-    admit: (session: SessionId): Admission => admissions.get(session) ?? { admit: false, code: 'peer_not_ready' },
+    admit: (session: SessionId, from: string): Admission => {
+      const admission = admissions.get(session) ?? { admit: false, code: 'peer_not_ready' };
+      const stranger = admission.admit && admission.peer !== undefined && plainFingerprint(admission.peer) !== from;
+      return stranger ? { admit: false, code: 'session_unknown' } : admission;
+    },
   };
   // A receiver that could not listen is done with: each attempt has its own.
   let receiver = createReceiver(receiverOptions);

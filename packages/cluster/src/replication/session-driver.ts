@@ -208,7 +208,7 @@ export class SessionDriver {
 
   /** Tells the data plane whether cycles for this half are taken now [C5.3]. */
   async #admit(): Promise<void> {
-    const admission = admissionOf(this.#half);
+    const admission = admissionOf(this.#half, this.#deps.world.peer.dataEndpoint()?.fingerprint);
     const text = JSON.stringify(admission);
     if (this.#gone || this.#admission === text) return;
     this.#admission = text;
@@ -259,7 +259,7 @@ export class SessionDriver {
 }
 
 /** Whether this half takes a cycle now. */
-function admissionOf(half: Half): Admission {
+function admissionOf(half: Half, peer: string | undefined): Admission {
   if (half.state === 'Paused' || half.state === 'Pausing') return { admit: false, code: 'peer_paused' };
   const receiving =
     half.state === 'Initializing' ||
@@ -269,5 +269,6 @@ function admissionOf(half: Half): Admission {
     half.state === 'Failing_Over';
   if (half.role !== 'destination' || !receiving || half.operation !== undefined)
     return { admit: false, code: 'peer_not_ready' };
-  return { admit: true };
+  // Only the cluster that the session is with: being paired is not enough.
+  return { admit: true, ...(peer !== undefined && { peer }) };
 }

@@ -234,6 +234,8 @@ export class Sessions implements ReplicationHooks {
     const { catalog, dataPlane } = this.#deps;
     const id = sessionId(offer.session);
     const known = this.#entries.get(id);
+    if (known !== undefined && known.record.remoteSystemId !== remote.id)
+      return { kind: 'refused', code: '', message: 'the session is not known', arguments: [] };
     if (known !== undefined) return { kind: 'accepted', volume: known.record.localResourceId };
     const named = catalog.list('volume', 'name', offer.volume.name).find((volume) => volume.type !== 'Snapshot');
     const leftover = named?.is_replication_destination && this.sessionOf(named.id) === undefined ? named : undefined;

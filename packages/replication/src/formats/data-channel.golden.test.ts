@@ -94,7 +94,7 @@ async function written(list: readonly ChannelMessage[]): Promise<readonly Buffer
   const { link, far } = linked();
   const frames: Buffer[] = [];
   for (const message of list) {
-    await link.send(message, message.type === 'runs' ? [payload] : []);
+    await link.send(message, message.type === 'runs' ? payload : undefined);
     const parts: Buffer[] = [];
     let length = 0;
     let wanted = 16;

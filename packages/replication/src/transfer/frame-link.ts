@@ -1,27 +1,12 @@
 import type { TLSSocket } from 'node:tls';
 import type { Clock, Timer } from '@antipode/base';
-import { checkMessage } from './check-message.ts';
+import { encodeFrame, type Frame, FrameReader } from './frame-codec.ts';
 import { transferLimits } from './limits.ts';
-import {
-  type ChannelMessage,
-  channelVersion,
-  frameMagic,
-  framePrefix_bytes,
-  oldestChannelVersion,
-  typeName,
-  typeNumber,
-} from './protocol.ts';
+import { LinkLost } from './link-lost.ts';
+import { type ChannelMessage, channelVersion } from './protocol.ts';
 
-export interface Frame {
-  readonly message: ChannelMessage;
-  /** Bytes after the header; its own buffer. */
-  readonly payload: Uint8Array;
-}
-
-/** The link is gone, silent or speaks something else. */
-export class LinkLost extends Error {
-  override name = 'LinkLost';
-}
+export type { Frame };
+export { LinkLost };
 
 /**
  * Frames over one TLS connection, both ways. Received payloads are put together once, in a buffer of their own size; a receiver
@@ -36,9 +21,7 @@ export class FrameLink {
   #held = 0;
   #waiting: { resolve: (frame: Frame) => void; reject: (error: Error) => void } | undefined;
   #ended: Error | undefined;
-  #parts: Buffer[] = [];
-  #have = 0;
-  #head: { type: number; header: number; payload: number } | undefined;
+  readonly #reader = new FrameReader();
 
   constructor(socket: TLSSocket, clock: Clock) {
     this.#socket = socket;
@@ -60,23 +43,15 @@ export class FrameLink {
     return this.#frames.length > 0;
   }
 
-  /** Sends a frame; resolves (or returns) when there is room for more. */
-  send(message: ChannelMessage, payload: readonly Uint8Array[] = []): void | Promise<void> {
+  /**
+   * Sends a frame; resolves (or returns) when there is room for more. `taken` hears that the payload may be written over, or that
+   * the link is gone.
+   */
+  send(message: ChannelMessage, payload?: Uint8Array, taken?: () => void): void | Promise<void> {
     if (this.#ended !== undefined) throw this.#ended;
-    const header = Buffer.from(JSON.stringify(message), 'utf8');
-    const prefix = Buffer.alloc(framePrefix_bytes);
-    prefix.writeUInt32LE(frameMagic, 0);
-    prefix.writeUInt8(channelVersion, 4);
-    prefix.writeUInt8(typeNumber(message.type), 5);
-    prefix.writeUInt32LE(header.length, 8);
-    prefix.writeUInt32LE(
-      payload.reduce((sum, part) => sum + part.length, 0),
-      12,
-    );
-    this.#socket.cork();
-    this.#socket.write(Buffer.concat([prefix, header]));
-    for (const part of payload) this.#socket.write(part);
-    this.#socket.uncork();
+    this.#socket.write(encodeFrame(message, payload?.length ?? 0, channelVersion));
+    if (payload !== undefined && payload.length > 0) this.#socket.write(payload, taken);
+    else taken?.();
     if (this.#socket.writableLength < transferLimits.socket_bytes) return;
     return new Promise((resolve, reject) => {
       const done = () => {
@@ -90,11 +65,21 @@ export class FrameLink {
     });
   }
 
+  /** Sends a frame that nobody waits for: signs of life, acknowledgements. On a link that has ended it is nothing. */
+  post(message: ChannelMessage): void {
+    if (this.#ended !== undefined) return;
+    if (this.#socket.writableLength > transferLimits.unread_bytes)
+      return this.close(new LinkLost('the peer does not read what it is answered'));
+    Promise.resolve(this.send(message)).catch(() => {
+      // The link has ended meanwhile; whoever waits for a frame hears of it.
+    });
+  }
+
   /** The next frame in order; rejects when the link ends. Pings are answered in between. */
   next(): Promise<Frame> {
     const frame = this.#frames.shift();
     if (frame !== undefined) {
-      this.#held -= frame.payload.length;
+      this.#held -= frame.wire_bytes;
       if (this.#held < transferLimits.queue_bytes / 2 && this.#socket.isPaused()) this.#socket.resume();
       return Promise.resolve(frame);
     }
@@ -125,63 +110,17 @@ export class FrameLink {
 
   #take(chunk: Buffer): void {
     this.#heard = this.#clock.monotonic();
-    this.#parts.push(chunk);
-    this.#have += chunk.length;
+    if (this.#ended !== undefined) return;
     try {
-      while (this.#ended === undefined && this.#frame());
+      this.#reader.push(chunk, (frame) => this.#deliver(frame));
     } catch (error) {
       this.close(error instanceof LinkLost ? error : new LinkLost('the peer sent something else than this protocol'));
     }
   }
 
-  /** Takes one whole frame out of what has arrived; false when there is none yet. */
-  #frame(): boolean {
-    if (this.#head === undefined) {
-      if (this.#have < framePrefix_bytes) return false;
-      const prefix = this.#bytes(framePrefix_bytes);
-      const version = prefix.readUInt8(4);
-      if (prefix.readUInt32LE(0) !== frameMagic || version < oldestChannelVersion || version > channelVersion)
-        throw new LinkLost('not a frame of this protocol');
-      const head = { type: prefix.readUInt8(5), header: prefix.readUInt32LE(8), payload: prefix.readUInt32LE(12) };
-      if (head.header > transferLimits.headerMost_bytes || head.payload > transferLimits.payloadMost_bytes)
-        throw new LinkLost('a frame is over the limit');
-      this.#head = head;
-    }
-    const { type, header, payload } = this.#head;
-    if (this.#have < header + payload) return false;
-    this.#head = undefined;
-    const name = typeName(type);
-    const text = this.#bytes(header).toString('utf8');
-    const bytes = this.#bytes(payload);
-    const message = name === undefined ? undefined : checkMessage(name, JSON.parse(text));
-    if (message === undefined || message.type !== name) throw new LinkLost('a message is not of this protocol');
-    this.#deliver({ message, payload: bytes });
-    return true;
-  }
-
-  #bytes(count: number): Buffer {
-    this.#have -= count;
-    const first = this.#parts[0];
-    if (first !== undefined && first.length > count) {
-      this.#parts[0] = first.subarray(count);
-      return first.subarray(0, count);
-    }
-    const whole = Buffer.allocUnsafe(count);
-    let at = 0;
-    while (at < count) {
-      const part = this.#parts[0]!;
-      const length = Math.min(part.length, count - at);
-      part.copy(whole, at, 0, length);
-      at += length;
-      if (length === part.length) this.#parts.shift();
-      else this.#parts[0] = part.subarray(length);
-    }
-    return whole;
-  }
-
   #deliver(frame: Frame): void {
     const { type } = frame.message;
-    if (type === 'ping') return void this.send({ type: 'pong' });
+    if (type === 'ping') return this.post({ type: 'pong' });
     if (type === 'pong') return;
     const waiting = this.#waiting;
     if (waiting !== undefined) {
@@ -189,7 +128,7 @@ export class FrameLink {
       return waiting.resolve(frame);
     }
     this.#frames.push(frame);
-    this.#held += frame.payload.length;
+    this.#held += frame.wire_bytes;
     if (this.#held > transferLimits.queue_bytes) this.#socket.pause();
   }
 
@@ -199,7 +138,7 @@ export class FrameLink {
     if (this.#socket.isPaused()) this.#heard = this.#clock.monotonic();
     if (this.#clock.monotonic() - this.#heard > transferLimits.silence_ms)
       return this.close(new LinkLost('the peer is silent'));
-    if (this.#socket.writableLength < transferLimits.socket_bytes) void this.send({ type: 'ping' });
+    if (this.#socket.writableLength < transferLimits.socket_bytes) this.post({ type: 'ping' });
   }
 }
 

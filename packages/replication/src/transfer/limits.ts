@@ -7,12 +7,22 @@ export const transferLimits = {
   /** A frame's header (JSON) and payload on the wire: more ends the connection. */
   headerMost_bytes: 4 * 1024 * 1024,
   payloadMost_bytes: 4 * 1024 * 1024,
-  /** A sync is asked for after this much. */
+  /** A sync is asked for after this much at the latest, and on a slow link not before the lesser. */
   window_bytes: 8 * 1024 * 1024,
-  /** Most that is on its way above the durable address [C3.6]. */
+  windowLeast_bytes: 1024 * 1024,
+  /** Most that is on its way above the durable address; less on a link that needs more than a second for it [C3.6]. */
   inFlight_bytes: 64 * 1024 * 1024,
-  /** Bytes waiting in the socket before the reader waits. */
-  socket_bytes: 4 * 1024 * 1024,
+  /** On its way before anything is known of the link, and what a slow one is given in any case. */
+  inFlightStart_bytes: 16 * 1024 * 1024,
+  inFlightLeast_bytes: 4 * 1024 * 1024,
+  /** Acknowledgements by which the link's speed is judged. */
+  paceSamples: 8,
+  /** Bytes waiting in the socket before the reader waits: more is copied together by the stream below, for nothing. */
+  socket_bytes: 2 * 1024 * 1024,
+  /** Buffers of a frame that each end of a connection keeps for the next ones. */
+  spareBuffers: 8,
+  /** Answers waiting for a peer that does not read them: more ends the connection. */
+  unread_bytes: 16 * 1024 * 1024,
   /** Received and not yet given to the engine, before the socket is paused. */
   queue_bytes: 16 * 1024 * 1024,
   /** A sign of life is sent this often, and a link without one for this long is dead. */

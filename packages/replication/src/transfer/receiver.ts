@@ -1,7 +1,7 @@
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { Clock, SessionId } from '@antipode/base';
-import { type BlockEngine, type CyclePlan, isBlockError, sameGeneration } from '@antipode/blocks';
+import { type BlockEngine, type CyclePlan, type Digest, isBlockError, sameGeneration } from '@antipode/blocks';
 import { FrameLink } from './frame-link.ts';
 import { transferLimits } from './limits.ts';
 import { type ChannelMessage, channelVersion, oldestChannelVersion, type RefusalCode } from './protocol.ts';
@@ -16,7 +16,8 @@ export interface ReceiverOptions {
   readonly localSerial: string;
   /** Fingerprints of the peers whose connections are taken. */
   readonly peers: () => readonly string[];
-  readonly admit: (session: SessionId) => Admission;
+  /** Whether a session takes a cycle now from the cluster with this fingerprint (plain, lower case). */
+  readonly admit: (session: SessionId, from: string) => Admission;
 }
 
 export interface Receiver {
@@ -24,7 +25,7 @@ export interface Receiver {
     readonly host: string;
     readonly port: number;
   }): Promise<{ readonly host: string; readonly port: number }>;
-  /** Ends all connections; what is durable stays staged. */
+  /** Ends all connections and resolves when none of them touches the engine any more; what is durable stays staged. */
   close(): Promise<void>;
 }
 
@@ -40,7 +41,8 @@ class Refusal extends Error {
 /** Takes cycles from the data planes of paired clusters into staging layers: one cycle a connection, one connection a session. */
 export function createReceiver(options: ReceiverOptions): Receiver {
   const active = new Map<SessionId, Reception>();
-  const links = new Set<FrameLink>();
+  const sockets = new Set<Socket>();
+  const serving = new Set<Promise<void>>();
   const server: Server = createServer({
     cert: options.identity.certificate,
     key: options.identity.privateKey,
@@ -51,12 +53,18 @@ export function createReceiver(options: ReceiverOptions): Receiver {
     handshakeTimeout: transferLimits.connect_ms,
   });
   server.maxConnections = 1024;
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
   server.on('secureConnection', (socket: TLSSocket) => {
     const shown = shownFingerprint(socket);
     if (shown === '' || !options.peers().some((peer) => plain(peer) === shown)) return void socket.destroy();
     const link = new FrameLink(socket, options.clock);
-    links.add(link);
-    void serve(link, options, active).finally(() => links.delete(link));
+    const served = serve(link, { ...options, admit: (session) => options.admit(session, shown) }, active).finally(() =>
+      serving.delete(served),
+    );
+    serving.add(served);
   });
   server.on('tlsClientError', (_error, socket) => void socket.destroy());
   return {
@@ -65,15 +73,18 @@ export function createReceiver(options: ReceiverOptions): Receiver {
         server.once('error', reject);
         server.listen(port, host, () => resolve({ host, port: (server.address() as AddressInfo).port }));
       }),
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const link of links) link.close();
-      }),
+    async close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const socket of sockets) socket.destroy();
+      await Promise.all([closed, ...serving]);
+    },
   };
 }
 
-async function serve(link: FrameLink, options: ReceiverOptions, active: Map<SessionId, Reception>): Promise<void> {
+/** Options of a connection whose other end is known. */
+type ConnectionOptions = Omit<ReceiverOptions, 'admit'> & { readonly admit: (session: SessionId) => Admission };
+
+async function serve(link: FrameLink, options: ConnectionOptions, active: Map<SessionId, Reception>): Promise<void> {
   const deadline = options.clock.after(transferLimits.connect_ms, () => link.close());
   let reception: Reception | undefined;
   try {
@@ -99,7 +110,8 @@ async function serve(link: FrameLink, options: ReceiverOptions, active: Map<Sess
     const before = active.get(reception.session);
     active.set(reception.session, reception);
     await before?.end();
-    await reception.run();
+    // A third one may have taken over meanwhile.
+    if (!link.closed) await reception.run();
   } catch (error) {
     const refusal = toRefusal(error);
     try {
@@ -125,7 +137,7 @@ async function refuse(
   const deadline = clock.after(transferLimits.connect_ms, () => link.close());
   try {
     await link.send({ type: 'refused', code: refusal.code, message: refusal.message });
-    for (;;) await link.next();
+    for (;;) (await link.next()).release();
   } finally {
     deadline.cancel();
   }
@@ -135,13 +147,15 @@ async function refuse(
 class Reception {
   readonly session: SessionId;
   readonly #link: FrameLink;
-  readonly #options: ReceiverOptions;
+  readonly #options: ConnectionOptions;
   readonly #plan: CyclePlan;
   #failed: unknown;
+  /** Digests at the target that were proven last, with nothing staged since. */
+  #proven: readonly Digest[] | undefined;
   readonly #done: Promise<void>;
   finished: () => void = () => undefined;
 
-  constructor(link: FrameLink, options: ReceiverOptions, plan: CyclePlan) {
+  constructor(link: FrameLink, options: ConnectionOptions, plan: CyclePlan) {
     this.#link = link;
     this.#options = options;
     this.#plan = plan;
@@ -179,10 +193,12 @@ class Reception {
     const stage = await engine.openStage(this.#plan);
     await this.#link.send({ type: 'opened', address: stage.address });
     for (;;) {
-      const { message, payload } = await this.#link.next();
+      const { message, payload, release } = await this.#link.next();
       if (this.#failed !== undefined) throw this.#failed;
       this.#admitted();
-      if (await this.#handle(message, payload)) return this.#link.end();
+      const committed = await this.#handle(message, payload);
+      release();
+      if (committed) return this.#link.end();
     }
   }
 
@@ -203,6 +219,7 @@ class Reception {
       case 'runs': {
         const runs = runsOf(message.runs, payload);
         if (runs === undefined) throw new Refusal('bad_message', 'payload and runs of a frame do not agree');
+        this.#proven = undefined;
         if (message.repair) await engine.repairStage(this.session, cycle, message.point, message.pair, runs);
         else await engine.writeStage(this.session, cycle, message.point, message.pair, runs);
         return false;
@@ -210,12 +227,12 @@ class Reception {
       case 'sync':
         // The address is ordered now, behind what it covers; later runs need not wait until it is durable.
         engine.syncStage(this.session, cycle, message.address).then(
-          (address) => void (this.#link.closed || this.#link.send({ type: 'durable', address })),
+          (address) => this.#link.post({ type: 'durable', address }),
           (error: unknown) => this.#fail(error),
         );
         return false;
       case 'prove':
-        await this.#link.send({ type: 'proved', digests: await this.#verify() });
+        await this.#prove();
         return false;
       case 'pages': {
         const point = this.#plan.points[message.point];
@@ -235,12 +252,21 @@ class Reception {
         return false;
       }
       case 'commit':
+        // What was not read back and found equal is never committed, whoever asks [C8.3].
+        if (this.#proven === undefined || this.#proven.join() !== message.digests.join())
+          throw new Refusal('bad_message', 'a commit carries the digests that were proven last');
         await engine.commitStage(this.session, cycle, generation, message.digests);
         await this.#link.send({ type: 'committed', digests: message.digests });
         return true;
       default:
         throw new Refusal('bad_message', `a destination does not expect ${message.type}`);
     }
+  }
+
+  async #prove(): Promise<void> {
+    const digests = await this.#verify();
+    this.#proven = digests.at(-1);
+    await this.#link.send({ type: 'proved', digests });
   }
 
   async #verify() {
@@ -251,7 +277,7 @@ class Reception {
       return await engine.verifyStage(this.session, cycle, (blocks, of) => {
         if (this.#link.closed || clock.monotonic() - told < transferLimits.progress_ms) return;
         told = clock.monotonic();
-        void this.#link.send({ type: 'proving', blocks, of });
+        this.#link.post({ type: 'proving', blocks, of });
       });
     } catch (error) {
       if (!isBlockError(error) || error.code !== 'corrupt') throw error;
@@ -264,7 +290,7 @@ class Reception {
   #fail(error: unknown): void {
     this.#failed = error;
     const refusal = toRefusal(error);
-    if (!this.#link.closed) void this.#link.send({ type: 'refused', code: refusal.code, message: refusal.message });
+    this.#link.post({ type: 'refused', code: refusal.code, message: refusal.message });
   }
 }
 

@@ -9,8 +9,11 @@ import {
   type Digest,
   type RestartAddress,
 } from '@antipode/blocks';
+import { BufferPool } from './buffer-pool.ts';
+import { frameBuffer_bytes } from './frame-codec.ts';
 import { type Frame, type FrameLink, LinkLost } from './frame-link.ts';
 import { transferLimits } from './limits.ts';
+import { Pace } from './pace.ts';
 import type { ChannelMessage, RefusalCode, WireRun } from './protocol.ts';
 import type { ShipOrder, ShipProgress } from './types.ts';
 
@@ -52,8 +55,10 @@ export class Shipment {
     phase: 'planning',
   };
   #told = Number.NEGATIVE_INFINITY;
-  #link: FrameLink | undefined;
-  cancelled = false;
+  readonly #stop = new AbortController();
+  readonly #pace: Pace;
+  /** Buffers of frames: given back when the link has taken what is in them. */
+  readonly #pool = new BufferPool(frameBuffer_bytes(), transferLimits.spareBuffers);
   /** Syncs asked for and not yet acknowledged, oldest first. */
   #windows: { readonly address: RestartAddress; readonly bytes: number }[] = [];
   #unacknowledged = 0;
@@ -71,21 +76,26 @@ export class Shipment {
     this.#order = order;
     this.#onProgress = onProgress;
     this.#budgetAt = options.clock.monotonic();
+    this.#pace = new Pace(options.clock);
   }
 
   get progress(): ShipProgress {
     return this.#progress;
   }
 
+  /** Aborted once the shipment is cancelled. */
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
   cancel(): void {
-    this.cancelled = true;
-    this.#link?.close(new LinkLost('the cycle was stopped'));
+    this.#stop.abort(new LinkLost('the cycle was stopped'));
   }
 
   /** Runs the cycle to its end over a fresh link; the digests of the pairs at the target. */
   async run(link: FrameLink): Promise<readonly Digest[]> {
-    this.#link = link;
-    if (this.cancelled) throw new LinkLost('the cycle was stopped');
+    this.signal.throwIfAborted();
+    this.signal.addEventListener('abort', () => link.close(this.signal.reason as Error), { once: true });
     const { plan, end } = this.#order;
     const mirrored: CyclePlan = {
       ...plan,
@@ -118,6 +128,7 @@ export class Shipment {
     let from = plan.base;
     for (const [point, target] of plan.points.entries()) {
       for (const [pair, { local }] of plan.pairs.entries()) {
+        this.signal.throwIfAborted();
         const difference = await this.#engine.difference(local, from, target.id);
         parts.push({ point, pair, volume: local, to: target.id, difference });
         total += difference.summary.data_blocks;
@@ -159,22 +170,32 @@ export class Shipment {
 
   async #send(link: FrameLink, part: Part, batch: Batch): Promise<void> {
     const { point, pair } = part;
-    const payload = await this.#read(part, batch.runs, batch.blocks);
+    const buffer = this.#pool.take(batch.blocks * (BLOCK_BYTES + 8));
+    const payload = await this.#read(part, batch.runs, batch.blocks, buffer);
     await this.#throttle(payload.length);
-    await link.send({ type: 'runs', point, pair, runs: batch.runs }, payload.length === 0 ? [] : [payload]);
+    await this.#room(link, part, batch);
+    await link.send({ type: 'runs', point, pair, runs: batch.runs }, payload, () => this.#pool.give(buffer));
     const bytes = batch.blocks * BLOCK_BYTES;
     this.#sinceSync += bytes;
     this.#unacknowledged += bytes;
     this.#tell({ shipped_bytes: this.#progress.shipped_bytes + bytes });
-    if (this.#sinceSync >= transferLimits.window_bytes) await this.#sync(link, { point, pair, block: batch.end });
+    if (this.#sinceSync >= this.#pace.window_bytes) await this.#sync(link, { point, pair, block: batch.end });
     // Only runs that carry bytes are windowed; a cycle of zeros alone syncs at its end.
-    while (this.#unacknowledged >= transferLimits.inFlight_bytes) await this.#acknowledge(link);
     while (link.waiting) await this.#acknowledge(link);
   }
 
+  /** Waits until the frame fits into what may be on its way above the durable address [C3.6]. */
+  async #room(link: FrameLink, { point, pair }: Part, batch: Batch): Promise<void> {
+    const bytes = batch.blocks * BLOCK_BYTES;
+    while (this.#unacknowledged > 0 && this.#unacknowledged + bytes > this.#pace.inFlight_bytes) {
+      if (this.#windows.length === 0) await this.#sync(link, { point, pair, block: batch.start });
+      await this.#acknowledge(link);
+    }
+  }
+
   /** Checksums of all data runs, then their bytes: as they lie in the log, verified, never computed again [C8.1]. */
-  async #read(part: Image, runs: readonly WireRun[], blocks: number): Promise<Uint8Array> {
-    const payload = Buffer.allocUnsafe(blocks * (BLOCK_BYTES + 8));
+  async #read(part: Image, runs: readonly WireRun[], blocks: number, buffer: Uint8Array): Promise<Uint8Array> {
+    const payload = buffer.subarray(0, blocks * (BLOCK_BYTES + 8));
     let sumAt = 0;
     let at = blocks * 8;
     for (const [block, count, zero] of runs) {
@@ -207,12 +228,12 @@ export class Shipment {
 
   /** One word may cover several windows: the destination says how far it is, not which question it answers. */
   #acknowledged(address: RestartAddress): void {
-    while (this.#windows.length > 0 && compareAddress(this.#windows[0]!.address, address) <= 0) {
-      const window = this.#windows.shift()!;
-      this.#unacknowledged -= window.bytes;
-      this.#progress = { ...this.#progress, copied_bytes: this.#progress.copied_bytes + window.bytes };
-    }
-    this.#tell({ address });
+    let bytes = 0;
+    while (this.#windows.length > 0 && compareAddress(this.#windows[0]!.address, address) <= 0)
+      bytes += this.#windows.shift()!.bytes;
+    this.#unacknowledged -= bytes;
+    this.#pace.acknowledged(bytes);
+    this.#tell({ address, copied_bytes: this.#progress.copied_bytes + bytes });
   }
 
   /** Keeps to the order's rate: a bucket of a quarter of a second. */
@@ -223,7 +244,7 @@ export class Shipment {
     this.#budget = Math.min(rate / 4, this.#budget + ((now - this.#budgetAt) * rate) / 1000);
     this.#budgetAt = now;
     this.#budget -= bytes;
-    if (this.#budget < 0) await this.#clock.sleep((-this.#budget * 1000) / rate);
+    if (this.#budget < 0) await this.#clock.sleep((-this.#budget * 1000) / rate, this.signal);
   }
 
   // --- proof --------------------------------------------------------------------------------------------------------
@@ -280,8 +301,9 @@ export class Shipment {
       const block = page * pageBlocks;
       const count = Math.min(pageBlocks, blocks - block);
       const runs: WireRun[] = [[block, count, 0]];
-      const payload = await this.#read({ point, pair, volume, to: target.id }, runs, count);
-      await link.send({ type: 'runs', point, pair, runs, repair: true }, [payload]);
+      const buffer = this.#pool.take(count * (BLOCK_BYTES + 8));
+      const payload = await this.#read({ point, pair, volume, to: target.id }, runs, count, buffer);
+      await link.send({ type: 'runs', point, pair, runs, repair: true }, payload, () => this.#pool.give(buffer));
       this.#tell({ shipped_bytes: this.#progress.shipped_bytes + count * BLOCK_BYTES });
     }
     return where;
@@ -326,6 +348,11 @@ class Batch {
   readonly runs: WireRun[] = [];
   blocks = 0;
   end = 0;
+
+  /** First block of the first run. */
+  get start(): number {
+    return this.runs[0]?.[0] ?? this.end;
+  }
 
   get full(): boolean {
     return this.blocks * BLOCK_BYTES >= transferLimits.frame_bytes || this.runs.length >= transferLimits.frameRuns;

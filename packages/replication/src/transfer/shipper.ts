@@ -33,21 +33,16 @@ export function createShipper(options: ShipperOptions): Shipper {
     async ship(order, onProgress) {
       const { session, cycle } = order.plan;
       const key = `${cycle}:${order.end}`;
-      const known = running.get(session);
-      if (known?.key === key) return known.outcome;
-      if (known !== undefined) {
+      // Others may have waited for the same end: the last one asked for stays.
+      for (let known = running.get(session); known !== undefined; known = running.get(session)) {
+        if (known.key === key) return known.outcome;
         known.shipment.cancel();
         await known.outcome;
       }
       const shipment = new Shipment(options, order, onProgress);
-      const outcome = attempt(shipment, options, order);
-      const entry = { key, shipment, outcome };
-      running.set(session, entry);
-      try {
-        return await outcome;
-      } finally {
-        if (running.get(session) === entry) running.delete(session);
-      }
+      const outcome = attempt(shipment, options, order).finally(() => running.delete(session));
+      running.set(session, { key, shipment, outcome });
+      return outcome;
     },
     async cancel(session) {
       const entry = running.get(session);
@@ -66,7 +61,7 @@ export function createShipper(options: ShipperOptions): Shipper {
 
 async function attempt(shipment: Shipment, options: ShipperOptions, order: ShipOrder): Promise<ShipOutcome> {
   try {
-    const link = await connectLink(order.peer, options.identity, options.localSerial, options.clock);
+    const link = await connectLink(order.peer, options.identity, options.localSerial, options.clock, shipment.signal);
     try {
       return { kind: 'done', digests: await shipment.run(link), progress: shipment.progress };
     } finally {
@@ -78,7 +73,7 @@ async function attempt(shipment: Shipment, options: ShipperOptions, order: ShipO
 }
 
 function failureOf(error: unknown, shipment: Shipment): ShipFailure {
-  if (shipment.cancelled) return { code: 'cancelled', message: 'the cycle was stopped', retry: true };
+  if (shipment.signal.aborted) return { code: 'cancelled', message: 'the cycle was stopped', retry: true };
   if (error instanceof ShipRefused) return { ...refusals[error.code], message: error.message };
   if (error instanceof Untrusted) return { code: 'peer_untrusted', message: error.message, retry: false };
   if (error instanceof LinkLost) return { code: 'link_lost', message: error.message, retry: true };

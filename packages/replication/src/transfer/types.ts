@@ -62,5 +62,6 @@ export type ShipOutcome =
 
 /** Whether the destination takes a session's cycle now: typed refusals travel to the source [C5.3]. */
 export type Admission =
-  | { readonly admit: true }
+  /** `peer`: fingerprint of the only cluster that may ship into this session. */
+  | { readonly admit: true; readonly peer?: string }
   | { readonly admit: false; readonly code: 'peer_paused' | 'peer_not_ready' | 'session_unknown' };

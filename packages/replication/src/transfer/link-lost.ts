@@ -1,0 +1,4 @@
+/** The link is gone, silent or speaks something else. */
+export class LinkLost extends Error {
+  override name = 'LinkLost';
+}
