@@ -93,7 +93,8 @@ export class Authenticator {
     // An unknown user costs the same time as a wrong password.
     const right = user === undefined ? await this.#never(password) : await verify(user.hash, password);
     if (!right || user === undefined) {
-      const count = (failed?.count ?? 0) + 1;
+      // Read again: others may have failed while this one was checked, and those that come at once count each.
+      const count = (this.#failures.get(key)?.count ?? 0) + 1;
       const wait =
         count < limits.failures ? 0 : Math.min(limits.wait_ms * 2 ** (count - limits.failures), limits.waitMost_ms);
       if (this.#failures.size > limits.remembered) this.#failures.clear();
