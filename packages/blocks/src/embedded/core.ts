@@ -34,11 +34,14 @@ export class EngineCore {
   /** Looks whether a checkpoint or housekeeping is due; set by the engine. */
   onWork: () => void = () => undefined;
   closed = false;
+  /** How often records that were not durable were appended again elsewhere [C6.4]. */
+  moves = 0;
   /** Segments whose live records have been copied elsewhere: given back after the next checkpoint. */
   readonly emptied = new Set<number>();
-  /** Segments that compaction has to leave alone in this run. */
-  readonly kept = new Set<number>();
+  /** Bytes of ranges of zeros that compaction kept, by the segment they are in now; not known again after a restart. */
+  readonly keptZeros = new LiveBytes();
   #readers = 0;
+  readonly #unheard: EngineEvent[] = [];
   readonly #listeners = new Set<(event: EngineEvent) => void>();
 
   constructor(log: SegmentLog, store: CheckpointStore, limits: EngineLimits = engineLimits) {
@@ -52,11 +55,15 @@ export class EngineCore {
   }
 
   emit(event: EngineEvent): void {
+    if (this.#listeners.size === 0 && this.#unheard.length < this.limits.unheardEvents) this.#unheard.push(event);
     for (const listener of this.#listeners) listener(event);
   }
 
   on(listener: (event: EngineEvent) => void): () => void {
     this.#listeners.add(listener);
+    // What a start finds, it finds before anybody can listen.
+    const unheard = this.#unheard.splice(0);
+    if (unheard.length > 0) queueMicrotask(() => unheard.forEach(listener));
     return () => this.#listeners.delete(listener);
   }
 
@@ -130,6 +137,13 @@ export class EngineCore {
   /** Reads in the background are under way: no segment may be given back. */
   get pinned(): boolean {
     return this.#readers > 0;
+  }
+
+  /** A segment was given back. */
+  forgetSegment(segment: number): void {
+    this.emptied.delete(segment);
+    this.keptZeros.forget(segment);
+    this.live.forget(segment);
   }
 
   layerIndex(id: LayerId): LayerIndex {

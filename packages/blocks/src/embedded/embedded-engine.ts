@@ -40,6 +40,7 @@ export class EmbeddedEngine implements BlockEngine {
     this.#housekeeper = new Housekeeper(core, clock);
     core.onWork = () => this.#housekeeper.look();
     core.log.onMoved((moves) => {
+      core.moves += 1;
       for (const move of moves) {
         if (move.type !== 'data') continue;
         const layer = core.graph.folded.get(move.layer) ?? move.layer;
@@ -130,8 +131,11 @@ export class EmbeddedEngine implements BlockEngine {
   // --- points -------------------------------------------------------------------------------------------------------
 
   async freeze(point: PointSpec, volumes: readonly VolumeId[], hold?: string): Promise<PointInfo> {
-    await this.#do(plan.planFreeze(this.#core.graph, point, volumes, hold));
-    return this.#point(point.id);
+    this.#order(plan.planFreeze(this.#core.graph, point, volumes, hold));
+    // As it was when it was ordered: it may be gone again before it is durable.
+    const info = this.#point(point.id);
+    await this.#core.log.durable();
+    return info;
   }
 
   async dropPoint(id: PointId): Promise<void> {
@@ -358,9 +362,12 @@ export class EmbeddedEngine implements BlockEngine {
 
   async seal(session: SessionId, proposal: ProposalId, point: PointSpec): Promise<PointInfo> {
     const { graph } = this.#core;
-    await this.#do(plan.planSeal(graph, session, proposal, point));
-    this.#accessChanged(plan.needHalf(graph, session).pairs);
-    return this.#point(graph.halves.get(session)?.seal?.point ?? point.id);
+    this.#order(plan.planSeal(graph, session, proposal, point));
+    const { pairs, seal } = plan.needHalf(graph, session);
+    const info = this.#point(seal?.point ?? point.id);
+    await this.#core.log.durable();
+    this.#accessChanged(pairs);
+    return info;
   }
 
   async unseal(session: SessionId, proposal: ProposalId): Promise<void> {
@@ -428,8 +435,12 @@ export class EmbeddedEngine implements BlockEngine {
     await this.#housekeeper.settle();
   }
 
-  async #do(change: Change | undefined): Promise<void> {
+  #order(change: Change | undefined): void {
     if (change !== undefined) this.#core.order(change);
+  }
+
+  async #do(change: Change | undefined): Promise<void> {
+    this.#order(change);
     // Also when there is nothing to do: the first call may have died before its record was durable.
     await this.#core.log.durable();
   }

@@ -147,6 +147,9 @@ export function applyChange(graph: Graph, change: Change): void {
       return promote(graph, change);
     case 'demote':
       return demote(graph, change);
+    case 'checkpoint':
+    case 'oldest_checkpoint':
+      return;
     case 'graph': {
       const whole = decodeGraph(change.graph);
       graph.nextLayer = whole.nextLayer;

@@ -110,6 +110,10 @@ export type Change =
       /** Fresh empty layers for volumes that have no image at the base. */
       readonly layers: readonly LayerId[];
     }
+  /** A checkpoint up to `sequence` is about to be written. Changes nothing. */
+  | { readonly op: 'checkpoint'; readonly sequence: number }
+  /** Segments are about to be given back that only checkpoints from `sequence` on do not name [C6.2]. Changes nothing. */
+  | { readonly op: 'oldest_checkpoint'; readonly sequence: number }
   /** The whole graph: older control records are no longer needed. */
   | { readonly op: 'graph'; readonly graph: EncodedGraph };
 
