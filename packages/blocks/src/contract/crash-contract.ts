@@ -15,7 +15,7 @@ const MiB = 1024 * 1024;
 const blocksOf = (bytes: number): number => bytes / BLOCK_BYTES;
 
 /** What each block holds, as a number: 0 reads as zeros. */
-type Image = Uint32Array;
+export type Image = Uint32Array;
 
 interface State {
   readonly heads: ReadonlyMap<VolumeId, Image>;
@@ -270,8 +270,8 @@ export class CrashHistory {
     this.#running.clear();
   }
 
-  #order(work: void | Promise<unknown>): void {
-    if (work === undefined) return;
+  #order(work: unknown): void {
+    if (!(work instanceof Promise)) return;
     const running = work.then(() => undefined);
     running.catch(() => undefined);
     this.#running.add(running);
@@ -316,14 +316,15 @@ export class CrashHistory {
   }
 }
 
-const sameImage = (a: Image, b: Image): boolean => a.length === b.length && a.every((token, at) => token === b[at]);
+export const sameImage = (a: Image, b: Image): boolean =>
+  a.length === b.length && a.every((token, at) => token === b[at]);
 
-function bytesOf(token: number, count: number): Uint8Array {
+export function bytesOf(token: number, count: number): Uint8Array {
   const bytes = new Uint32Array((count * BLOCK_BYTES) / 4).fill(token);
   return new Uint8Array(bytes.buffer);
 }
 
-async function imageOf(device: BlockDevice): Promise<Image> {
+export async function imageOf(device: BlockDevice): Promise<Image> {
   const bytes = new Uint8Array(device.size());
   await device.read(0, bytes);
   const words = new Uint32Array(bytes.buffer);

@@ -1,6 +1,6 @@
 import { BLOCK_BYTES } from '../port/device.ts';
 import type { EngineCore } from './core.ts';
-import { type Change, decodeChange, encodeChange } from './graph/changes.ts';
+import { type Change, decodeChange, encodeChange, graphChanges } from './graph/changes.ts';
 import { encodeGraph } from './graph/graph.ts';
 import { pageBlocks, pageOf } from './index/page.ts';
 import { recordBytes } from './log/record-format.ts';
@@ -67,7 +67,8 @@ export async function compactSegments(core: EngineCore, segments: readonly numbe
     }
   }
   if (control) {
-    core.log.append({ type: 'control', body: encodeChange({ op: 'graph', graph: encodeGraph(core.graph) }) });
+    for (const change of graphChanges(encodeGraph(core.graph)))
+      core.log.append({ type: 'control', body: encodeChange(change) });
     await core.log.durable();
   }
   const items: readonly Item[] = [...data, ...uncovered(core, zeros)];

@@ -11,6 +11,7 @@ import { emptyGraph, type Graph } from './graph/graph.ts';
 import { type LayerIndex, PageTable } from './index/page-table.ts';
 import { LayerWriter, LiveBytes } from './layer-writer.ts';
 import { type EngineLimits, engineLimits } from './limits.ts';
+import { CONTROL_BYTES_MAX } from './log/limits.ts';
 import type { LayerId, SegmentLog, Sequence } from './log/types.ts';
 import { readBlocks } from './read-image.ts';
 import { sumOf } from './zero-block.ts';
@@ -55,7 +56,8 @@ export class EngineCore {
   }
 
   emit(event: EngineEvent): void {
-    if (this.#listeners.size === 0 && this.#unheard.length < this.limits.unheardEvents) this.#unheard.push(event);
+    const keep = event.kind === 'damage' && this.#unheard.length < this.limits.unheardEvents;
+    if (this.#listeners.size === 0 && keep) this.#unheard.push(event);
     for (const listener of this.#listeners) listener(event);
   }
 
@@ -71,6 +73,8 @@ export class EngineCore {
   order(change: Change): void {
     this.#open();
     const body = encodeChange(change);
+    if (body.length > CONTROL_BYTES_MAX)
+      throw new BlockError('out_of_range', `one change takes at most ${CONTROL_BYTES_MAX} bytes, not ${body.length}`);
     this.log.append({ type: 'control', body });
     this.sinceCheckpoint_bytes += body.length;
     applyChange(this.graph, change);

@@ -21,13 +21,14 @@ import type {
 } from '../port/types.ts';
 import type { Chain } from './chain.ts';
 import type { EngineCore } from './core.ts';
+import { dataBlocks } from './data-blocks.ts';
 import { differenceOf } from './difference.ts';
 import type { Change } from './graph/changes.ts';
 import { ancestry } from './graph/graph.ts';
 import * as plan from './graph/plan.ts';
 import { Housekeeper } from './housekeeper.ts';
 import { halfInfo, pointInfo, stageInfo, volumeInfo } from './infos.ts';
-import { stageRuns, verifyStaged } from './staging.ts';
+import { raiseAbove, stageRuns, verifyStaged } from './staging.ts';
 import { PointDevice, VolumeDevice } from './volume-device.ts';
 
 /** The embedded engine: an append-only log is the truth, graph and index are what it says. */
@@ -96,8 +97,7 @@ export class EmbeddedEngine implements BlockEngine {
     const { graph } = this.#core;
     const volume = plan.needVolume(graph, id);
     const chain = this.#core.chains.of(volume.top);
-    let logical = 0;
-    for (const link of chain.links) logical += link.index.data;
+    const logical = await dataBlocks(chain, this.#core.pages);
     const others = new Set<number>();
     for (const other of graph.volumes.values())
       if (other.id !== id) for (const layer of ancestry(graph, other.top)) others.add(layer.id);
@@ -108,8 +108,7 @@ export class EmbeddedEngine implements BlockEngine {
         if (member.volume === id) for (const layer of ancestry(graph, member.layer)) mine.add(layer.id);
     }
     for (const layer of mine) if (!others.has(layer)) unique += this.#core.layerIndex(layer as never).data;
-    // Blocks overwritten in a higher layer are counted in both: an upper bound that never exceeds the volume.
-    return { logical_bytes: Math.min(logical * BLOCK_BYTES, chain.size), unique_bytes: unique * BLOCK_BYTES };
+    return { logical_bytes: logical * BLOCK_BYTES, unique_bytes: unique * BLOCK_BYTES };
   }
 
   bytesSince(volume: VolumeId, point: PointId): number {
@@ -336,6 +335,7 @@ export class EmbeddedEngine implements BlockEngine {
     runs: readonly BlockRun[],
   ): Promise<void> {
     stageRuns(this.#core, session, cycle, point, pair, runs, false);
+    await raiseAbove(this.#core, session, cycle, point, pair, runs);
     await this.#core.log.durable();
   }
 
@@ -381,7 +381,11 @@ export class EmbeddedEngine implements BlockEngine {
 
   async promote(session: SessionId, promotion: plan.Promotion): Promise<void> {
     const { graph } = this.#core;
-    await this.#do(plan.planPromote(graph, session, promotion));
+    const change = plan.planPromote(graph, session, promotion);
+    const staged = promotion.commit && graph.halves.get(session)?.stage?.plan;
+    await this.#do(change);
+    if (change !== undefined && staged !== undefined)
+      this.#core.emit({ kind: 'committed', session, cycle: staged.cycle, points: staged.points.map(({ id }) => id) });
     this.#accessChanged(plan.needHalf(graph, session).pairs);
   }
 

@@ -12,7 +12,7 @@ import type { LogLimits } from './log/limits.ts';
 import { openSegmentLog } from './log/segment-log.ts';
 import type { SegmentLog } from './log/types.ts';
 import { openNodeDisk } from './node-disk.ts';
-import { rebuild, replay } from './replay.ts';
+import { isVoid, rebuild, replay } from './replay.ts';
 
 export interface EngineParts {
   readonly disk: Disk;
@@ -46,7 +46,10 @@ export async function openEngineOn(parts: EngineParts): Promise<EmbeddedEngine> 
 async function restore(log: SegmentLog, checkpoints: CheckpointStore, limits: EngineLimits): Promise<EngineCore> {
   const core = new EngineCore(log, checkpoints, limits);
   const start = loadCheckpoint(core, checkpoints);
-  if (start !== undefined && (await replay(core, start))) return core;
+  if (start !== undefined && !(await isVoid(core, start))) {
+    await replay(core, start);
+    return core;
+  }
   const fresh = new EngineCore(log, checkpoints, limits);
   await rebuild(fresh);
   return fresh;

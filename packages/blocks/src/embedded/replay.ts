@@ -2,14 +2,25 @@ import { BlockError } from '../port/errors.ts';
 import { type ReplayStart, writeCheckpoint } from './checkpoint.ts';
 import type { EngineCore } from './core.ts';
 import { applyChange } from './graph/apply.ts';
-import { type Change, decodeChange } from './graph/changes.ts';
+import { decodeChange, GraphGatherer } from './graph/changes.ts';
+import type { EncodedGraph } from './graph/graph.ts';
 import type { LayerId, ScannedRecord, Sequence } from './log/types.ts';
 
 /**
- * Enters into graph and index what the log has after the checkpoint that was loaded, in the one order [C6.1]. False: the log says
- * that this checkpoint is older than one by which segments were given back; the whole is to be read from the log instead.
+ * Whether the log says that a checkpoint is older than one by which segments were given back: then what it names, and what should
+ * follow it, may be gone, and the whole is to be read from the log instead.
  */
-export async function replay(core: EngineCore, start: ReplayStart): Promise<boolean> {
+export async function isVoid(core: EngineCore, start: ReplayStart): Promise<boolean> {
+  for await (const record of core.log.scan(start.after)) {
+    if (record.type !== 'control') continue;
+    const change = decodeChange(record.body);
+    if (change.op === 'oldest_checkpoint' && change.sequence > start.placesAt) return true;
+  }
+  return false;
+}
+
+/** Enters into graph and index what the log has after the checkpoint that was loaded, in the one order [C6.1]. */
+export async function replay(core: EngineCore, start: ReplayStart): Promise<void> {
   const { after, graphAt, placesAt } = start;
   if (core.log.lastSequence() < after) {
     throw new BlockError(
@@ -23,13 +34,12 @@ export async function replay(core: EngineCore, start: ReplayStart): Promise<bool
     // cut one record into several of the same.
     if (core.pages.dirtyCount > core.limits.dirtyPages && record.sequence > entered)
       await writeCheckpoint(core, { after: entered, graphAt: Math.max(graphAt, entered), placesAt });
-    if (!enter(core, record, graphAt, placesAt)) return false;
+    enter(core, record, graphAt);
     entered = record.sequence;
   }
   for (const damage of core.log.damages()) {
     core.emit({ kind: 'damage', detail: `segment ${damage.segment} at ${damage.offset}: ${damage.detail}` });
   }
-  return true;
 }
 
 /**
@@ -44,45 +54,44 @@ export async function rebuild(core: EngineCore): Promise<void> {
 
 /** The newest record of the whole graph is entered first; answers its sequence, 0 if there is none. */
 async function newestGraph(core: EngineCore): Promise<number> {
-  let newest: { readonly change: Change; readonly sequence: number } | undefined;
+  let newest: { readonly graph: EncodedGraph; readonly sequence: number } | undefined;
+  const gatherer = new GraphGatherer();
   for await (const record of core.log.scan(0 as Sequence)) {
     if (record.type !== 'control') continue;
-    const change = decodeChange(record.body);
-    if (change.op === 'graph') newest = { change, sequence: record.sequence };
+    const graph = gatherer.take(decodeChange(record.body));
+    if (graph !== undefined) newest = { graph, sequence: record.sequence };
   }
   if (newest === undefined) return 0;
-  applyChange(core.graph, newest.change);
+  applyChange(core.graph, { op: 'graph', graph: newest.graph });
   core.chains.invalidate();
   return newest.sequence;
 }
 
-/** False: the checkpoint is void. */
-function enter(core: EngineCore, record: ScannedRecord, graphAt: number, placesAt: number): boolean {
+function enter(core: EngineCore, record: ScannedRecord, graphAt: number): void {
   switch (record.type) {
     case 'control': {
       const change = decodeChange(record.body);
-      if (change.op === 'oldest_checkpoint') return placesAt >= change.sequence;
       // What came before the newest whole graph is in it; and a whole graph only sums up what is here already, except that layers may
       // be folded in it that the index does not have folded yet.
-      if (record.sequence <= graphAt || change.op === 'graph') return true;
+      if (record.sequence <= graphAt || change.op === 'graph') return;
       applyChange(core.graph, change);
       core.chains.invalidate();
-      return true;
+      return;
     }
     case 'data': {
       const layer = living(core, record.layer);
-      if (layer === undefined) return true;
+      if (layer === undefined) return;
       // Checksum bytes stand anywhere in a buffer; words stand on multiples of eight.
       const sums = new BigUint64Array(record.count);
       new Uint8Array(sums.buffer).set(record.checksums);
       core.writer.putData(core.layerIndex(layer), record.block, record.count, record.place, sums, record.sequence);
-      return true;
+      return;
     }
     case 'zero': {
       const layer = living(core, record.layer);
-      if (layer === undefined) return true;
+      if (layer === undefined) return;
       core.writer.putZero(core.layerIndex(layer), core.chains.of(layer), record.block, record.count, record.sequence);
-      return true;
+      return;
     }
   }
 }
