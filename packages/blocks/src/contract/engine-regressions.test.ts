@@ -1,5 +1,6 @@
 import { cycleId, type PointId, pointId, sessionId, volumeId } from '@antipode/base';
 import { afterEach, describe, expect, it } from 'vitest';
+import { diskError } from '../embedded/simulated/simulated-disk.ts';
 import { BLOCK_BYTES } from '../port/device.ts';
 import type { BlockEngine, EngineEvent } from '../port/engine.ts';
 import { type BlockErrorCode, isBlockError } from '../port/errors.ts';
@@ -85,6 +86,26 @@ describe('the embedded engine', () => {
     const freezing = engine.freeze(spec('1'), [a]);
     await engine.dropPoint(p('1'));
     expect((await freezing).id).toBe('1');
+  });
+
+  it('a checkpoint never keeps places that a failed sync made void [C6.4]', async () => {
+    for (let failing = 0; failing < 4; failing++) {
+      const under = (await start()) as Awaited<ReturnType<typeof simulatedEngine>>;
+      await under.engine.createVolume({ id: a, name: 'a', size: MiB, tag: {} });
+      // Enough that stays where it is, so that no compaction follows with a checkpoint of its own.
+      await write(under.engine, a, 50, 9, 200);
+      await under.settle?.();
+      await write(under.engine, a, 0, 7, 20);
+      let syncs = 0;
+      under.disk.faults = { sync: () => (syncs++ === failing ? diskError('EIO') : undefined) };
+      await under.settle?.();
+      await under.engine.open(a).flush();
+      under.disk.faults = {};
+      const again = await next(under, 'crash');
+      expect((await imageOf(again.engine.open(a))).subarray(0, 21)).toEqual(
+        Uint32Array.from({ length: 21 }, (_, block) => (block < 20 ? 7 : 0)),
+      );
+    }
   });
 
   it('a deleted volume leaves a held point when its last hold goes', async () => {
