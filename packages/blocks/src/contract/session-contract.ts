@@ -382,7 +382,8 @@ export class SessionHistory {
       const base = next.half(session)?.base?.point;
       const held = base === undefined ? undefined : this.#frozen.get(base);
       this.#lost = [...this.#heads];
-      this.#heads = held === undefined ? [new Uint32Array(256), new Uint32Array(256)] : [...held];
+      const empty = names[(1 - this.#source) as 0].map((id) => new Uint32Array(next.volume(id)!.size / BLOCK_BYTES));
+      this.#heads = [...(held ?? empty)];
       this.#cycle = undefined;
     }
     this.#toShip = [];
