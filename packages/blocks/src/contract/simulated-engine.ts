@@ -56,7 +56,7 @@ export async function simulatedEngine(
       logLimits: smallLogLimits,
     });
   };
-  const wrap = (engine: EmbeddedEngine): CrashingEngine & SimulatedStores => ({
+  const wrap = (engine: EmbeddedEngine, mine = life): CrashingEngine & SimulatedStores => ({
     engine,
     disk,
     checkpoints,
@@ -73,7 +73,10 @@ export async function simulatedEngine(
       if (random.fraction() < 0.2) checkpoints.clear();
       return wrap(await openHere());
     },
-    dispose: () => engine.close(),
+    // A process that is gone has nothing to close.
+    dispose: async () => {
+      if (life === mine) await engine.close();
+    },
   });
   return wrap(await openHere());
 }
