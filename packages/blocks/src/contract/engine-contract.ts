@@ -101,7 +101,7 @@ export function describeEngineContract(name: string, open: () => Promise<EngineU
         const { engine } = await start();
         await engine.createVolume({ id: v('a'), name: 'a', size: 2 * MiB, tag: {} });
         await engine.createVolume({ id: v('a'), name: 'a', size: 2 * MiB, tag: {} });
-        expect(await readAll(engine.open(v('a')))).toEqual(new Uint8Array(2 * MiB));
+        same(await readAll(engine.open(v('a'))), new Uint8Array(2 * MiB), 'the volume');
         await refused(() => engine.createVolume({ id: v('a'), name: 'b', size: 2 * MiB, tag: {} }), 'exists');
         await refused(() => engine.createVolume({ id: v('b'), name: 'b', size: MiB + 1, tag: {} }), 'out_of_range');
         await refused(() => engine.createVolume({ id: v('b'), name: 'b', size: 8192, tag: {} }), 'out_of_range');
@@ -168,7 +168,7 @@ export function describeEngineContract(name: string, open: () => Promise<EngineU
         await engine.restore(v('a'), p('small'), v('a'));
         expect(engine.volume(v('a'))?.size).toBe(2 * MiB);
         await engine.resizeVolume(v('a'), 4 * MiB);
-        expect(await readAll(engine.open(v('a')))).toEqual(new Uint8Array(4 * MiB));
+        same(await readAll(engine.open(v('a'))), new Uint8Array(4 * MiB), 'the volume');
         await engine.freeze(spec(p('grown')), [v('a')]);
         const difference = await engine.difference(v('a'), p('large'), p('grown'));
         expect(difference.summary.zero_blocks).toBe(1);
@@ -290,7 +290,7 @@ export function describeEngineContract(name: string, open: () => Promise<EngineU
         const plan = planOf('c1', 'p1');
         await source.engine.freeze(plan.points[0]!, [v('a')], 'h');
         await shipCycle(source.engine, target.engine, plan);
-        expect(await readAll(seen)).toEqual(new Uint8Array(2 * MiB));
+        same(await readAll(seen), new Uint8Array(2 * MiB), 'the volume');
         expect(seen.access()).toBe('read_only');
         await refused(() => seen.write(0, filled(4096, 1), false), 'read_only');
         const digests = await target.engine.verifyStage(session, plan.cycle, () => undefined);
@@ -311,7 +311,7 @@ export function describeEngineContract(name: string, open: () => Promise<EngineU
         }
         await source.settle?.();
         await target.settle?.();
-        expect(await readAll(target.engine.open(v('b')))).toEqual(await readAll(source.engine.open(v('a'))));
+        same(await readAll(target.engine.open(v('b'))), await readAll(source.engine.open(v('a'))), 'the copy');
       });
 
       it('an address is durable, only rises, and survives a restart; a wrong base voids the stage [C3.5]', async () => {
@@ -347,7 +347,7 @@ export function describeEngineContract(name: string, open: () => Promise<EngineU
         await refused(() => stage({ block: 512, count: 1, payload, checksums: new Uint8Array(8) }), 'out_of_range');
         await refused(() => stage({ block: 0, count: 2, payload, checksums: new Uint8Array(16) }), 'out_of_range');
         await refused(() => stage({ block: 0, count: 1e9 }), 'out_of_range');
-        expect(await readAll(target.engine.open(v('b')))).toEqual(new Uint8Array(2 * MiB));
+        same(await readAll(target.engine.open(v('b'))), new Uint8Array(2 * MiB), 'the volume');
       });
 
       it('a seal refuses every write ordered after it, also on open devices and after a restart [C4.2] [C4.3]', async () => {

@@ -5,10 +5,17 @@ import type { Page } from './index/page.ts';
 import type { LayerIndex, PageTable } from './index/page-table.ts';
 import type { LayerId } from './log/types.ts';
 
+/** `limit`: the first block that must not be asked for, here or further down; `own`: what it is for the layer by itself. */
+export interface Link {
+  readonly index: LayerIndex;
+  readonly limit: number;
+  readonly own: number;
+}
+
 /** The stack of layers that an image is read through, top first, each with the first block it must not be asked for [C1.4]. */
 export interface Chain {
   readonly size: number;
-  readonly links: readonly { readonly index: LayerIndex; readonly limit: number }[];
+  readonly links: readonly Link[];
 }
 
 /** Chains by their top layer; forgotten whenever the graph changes. */
@@ -29,13 +36,14 @@ export class Chains {
   of(top: LayerId): Chain {
     const known = this.#known.get(top);
     if (known !== undefined) return known;
-    const links: { index: LayerIndex; limit: number }[] = [];
+    const links: Link[] = [];
     let limit = Number.POSITIVE_INFINITY;
     let size = -1;
     for (const layer of ancestry(this.#graph, top)) {
       if (size < 0) size = layer.size;
-      limit = Math.min(limit, Math.floor(layer.size / BLOCK_BYTES));
-      links.push({ index: this.#pages.layer(layer.id), limit });
+      const own = Math.floor(layer.size / BLOCK_BYTES);
+      limit = Math.min(limit, own);
+      links.push({ index: this.#pages.layer(layer.id), limit, own });
     }
     assert(size >= 0, `layer ${top} exists`);
     const chain = { size, links };

@@ -1,6 +1,7 @@
 import { BlockError } from '../port/errors.ts';
 import type { CheckpointStore } from './checkpoint-store.ts';
 import type { EngineCore } from './core.ts';
+import { encodeChange } from './graph/changes.ts';
 import { decodeGraph, type EncodedGraph, encodeGraph } from './graph/graph.ts';
 import type { LayerId, Sequence } from './log/types.ts';
 
@@ -15,6 +16,8 @@ interface Head {
   readonly sequence: number;
   /** Control records up to here are in the graph: ahead of `sequence` only while an index is being rebuilt. */
   readonly graphAt: number;
+  /** Places are as of here: ahead of `sequence` or behind it only while a start is reading the log. */
+  readonly placesAt: number;
   readonly graph: EncodedGraph;
   /** Layer, blocks of data, blocks of holes. */
   readonly layers: readonly (readonly [number, number, number])[];
@@ -31,6 +34,7 @@ export async function writeCheckpoint(core: EngineCore, replayed?: ReplayStart):
     version: checkpointVersion,
     sequence,
     graphAt: replayed?.graphAt ?? sequence,
+    placesAt: replayed?.placesAt ?? sequence,
     graph: encodeGraph(core.graph),
     layers: [...core.pages.layers()].map((layer) => [layer.id, layer.data, layer.holes]),
     live: core.live.encode(),
@@ -38,12 +42,24 @@ export async function writeCheckpoint(core: EngineCore, replayed?: ReplayStart):
   const bytes = Buffer.from(JSON.stringify(head), 'utf8');
   const taken = core.pages.takeChanges();
   const since = core.sinceCheckpoint_bytes;
+  const { moves } = core;
+  let moved = false;
   try {
     await core.log.durable();
-    await core.store.commit([...taken.puts, { key: headKey, value: bytes }]);
+    // A log that starts again appends once more what it cannot prove to have been durable, and then it lies elsewhere. This record
+    // carries the proof: nothing up to `sequence` moves after it.
+    core.log.append({ type: 'control', body: encodeChange({ op: 'checkpoint', sequence }) });
+    await core.log.durable();
+    moved = core.moves !== moves;
+    if (!moved) await core.store.commit([...taken.puts, { key: headKey, value: bytes }]);
   } catch (error) {
     core.pages.putBack(taken);
     throw error;
+  }
+  if (moved) {
+    // Places that were taken are void [C6.4]: take them again.
+    core.pages.putBack(taken);
+    return writeCheckpoint(core, replayed);
   }
   core.sinceCheckpoint_bytes -= since;
   core.pages.settle(taken.pages);
@@ -54,12 +70,13 @@ export async function writeCheckpoint(core: EngineCore, replayed?: ReplayStart):
 export interface ReplayStart {
   readonly after: Sequence;
   readonly graphAt: number;
+  readonly placesAt: number;
 }
 
-/** Loads the checkpoint into an empty core. */
-export function loadCheckpoint(core: EngineCore, store: CheckpointStore): ReplayStart {
+/** Loads the checkpoint, if there is one, into an empty core. */
+export function loadCheckpoint(core: EngineCore, store: CheckpointStore): ReplayStart | undefined {
   const bytes = store.get(headKey);
-  if (bytes === undefined) return { after: 0 as Sequence, graphAt: 0 };
+  if (bytes === undefined) return undefined;
   const head = JSON.parse(Buffer.from(bytes).toString('utf8')) as Head;
   if (head.version < oldestCheckpointVersion || head.version > checkpointVersion) {
     throw new BlockError(
@@ -76,5 +93,5 @@ export function loadCheckpoint(core: EngineCore, store: CheckpointStore): Replay
   core.pages.load();
   for (const [id, data, holes] of head.layers) Object.assign(core.pages.layer(id as LayerId), { data, holes });
   core.live.load(head.live);
-  return { after: head.sequence as Sequence, graphAt: head.graphAt };
+  return { after: head.sequence as Sequence, graphAt: head.graphAt, placesAt: head.placesAt };
 }

@@ -1,10 +1,10 @@
 import { BLOCK_BYTES } from '../port/device.ts';
 import type { EngineCore } from './core.ts';
-import { encodeChange } from './graph/changes.ts';
+import { type Change, decodeChange, encodeChange, graphChanges } from './graph/changes.ts';
 import { encodeGraph } from './graph/graph.ts';
 import { pageBlocks, pageOf } from './index/page.ts';
-import { CONTROL_BYTES_MAX } from './log/limits.ts';
-import type { DataRecord, LayerId, LogRecord, ScannedRecord, SegmentInfo, Sequence } from './log/types.ts';
+import { recordBytes } from './log/record-format.ts';
+import type { DataRecord, LayerId, LogRecord, ScannedRecord, SegmentInfo, Sequence, ZeroRecord } from './log/types.ts';
 
 /** Sealed segments that a checkpoint covers and that hold nothing any more that a rebuild from the log alone would need. */
 export function removableSegments(core: EngineCore, checkpointed: Sequence): readonly number[] {
@@ -17,62 +17,100 @@ export function removableSegments(core: EngineCore, checkpointed: Sequence): rea
 const candidates = (core: EngineCore, checkpointed: Sequence): readonly SegmentInfo[] =>
   core.log.segments().filter((segment) => segment.sealed && segment.last <= checkpointed);
 
-/** The sealed segment with the least live bytes, if it is worth rewriting. */
-export function sparseSegment(core: EngineCore, checkpointed: Sequence): number | undefined {
-  let best: SegmentInfo | undefined;
-  for (const segment of candidates(core, checkpointed)) {
-    if (core.emptied.has(segment.segment) || core.kept.has(segment.segment)) continue;
-    if (core.live.of(segment.segment) > core.limits.compactBelow * segment.used) continue;
-    if (best === undefined || core.live.of(segment.segment) < core.live.of(best.segment)) best = segment;
+/**
+ * Sealed segments worth rewriting together: those with little that is needed, and small ones once there are several. What is
+ * needed is what the index refers to and the ranges of zeros that an earlier compaction had to keep: without the latter a segment
+ * of nothing but those would be rewritten for ever.
+ */
+export function sparseSegments(core: EngineCore, checkpointed: Sequence): readonly number[] {
+  const { compactBelow, compactSmall_bytes, compactSmallFrom, compactMost_bytes } = core.limits;
+  const found = candidates(core, checkpointed)
+    .filter(({ segment }) => !core.emptied.has(segment))
+    .map(({ segment, used }) => ({ segment, used, needed: core.live.of(segment) + core.keptZeros.of(segment) }));
+  const sparse = found.filter(({ used, needed }) => needed <= compactBelow * used);
+  const small = found.filter(({ used }) => used < compactSmall_bytes);
+  const worth = new Set(small.length >= compactSmallFrom ? [...sparse, ...small] : sparse);
+  const chosen: number[] = [];
+  let total = 0;
+  for (const { segment, needed } of [...worth].sort((a, b) => a.needed - b.needed)) {
+    total += needed;
+    if (chosen.length > 0 && total > compactMost_bytes) break;
+    chosen.push(segment);
   }
-  return best?.segment;
+  return chosen;
+}
+
+interface Item {
+  readonly record: LogRecord;
+  readonly sequence: Sequence;
 }
 
 /**
- * Copies what is live in a segment elsewhere, under its old sequences, and points the index there. The old segment goes after the
- * next durable checkpoint [C6.2]. Its control records and ranges of zeros are made superfluous by one record of the whole graph
- * and, for zeros that still show, by being copied.
+ * Copies what is needed of some segments elsewhere, under its old sequences, and points the index there. The old segments go after
+ * the next durable checkpoint [C6.2]. Their control records are made superfluous by one record of the whole graph; ranges of zeros
+ * are copied, because what they hide may still lie in another segment, unless a newer one of the same copies hides all of it.
  */
-export async function compactSegment(core: EngineCore, segment: number): Promise<void> {
-  const records: { readonly record: LogRecord; readonly sequence: Sequence }[] = [];
+export async function compactSegments(core: EngineCore, segments: readonly number[]): Promise<void> {
+  const data: Item[] = [];
+  const zeros: ZeroItem[] = [];
   let control = false;
-  for await (const found of core.log.scanSegment(segment)) {
-    if (found.type === 'control') control = true;
-    else if (found.type === 'zero') {
-      if (core.graph.layers.has(currentLayer(core, found.layer)))
-        records.push({
-          record: { type: 'zero', layer: found.layer, block: found.block, count: found.count },
-          sequence: found.sequence,
-        });
-    } else
-      for (const part of liveParts(core, segment, found))
-        records.push({ record: await copy(core, found, part), sequence: found.sequence });
+  for (const segment of segments) {
+    for await (const found of core.log.scanSegment(segment)) {
+      if (found.type === 'control') control ||= changesGraph(decodeChange(found.body));
+      else if (found.type === 'zero') {
+        const { layer, block, count, sequence } = found;
+        if (core.graph.layers.has(currentLayer(core, layer)))
+          zeros.push({ record: { type: 'zero', layer, block, count }, sequence });
+      } else
+        for (const part of liveParts(core, segment, found))
+          data.push({ record: await copy(core, found, part), sequence: found.sequence });
+    }
   }
   if (control) {
-    const body = encodeChange({ op: 'graph', graph: encodeGraph(core.graph) });
-    // A graph that does not fit one record cannot stand in for the records it is made of: this segment stays.
-    if (body.length > CONTROL_BYTES_MAX) {
-      core.kept.add(segment);
-      return;
-    }
-    core.log.append({ type: 'control', body });
+    for (const change of graphChanges(encodeGraph(core.graph)))
+      core.log.append({ type: 'control', body: encodeChange(change) });
     await core.log.durable();
   }
-  if (records.length > 0) {
-    const places = await core.log.relocate(records);
-    records.forEach(({ record, sequence }, index) => {
-      if (record.type === 'data')
-        core.writer.move(
-          core.layerIndex(currentLayer(core, record.layer)),
-          record.block,
-          record.count,
-          places[index]!,
-          sequence,
-        );
+  const items: readonly Item[] = [...data, ...uncovered(core, zeros)];
+  if (items.length > 0) {
+    const places = await core.log.relocate(items);
+    items.forEach(({ record, sequence }, index) => {
+      const place = places[index]!;
+      if (record.type === 'zero') core.keptZeros.add(place.segment, recordBytes(record));
+      if (record.type !== 'data') return;
+      core.writer.move(core.layerIndex(currentLayer(core, record.layer)), record.block, record.count, place, sequence);
     });
   }
-  core.emptied.add(segment);
+  for (const segment of segments) core.emptied.add(segment);
 }
+
+interface ZeroItem extends Item {
+  readonly record: ZeroRecord;
+}
+
+/** Ranges of zeros that no newer one of the same layer covers as a whole. */
+function uncovered(core: EngineCore, zeros: readonly ZeroItem[]): readonly ZeroItem[] {
+  const byLayer = new Map<LayerId, ZeroItem[]>();
+  for (const item of zeros) {
+    const layer = currentLayer(core, item.record.layer);
+    byLayer.set(layer, [...(byLayer.get(layer) ?? []), item]);
+  }
+  const kept: ZeroItem[] = [];
+  for (const items of byLayer.values()) {
+    const newest: ZeroItem[] = [];
+    for (const item of items.sort((a, b) => b.sequence - a.sequence)) {
+      const end = item.record.block + item.record.count;
+      const covered = newest.some(
+        ({ record }) => record.block <= item.record.block && end <= record.block + record.count,
+      );
+      if (!covered) newest.push(item);
+    }
+    kept.push(...newest);
+  }
+  return kept;
+}
+
+const changesGraph = ({ op }: Change): boolean => op !== 'checkpoint' && op !== 'oldest_checkpoint';
 
 const currentLayer = (core: EngineCore, layer: LayerId): LayerId => core.graph.folded.get(layer) ?? layer;
 

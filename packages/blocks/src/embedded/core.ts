@@ -11,6 +11,7 @@ import { emptyGraph, type Graph } from './graph/graph.ts';
 import { type LayerIndex, PageTable } from './index/page-table.ts';
 import { LayerWriter, LiveBytes } from './layer-writer.ts';
 import { type EngineLimits, engineLimits } from './limits.ts';
+import { CONTROL_BYTES_MAX } from './log/limits.ts';
 import type { LayerId, SegmentLog, Sequence } from './log/types.ts';
 import { readBlocks } from './read-image.ts';
 import { sumOf } from './zero-block.ts';
@@ -34,11 +35,14 @@ export class EngineCore {
   /** Looks whether a checkpoint or housekeeping is due; set by the engine. */
   onWork: () => void = () => undefined;
   closed = false;
+  /** How often records that were not durable were appended again elsewhere [C6.4]. */
+  moves = 0;
   /** Segments whose live records have been copied elsewhere: given back after the next checkpoint. */
   readonly emptied = new Set<number>();
-  /** Segments that compaction has to leave alone in this run. */
-  readonly kept = new Set<number>();
+  /** Bytes of ranges of zeros that compaction kept, by the segment they are in now; not known again after a restart. */
+  readonly keptZeros = new LiveBytes();
   #readers = 0;
+  readonly #unheard: EngineEvent[] = [];
   readonly #listeners = new Set<(event: EngineEvent) => void>();
 
   constructor(log: SegmentLog, store: CheckpointStore, limits: EngineLimits = engineLimits) {
@@ -52,11 +56,16 @@ export class EngineCore {
   }
 
   emit(event: EngineEvent): void {
+    const keep = event.kind === 'damage' && this.#unheard.length < this.limits.unheardEvents;
+    if (this.#listeners.size === 0 && keep) this.#unheard.push(event);
     for (const listener of this.#listeners) listener(event);
   }
 
   on(listener: (event: EngineEvent) => void): () => void {
     this.#listeners.add(listener);
+    // What a start finds, it finds before anybody can listen.
+    const unheard = this.#unheard.splice(0);
+    if (unheard.length > 0) queueMicrotask(() => unheard.forEach(listener));
     return () => this.#listeners.delete(listener);
   }
 
@@ -64,6 +73,8 @@ export class EngineCore {
   order(change: Change): void {
     this.#open();
     const body = encodeChange(change);
+    if (body.length > CONTROL_BYTES_MAX)
+      throw new BlockError('out_of_range', `one change takes at most ${CONTROL_BYTES_MAX} bytes, not ${body.length}`);
     this.log.append({ type: 'control', body });
     this.sinceCheckpoint_bytes += body.length;
     applyChange(this.graph, change);
@@ -130,6 +141,13 @@ export class EngineCore {
   /** Reads in the background are under way: no segment may be given back. */
   get pinned(): boolean {
     return this.#readers > 0;
+  }
+
+  /** A segment was given back. */
+  forgetSegment(segment: number): void {
+    this.emptied.delete(segment);
+    this.keptZeros.forget(segment);
+    this.live.forget(segment);
   }
 
   layerIndex(id: LayerId): LayerIndex {

@@ -66,8 +66,9 @@ export class Digests {
     // The topmost layer with anything here decides, unless a size on the way cuts through the group.
     const owner = chain.links.find((link) => !link.index.present.within(from, to).next().done);
     if (owner === undefined) return zeroGroup;
-    const bound = Math.min((group + 1) * groupPages * pageBlocks, Math.floor(chain.size / BLOCK_BYTES));
-    const cut = chain.links.some((link) => link.limit < bound);
+    // Remembered is what the group is when seen from the owner: a size above it that cuts the group further makes another one.
+    const bound = (group + 1) * groupPages * pageBlocks;
+    const cut = owner.limit < Math.min(owner.own, bound);
     const known = cut ? undefined : this.#groups.get(owner.index.id)?.get(group);
     if (known !== undefined) return known;
     const digests = Buffer.alloc(groupPages * 32);

@@ -3,15 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '@antipode/base';
 import { describeEngineContract, type EngineUnderTest } from '../contract/engine-contract.ts';
+import { simulatedEngine } from '../contract/simulated-engine.ts';
 import type { EmbeddedEngine } from './embedded-engine.ts';
 import { engineLimits } from './limits.ts';
 import { lmdbCheckpointStore } from './lmdb-checkpoint-store.ts';
 import { smallLogLimits } from './log/small-limits.ts';
 import { openNodeDisk } from './node-disk.ts';
 import { openEngineOn } from './open-engine.ts';
-import { seededRandom } from './simulated/seeded-random.ts';
-import { SimulatedCheckpointStore } from './simulated/simulated-checkpoint-store.ts';
-import { SimulatedDisk } from './simulated/simulated-disk.ts';
 
 /** Small enough that checkpoints, eviction, sealing, folding and compaction all happen within one test. */
 const small = {
@@ -51,28 +49,5 @@ async function onRealDisk(): Promise<EngineUnderTest> {
   return wrap(await openHere());
 }
 
-async function onSimulatedDisk(): Promise<EngineUnderTest> {
-  const random = seededRandom(7);
-  const disk = new SimulatedDisk({ random });
-  const checkpoints = new SimulatedCheckpointStore({ random });
-  const openHere = () =>
-    openEngineOn({ disk: disk.mount(), checkpoints: checkpoints.mount(), clock: systemClock, ...small });
-  const wrap = (engine: EmbeddedEngine): EngineUnderTest => ({
-    engine,
-    settle: () => engine.settle(),
-    reopen: async () => {
-      await engine.close();
-      return wrap(await openHere());
-    },
-    crash: async () => {
-      disk.crash();
-      checkpoints.crash();
-      return wrap(await openHere());
-    },
-    dispose: () => engine.close(),
-  });
-  return wrap(await openHere());
-}
-
 describeEngineContract('embedded, on a real disk', onRealDisk);
-describeEngineContract('embedded, on a simulated disk that crashes', onSimulatedDisk);
+describeEngineContract('embedded, on a simulated disk that crashes', () => simulatedEngine(7, { fallBack_max: 2 }));

@@ -21,13 +21,14 @@ import type {
 } from '../port/types.ts';
 import type { Chain } from './chain.ts';
 import type { EngineCore } from './core.ts';
+import { dataBlocks } from './data-blocks.ts';
 import { differenceOf } from './difference.ts';
 import type { Change } from './graph/changes.ts';
 import { ancestry } from './graph/graph.ts';
 import * as plan from './graph/plan.ts';
 import { Housekeeper } from './housekeeper.ts';
 import { halfInfo, pointInfo, stageInfo, volumeInfo } from './infos.ts';
-import { stageRuns, verifyStaged } from './staging.ts';
+import { raiseAbove, stageRuns, verifyStaged } from './staging.ts';
 import { PointDevice, VolumeDevice } from './volume-device.ts';
 
 /** The embedded engine: an append-only log is the truth, graph and index are what it says. */
@@ -40,6 +41,7 @@ export class EmbeddedEngine implements BlockEngine {
     this.#housekeeper = new Housekeeper(core, clock);
     core.onWork = () => this.#housekeeper.look();
     core.log.onMoved((moves) => {
+      core.moves += 1;
       for (const move of moves) {
         if (move.type !== 'data') continue;
         const layer = core.graph.folded.get(move.layer) ?? move.layer;
@@ -95,8 +97,7 @@ export class EmbeddedEngine implements BlockEngine {
     const { graph } = this.#core;
     const volume = plan.needVolume(graph, id);
     const chain = this.#core.chains.of(volume.top);
-    let logical = 0;
-    for (const link of chain.links) logical += link.index.data;
+    const logical = await dataBlocks(chain, this.#core.pages);
     const others = new Set<number>();
     for (const other of graph.volumes.values())
       if (other.id !== id) for (const layer of ancestry(graph, other.top)) others.add(layer.id);
@@ -107,8 +108,7 @@ export class EmbeddedEngine implements BlockEngine {
         if (member.volume === id) for (const layer of ancestry(graph, member.layer)) mine.add(layer.id);
     }
     for (const layer of mine) if (!others.has(layer)) unique += this.#core.layerIndex(layer as never).data;
-    // Blocks overwritten in a higher layer are counted in both: an upper bound that never exceeds the volume.
-    return { logical_bytes: Math.min(logical * BLOCK_BYTES, chain.size), unique_bytes: unique * BLOCK_BYTES };
+    return { logical_bytes: logical * BLOCK_BYTES, unique_bytes: unique * BLOCK_BYTES };
   }
 
   bytesSince(volume: VolumeId, point: PointId): number {
@@ -130,8 +130,11 @@ export class EmbeddedEngine implements BlockEngine {
   // --- points -------------------------------------------------------------------------------------------------------
 
   async freeze(point: PointSpec, volumes: readonly VolumeId[], hold?: string): Promise<PointInfo> {
-    await this.#do(plan.planFreeze(this.#core.graph, point, volumes, hold));
-    return this.#point(point.id);
+    this.#order(plan.planFreeze(this.#core.graph, point, volumes, hold));
+    // As it was when it was ordered: it may be gone again before it is durable.
+    const info = this.#point(point.id);
+    await this.#core.log.durable();
+    return info;
   }
 
   async dropPoint(id: PointId): Promise<void> {
@@ -332,6 +335,7 @@ export class EmbeddedEngine implements BlockEngine {
     runs: readonly BlockRun[],
   ): Promise<void> {
     stageRuns(this.#core, session, cycle, point, pair, runs, false);
+    await raiseAbove(this.#core, session, cycle, point, pair, runs);
     await this.#core.log.durable();
   }
 
@@ -358,9 +362,12 @@ export class EmbeddedEngine implements BlockEngine {
 
   async seal(session: SessionId, proposal: ProposalId, point: PointSpec): Promise<PointInfo> {
     const { graph } = this.#core;
-    await this.#do(plan.planSeal(graph, session, proposal, point));
-    this.#accessChanged(plan.needHalf(graph, session).pairs);
-    return this.#point(graph.halves.get(session)?.seal?.point ?? point.id);
+    this.#order(plan.planSeal(graph, session, proposal, point));
+    const { pairs, seal } = plan.needHalf(graph, session);
+    const info = this.#point(seal?.point ?? point.id);
+    await this.#core.log.durable();
+    this.#accessChanged(pairs);
+    return info;
   }
 
   async unseal(session: SessionId, proposal: ProposalId): Promise<void> {
@@ -374,7 +381,11 @@ export class EmbeddedEngine implements BlockEngine {
 
   async promote(session: SessionId, promotion: plan.Promotion): Promise<void> {
     const { graph } = this.#core;
-    await this.#do(plan.planPromote(graph, session, promotion));
+    const change = plan.planPromote(graph, session, promotion);
+    const staged = promotion.commit && graph.halves.get(session)?.stage?.plan;
+    await this.#do(change);
+    if (change !== undefined && staged !== undefined)
+      this.#core.emit({ kind: 'committed', session, cycle: staged.cycle, points: staged.points.map(({ id }) => id) });
     this.#accessChanged(plan.needHalf(graph, session).pairs);
   }
 
@@ -428,8 +439,12 @@ export class EmbeddedEngine implements BlockEngine {
     await this.#housekeeper.settle();
   }
 
-  async #do(change: Change | undefined): Promise<void> {
+  #order(change: Change | undefined): void {
     if (change !== undefined) this.#core.order(change);
+  }
+
+  async #do(change: Change | undefined): Promise<void> {
+    this.#order(change);
     // Also when there is nothing to do: the first call may have died before its record was durable.
     await this.#core.log.durable();
   }

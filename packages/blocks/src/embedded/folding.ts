@@ -39,8 +39,9 @@ function findWork(graph: Graph): { readonly layer: LayerNode; readonly into: Lay
     if (kept.has(layer.id)) continue;
     const above = children.get(layer.id) ?? [];
     if (above.length === 0) return { layer, into: undefined };
-    // A layer of another size cuts the image differently [C1.4]: folded only where it cannot be seen.
-    if (above.length === 1 && above[0]!.size === layer.size) return { layer, into: above[0] };
+    // A layer that is smaller than the one below or larger than the one above cuts the image [C1.4], and a volume may grow later.
+    const below = layer.parent === undefined ? 0 : (graph.layers.get(layer.parent)?.size ?? 0);
+    if (above.length === 1 && below <= layer.size && layer.size <= above[0]!.size) return { layer, into: above[0] };
   }
   return undefined;
 }

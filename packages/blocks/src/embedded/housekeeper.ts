@@ -1,8 +1,9 @@
 import type { Clock, Timer } from '@antipode/base';
 import { writeCheckpoint } from './checkpoint.ts';
-import { compactSegment, removableSegments, sparseSegment } from './compaction.ts';
+import { compactSegments, removableSegments, sparseSegments } from './compaction.ts';
 import type { EngineCore } from './core.ts';
 import { foldSome } from './folding.ts';
+import { encodeChange } from './graph/changes.ts';
 import type { Sequence } from './log/types.ts';
 
 const quiet_ms = 1_000;
@@ -38,8 +39,15 @@ export class Housekeeper {
   }
 
   async settle(): Promise<void> {
-    await this.#running;
-    for (let more = true; more; ) more = await this.#pass(true);
+    while (this.#running !== undefined) await this.#running;
+    this.#running = (async () => {
+      for (let more = true; more; ) more = await this.#pass(true);
+    })();
+    try {
+      await this.#running;
+    } finally {
+      this.#running = undefined;
+    }
   }
 
   async stop(): Promise<void> {
@@ -85,12 +93,28 @@ export class Housekeeper {
       core.sinceCheckpoint_bytes >= limits.checkpointEvery_bytes;
     if (due) await this.#checkpoint();
     if (this.#checkpointed === 0) return folded;
-    for (const segment of removableSegments(core, this.#checkpointed)) await core.log.removeSegment(segment);
-    const sparse = sparseSegment(core, this.#checkpointed);
-    if (sparse === undefined) return folded;
-    await compactSegment(core, sparse);
+    await this.#giveBack();
+    const sparse = sparseSegments(core, this.#checkpointed);
+    if (sparse.length === 0) return folded;
+    await compactSegments(core, sparse);
     await this.#checkpoint();
     return true;
+  }
+
+  /** Gives emptied segments back, after a word to every later start: a checkpoint older than this one names them and is void. */
+  async #giveBack(): Promise<void> {
+    const core = this.#core;
+    const segments = removableSegments(core, this.#checkpointed);
+    if (segments.length === 0) return;
+    core.log.append({
+      type: 'control',
+      body: encodeChange({ op: 'oldest_checkpoint', sequence: this.#checkpointed }),
+    });
+    await core.log.durable();
+    for (const segment of segments) {
+      await core.log.removeSegment(segment);
+      core.forgetSegment(segment);
+    }
   }
 
   async #checkpoint(): Promise<void> {

@@ -14,10 +14,17 @@ export const engineLimits = {
   pagesATurn: 16,
   /** A segment with less than this share of live bytes is rewritten. */
   compactBelow: 0.3,
+  /** Segments smaller than this are merged once there are so many of them: restarts and compaction leave them behind. */
+  compactSmall_bytes: 1024 * 1024,
+  compactSmallFrom: 4,
+  /** Bytes copied by one compaction: what it holds in memory. */
+  compactMost_bytes: 32 * 1024 * 1024,
   /** Smallest and largest volume, and the unit of its size, bytes. */
   volumeLeast_bytes: 1024 * 1024,
   volumeMost_bytes: 256 * 1024 ** 4,
   volumeUnit_bytes: 8192,
+  /** Events kept until somebody listens: what a start found. */
+  unheardEvents: 64,
   /** Refused proposals that a half remembers. */
   refusedProposals: 16,
 } as const;

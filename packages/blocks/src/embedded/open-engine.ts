@@ -10,8 +10,9 @@ import { type EngineLimits, engineLimits } from './limits.ts';
 import { lmdbCheckpointStore } from './lmdb-checkpoint-store.ts';
 import type { LogLimits } from './log/limits.ts';
 import { openSegmentLog } from './log/segment-log.ts';
+import type { SegmentLog } from './log/types.ts';
 import { openNodeDisk } from './node-disk.ts';
-import { replay } from './replay.ts';
+import { isVoid, rebuild, replay } from './replay.ts';
 
 export interface EngineParts {
   readonly disk: Disk;
@@ -39,7 +40,17 @@ export async function openEngineOn(parts: EngineParts): Promise<EmbeddedEngine> 
     clock: parts.clock,
     ...(parts.logLimits && { limits: parts.logLimits }),
   });
-  const core = new EngineCore(log, parts.checkpoints, limits);
-  await replay(core, loadCheckpoint(core, parts.checkpoints));
-  return new EmbeddedEngine(core, parts.clock);
+  return new EmbeddedEngine(await restore(log, parts.checkpoints, limits), parts.clock);
+}
+
+async function restore(log: SegmentLog, checkpoints: CheckpointStore, limits: EngineLimits): Promise<EngineCore> {
+  const core = new EngineCore(log, checkpoints, limits);
+  const start = loadCheckpoint(core, checkpoints);
+  if (start !== undefined && !(await isVoid(core, start))) {
+    await replay(core, start);
+    return core;
+  }
+  const fresh = new EngineCore(log, checkpoints, limits);
+  await rebuild(fresh);
+  return fresh;
 }

@@ -2,10 +2,10 @@ import type { CycleId, SessionId } from '@antipode/base';
 import { BLOCK_BYTES } from '../port/device.ts';
 import type { BlockRun } from '../port/engine.ts';
 import { BlockError } from '../port/errors.ts';
-import type { Digest } from '../port/types.ts';
+import type { Digest, RestartAddress } from '../port/types.ts';
 import type { EngineCore } from './core.ts';
 import { needStage } from './graph/plan.ts';
-import { pageBlocks } from './index/page.ts';
+import { pageBlocks, pageOf } from './index/page.ts';
 import { sumOf } from './zero-block.ts';
 
 /**
@@ -27,11 +27,51 @@ export function stageRuns(
   if (layer === undefined || size === undefined)
     throw new BlockError('out_of_range', `the cycle has no point ${point} of pair ${pair}`);
   const { address } = stage;
-  const least = ordered && address.point === point && address.pair === pair ? address.block : 0;
+  const least = ordered ? leastBlock(address, point, pair) : 0;
   const checked = runs.map((run) => ({ run, sums: checkRun(run, size, least) }));
   for (const { run, sums } of checked) {
     if (run.payload === undefined || sums === undefined) core.orderZero(layer, run.block, run.count);
     else core.orderData(layer, run.block, run.payload, sums);
+  }
+}
+
+/** What the address covers is durable and not written again. */
+function leastBlock(address: RestartAddress, point: number, pair: number): number {
+  const ahead = point - address.point || pair - address.pair;
+  if (ahead === 0) return address.block;
+  return ahead > 0 ? 0 : Number.POSITIVE_INFINITY;
+}
+
+/**
+ * After a repair below: what later points of the cycle changed in these blocks is ordered once more, so that it has the higher
+ * sequence. A rebuild from the log of layers that were folded together goes by sequence alone [C6.1].
+ */
+export async function raiseAbove(
+  core: EngineCore,
+  session: SessionId,
+  cycle: CycleId,
+  point: number,
+  pair: number,
+  runs: readonly BlockRun[],
+): Promise<void> {
+  const { stage } = needStage(core.graph, session, cycle);
+  const bytes = new Uint8Array(BLOCK_BYTES);
+  const sums = new BigUint64Array(1);
+  for (const layer of stage.layers[pair]!.slice(point + 1)) {
+    const index = core.layerIndex(layer);
+    for (const { block: first, count } of runs) {
+      for (let block = first; block < first + count; block++) {
+        const page = core.pages.get(index, pageOf(block));
+        const entry = block % pageBlocks;
+        if (page === undefined || page.isAbsent(entry)) continue;
+        if (page.isHole(entry)) {
+          core.orderZero(layer, block, 1);
+          continue;
+        }
+        await core.read(core.chains.of(layer), block, 1, bytes, sums, stage.plan.pairs[pair]!.local);
+        core.orderData(layer, block, bytes, sums.slice());
+      }
+    }
   }
 }
 

@@ -16,11 +16,6 @@ export function applyChange(graph: Graph, change: Change): void {
     }
     case 'delete_volume':
       graph.volumes.delete(change.id);
-      for (const point of graph.points.values()) {
-        if (isHeld(graph, point)) continue;
-        point.members = point.members.filter((member) => member.volume !== change.id);
-        if (point.members.length === 0) graph.points.delete(point.id);
-      }
       return sweep(graph);
     case 'resize_volume': {
       const layer = graph.layers.get(volumeOf(graph, change.id).top);
@@ -147,6 +142,10 @@ export function applyChange(graph: Graph, change: Change): void {
       return promote(graph, change);
     case 'demote':
       return demote(graph, change);
+    case 'graph_part':
+    case 'checkpoint':
+    case 'oldest_checkpoint':
+      return;
     case 'graph': {
       const whole = decodeGraph(change.graph);
       graph.nextLayer = whole.nextLayer;
@@ -220,10 +219,14 @@ function freeze(
   graph.points.set(id, { id, kind, instant_ms, members, holds, dropped: false, tag });
 }
 
-/** Frees points that are dropped and that nobody keeps. */
+/** Frees points that are dropped, and deleted volumes' parts of points, as far as nobody keeps them. */
 function sweep(graph: Graph): void {
-  for (const point of [...graph.points.values()])
-    if (point.dropped && !isHeld(graph, point)) graph.points.delete(point.id);
+  for (const point of [...graph.points.values()]) {
+    if (isHeld(graph, point)) continue;
+    if (point.members.some((member) => !graph.volumes.has(member.volume)))
+      point.members = point.members.filter((member) => graph.volumes.has(member.volume));
+    if (point.dropped || point.members.length === 0) graph.points.delete(point.id);
+  }
 }
 
 /** Lets go of the session's internal points but its base and a sealed one [C2.6]. */
@@ -248,6 +251,8 @@ function removeHalf(graph: Graph, session: SessionId): void {
   delete half.base;
   delete half.seal;
   delete half.stage;
+  const holder = sessionHolder(session);
+  for (const point of graph.points.values()) point.holds = point.holds.filter((hold) => hold !== holder);
   tidySession(graph, half);
 }
 
@@ -295,11 +300,13 @@ function commitStage(graph: Graph, half: HalfNode, digests: readonly string[]): 
 
 function promote(graph: Graph, change: Extract<Change, { op: 'promote' }>): void {
   const half = halfOf(graph, change.session);
+  // Looked up first: with the commit the former base may go, and be what the heads become forks of.
+  const chosen = change.from && graph.points.get(change.from);
   if (change.commit !== undefined) commitStage(graph, half, change.commit.digests);
   delete half.stage;
   half.role = 'source';
   half.generation = change.next;
-  const from = graph.points.get(change.from ?? half.base?.point ?? ('' as PointId));
+  const from = chosen ?? (half.base && graph.points.get(half.base.point));
   half.pairs.forEach((pair, index) => {
     const volume = volumeOf(graph, pair.local);
     const member = from && memberOf(from, pair.local);

@@ -110,9 +110,46 @@ export type Change =
       /** Fresh empty layers for volumes that have no image at the base. */
       readonly layers: readonly LayerId[];
     }
+  /** A checkpoint up to `sequence` is about to be written. Changes nothing. */
+  | { readonly op: 'checkpoint'; readonly sequence: number }
+  /** Segments are about to be given back that only checkpoints from `sequence` on do not name [C6.2]. Changes nothing. */
+  | { readonly op: 'oldest_checkpoint'; readonly sequence: number }
   /** The whole graph: older control records are no longer needed. */
-  | { readonly op: 'graph'; readonly graph: EncodedGraph };
+  | { readonly op: 'graph'; readonly graph: EncodedGraph }
+  /** A whole graph that is too large for one record: its JSON text in `parts` pieces, one directly behind the other. */
+  | { readonly op: 'graph_part'; readonly part: number; readonly parts: number; readonly text: string };
 
 export const encodeChange = (change: Change): Uint8Array => Buffer.from(JSON.stringify(change), 'utf8');
+/** Characters of a graph in one record: however they are escaped, the record stays below its limit. */
+const graphPart_characters = 128 * 1024;
+
+/** The whole graph as one change, or as many. */
+export function graphChanges(graph: EncodedGraph): readonly Change[] {
+  const text = JSON.stringify(graph);
+  if (text.length <= graphPart_characters) return [{ op: 'graph', graph }];
+  const parts = Math.ceil(text.length / graphPart_characters);
+  return Array.from({ length: parts }, (_, part) => ({
+    op: 'graph_part',
+    part,
+    parts,
+    text: text.slice(part * graphPart_characters, (part + 1) * graphPart_characters),
+  }));
+}
+
+/** Finds whole graphs in a stream of changes. */
+export class GraphGatherer {
+  #texts: string[] = [];
+
+  /** The graph that this change completes. */
+  take(change: Change): EncodedGraph | undefined {
+    if (change.op === 'graph') return change.graph;
+    if (change.op !== 'graph_part' || change.part !== this.#texts.length) this.#texts = [];
+    if (change.op !== 'graph_part' || change.part !== this.#texts.length) return undefined;
+    this.#texts.push(change.text);
+    if (this.#texts.length < change.parts) return undefined;
+    return JSON.parse(this.#texts.splice(0).join('')) as EncodedGraph;
+  }
+}
+
 export const decodeChange = (body: Uint8Array): Change =>
   JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')) as Change;

@@ -61,6 +61,15 @@ export class PageTable {
     }
   }
 
+  /** Takes nothing from the checkpoint: its pages are removed by the next one. */
+  discard(): void {
+    const { from, to } = pageKeyRange();
+    for (const key of this.#store.keys(from, to)) {
+      const view = new DataView(key.buffer, key.byteOffset, key.byteLength);
+      this.#removed.push({ layer: Number(view.getBigUint64(1)) as LayerId, number: Number(view.getBigUint64(9)) });
+    }
+  }
+
   layer(id: LayerId): LayerIndex {
     let layer = this.#layers.get(id);
     if (layer === undefined) {

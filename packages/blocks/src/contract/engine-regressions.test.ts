@@ -1,0 +1,275 @@
+import { cycleId, type PointId, pointId, sessionId, volumeId } from '@antipode/base';
+import { afterEach, describe, expect, it } from 'vitest';
+import { diskError } from '../embedded/simulated/simulated-disk.ts';
+import { BLOCK_BYTES } from '../port/device.ts';
+import type { BlockEngine, EngineEvent } from '../port/engine.ts';
+import { type BlockErrorCode, isBlockError } from '../port/errors.ts';
+import type { CyclePlan, Generation, PointSpec } from '../port/types.ts';
+import { bytesOf, type CrashingEngine, imageOf } from './crash-contract.ts';
+import { shipCycle } from './engine-contract.ts';
+import { simulatedEngine } from './simulated-engine.ts';
+
+const MiB = 1024 * 1024;
+const session = sessionId('s');
+const [a, b] = [volumeId('a'), volumeId('b')];
+const first: Generation = { number: 1, site: 'A', nonce: '1' };
+const second: Generation = { number: 2, site: 'B', nonce: '2' };
+const toB = [{ local: a, remote: b }];
+const toA = [{ local: b, remote: a }];
+const p = (text: string): PointId => pointId(text);
+const spec = (id: string, kind: PointSpec['kind'] = 'snapshot'): PointSpec => ({
+  id: p(id),
+  kind,
+  instant_ms: 1,
+  tag: kind === 'internal' ? { session } : {},
+});
+const write = (engine: BlockEngine, volume: typeof a, block: number, token: number, count = 1) =>
+  engine.open(volume).write(block * BLOCK_BYTES, bytesOf(token, count), false);
+const tokenAt = async (engine: BlockEngine, volume: typeof a, block: number) =>
+  (await imageOf(engine.open(volume)))[block];
+
+async function refusedWith(work: () => unknown): Promise<BlockErrorCode | 'nothing'> {
+  try {
+    await work();
+    return 'nothing';
+  } catch (error) {
+    if (isBlockError(error)) return error.code;
+    throw error;
+  }
+}
+
+describe('the embedded engine', () => {
+  const opened: CrashingEngine[] = [];
+  const start = async () => {
+    const under = await simulatedEngine(opened.length + 1, { fallBack_max: 0 });
+    opened.push(under);
+    return under;
+  };
+  /** The engine that goes on where another one stopped. */
+  const next = async (before: CrashingEngine, how: 'reopen' | 'crash' = 'reopen') => {
+    const after = await before[how]();
+    opened[opened.indexOf(before)] = after;
+    return after;
+  };
+  afterEach(async () => {
+    for (const under of opened.splice(0)) await under.dispose();
+  });
+  const couple = async (size = 2 * MiB) => {
+    const source = await start();
+    const target = await start();
+    await source.engine.createVolume({ id: a, name: 'a', size, tag: {} });
+    await target.engine.createVolume({ id: b, name: 'b', size, destination: true, tag: {} });
+    await source.engine.createHalf({ session, role: 'source', generation: first, pairs: toB, tag: {} });
+    await target.engine.createHalf({ session, role: 'destination', generation: first, pairs: toA, tag: {} });
+    return { source, target };
+  };
+  /** As the source sees it; `points`: id and size. */
+  const planOf = (cycle: string, points: readonly (readonly [PointSpec, number])[], base?: string): CyclePlan => ({
+    session,
+    cycle: cycleId(cycle),
+    generation: first,
+    ...(base && { base: p(base) }),
+    points: points.map(([point, size]) => ({ ...point, sizes: [size] })),
+    pairs: toB,
+  });
+  const complete = async (source: BlockEngine, target: BlockEngine, plan: CyclePlan) => {
+    await shipCycle(source, target, plan);
+    const digests = (await target.verifyStage(session, plan.cycle, () => undefined)).at(-1)!;
+    await target.commitStage(session, plan.cycle, first, digests);
+    await source.advanceBase(session, first, { point: plan.points.at(-1)!.id, digests });
+    return digests;
+  };
+
+  it('answers a freeze though the point is dropped before it is durable', async () => {
+    const { engine } = await start();
+    await engine.createVolume({ id: a, name: 'a', size: MiB, tag: {} });
+    const freezing = engine.freeze(spec('1'), [a]);
+    await engine.dropPoint(p('1'));
+    expect((await freezing).id).toBe('1');
+  });
+
+  it('a checkpoint never keeps places that a failed sync made void [C6.4]', async () => {
+    for (let failing = 0; failing < 4; failing++) {
+      const under = (await start()) as Awaited<ReturnType<typeof simulatedEngine>>;
+      await under.engine.createVolume({ id: a, name: 'a', size: MiB, tag: {} });
+      // Enough that stays where it is, so that no compaction follows with a checkpoint of its own.
+      await write(under.engine, a, 50, 9, 200);
+      await under.settle?.();
+      await write(under.engine, a, 0, 7, 20);
+      let syncs = 0;
+      under.disk.faults = { sync: () => (syncs++ === failing ? diskError('EIO') : undefined) };
+      await under.settle?.();
+      await under.engine.open(a).flush();
+      under.disk.faults = {};
+      const again = await next(under, 'crash');
+      expect((await imageOf(again.engine.open(a))).subarray(0, 21)).toEqual(
+        Uint32Array.from({ length: 21 }, (_, block) => (block < 20 ? 7 : 0)),
+      );
+    }
+  });
+
+  it('a deleted volume leaves a held point when its last hold goes', async () => {
+    const { engine } = await start();
+    await engine.createVolume({ id: a, name: 'a', size: MiB, tag: {} });
+    await engine.createVolume({ id: b, name: 'b', size: MiB, tag: {} });
+    await engine.freeze(spec('1'), [a, b], 'me');
+    await engine.deleteVolume(a);
+    expect(engine.point(p('1'))?.members.length).toBe(2);
+    await engine.release(p('1'), 'me');
+    expect(engine.point(p('1'))?.members.map(({ volume }) => volume)).toEqual([b]);
+  });
+
+  it('a layer that cuts the image is not folded away: a shrunk and grown volume never shows old bytes [C1.4]', async () => {
+    const { source, target } = await couple(2 * MiB);
+    await source.engine.freeze(spec('small'), [a]);
+    await source.engine.resizeVolume(a, 4 * MiB);
+    await write(source.engine, a, 800, 7);
+    await source.engine.freeze(spec('p1', 'internal'), [a]);
+    await complete(source.engine, target.engine, planOf('c1', [[spec('p1', 'internal'), 4 * MiB]]));
+    await source.engine.restore(a, p('small'), a);
+    await source.engine.freeze(spec('p2', 'internal'), [a]);
+    await complete(source.engine, target.engine, planOf('c2', [[spec('p2', 'internal'), 2 * MiB]], 'p1'));
+    await target.engine.promote(session, { next: second });
+    await target.engine.removeHalf(session);
+    for (const { id } of target.engine.points()) await target.engine.dropPoint(id);
+    await target.settle?.();
+    await target.engine.resizeVolume(b, 4 * MiB);
+    await target.settle?.();
+    expect(await tokenAt(target.engine, b, 800)).toBe(0);
+  });
+
+  it('digests of a shrunk image do not stand in for those of the larger one below it [C8.2]', async () => {
+    const { source, target } = await couple(2 * MiB);
+    await source.engine.freeze(spec('small'), [a]);
+    await source.engine.resizeVolume(a, 4 * MiB);
+    await write(source.engine, a, 1, 5);
+    await write(source.engine, a, 800, 7);
+    await source.engine.freeze(spec('p1', 'internal'), [a], 'me');
+    await complete(source.engine, target.engine, planOf('c1', [[spec('p1', 'internal'), 4 * MiB]]));
+    await target.engine.hold(p('p1'), 'me');
+    await source.engine.restore(a, p('small'), a);
+    await write(source.engine, a, 1, 5);
+    await source.engine.freeze(spec('p2', 'internal'), [a], 'me');
+    // The same block of the same content is shipped again; without it the layer at the destination would be empty.
+    const plan = planOf('c2', [[spec('p2', 'internal'), 2 * MiB]], 'p1');
+    await target.engine.openStage({ ...plan, pairs: toA });
+    const again = await next(target);
+    const staged = await again.engine.verifyStage(session, plan.cycle, () => undefined);
+    expect(staged.length).toBe(1);
+    expect(await again.engine.digest(b, p('p1'))).toBe(await source.engine.digest(a, p('p1')));
+  });
+
+  it('what is repaired in a staged image stays under what later points changed, also after the index is lost [C6.1] [C8.4]', async () => {
+    const { source, target: young } = await couple();
+    const target = await next(young);
+    await write(source.engine, a, 3, 31);
+    await write(source.engine, a, 100, 5, 200);
+    await source.engine.freeze(spec('snap'), [a]);
+    await write(source.engine, a, 3, 32);
+    await source.engine.freeze(spec('p1', 'internal'), [a]);
+    const plan = planOf('c1', [
+      [spec('snap'), 2 * MiB],
+      [spec('p1', 'internal'), 2 * MiB],
+    ]);
+    await shipCycle(source.engine, target.engine, plan);
+    const payload = new Uint8Array(BLOCK_BYTES);
+    const checksums = new Uint8Array(8);
+    await source.engine.readBlocks(a, p('snap'), 3, 1, payload, checksums);
+    await target.engine.repairStage(session, plan.cycle, 0, 0, [{ block: 3, count: 1, payload, checksums }]);
+    const digests = await target.engine.verifyStage(session, plan.cycle, () => undefined);
+    expect(digests.flat()).toEqual([await source.engine.digest(a, p('snap')), await source.engine.digest(a, p('p1'))]);
+    await target.engine.commitStage(session, plan.cycle, first, digests.at(-1)!);
+    await target.engine.dropPoint(p('snap'));
+    await target.settle?.();
+    expect(await tokenAt(target.engine, b, 3)).toBe(32);
+    // Compaction of a segment of control records writes the folded graph; the repaired record is dead and still there; and now the
+    // index is lost.
+    const later = await next(target);
+    await later.engine.hold(p('p1'), 'me');
+    const last = (await next(later)) as CrashingEngine & { checkpoints: { clear(): void } };
+    await last.settle?.();
+    await last.engine.open(b).flush();
+    last.checkpoints.clear();
+    const rebuilt = await next(last, 'crash');
+    expect(await tokenAt(rebuilt.engine, b, 3)).toBe(32);
+  });
+
+  it('a promotion with a commit tells of the commit, and may go back to the former base', async () => {
+    const { source, target } = await couple();
+    await write(source.engine, a, 0, 1);
+    await source.engine.freeze(spec('p1', 'internal'), [a]);
+    await complete(source.engine, target.engine, planOf('c1', [[spec('p1', 'internal'), 2 * MiB]]));
+    await write(source.engine, a, 0, 2);
+    await source.engine.freeze(spec('p2', 'internal'), [a]);
+    const plan = planOf('c2', [[spec('p2', 'internal'), 2 * MiB]], 'p1');
+    await shipCycle(source.engine, target.engine, plan);
+    const digests = (await target.engine.verifyStage(session, plan.cycle, () => undefined)).at(-1)!;
+    const events: EngineEvent[] = [];
+    target.engine.on((event) => events.push(event));
+    await target.engine.promote(session, { next: second, commit: { cycle: plan.cycle, digests }, from: p('p1') });
+    expect(events).toContainEqual({ kind: 'committed', session, cycle: plan.cycle, points: [p('p2')] });
+    expect(await tokenAt(target.engine, b, 0)).toBe(1);
+    expect(target.engine.half(session)?.base?.point).toBe('p2');
+  });
+
+  it('the end of a half lets go of everything that it held [C5.6]', async () => {
+    const { source } = await couple();
+    await source.engine.freeze(spec('snap'), [a]);
+    await source.engine.hold(p('snap'), `session:${session}`);
+    await source.engine.removeHalf(session);
+    expect(source.engine.point(p('snap'))?.holds).toEqual([]);
+  });
+
+  it('takes nothing that lies before the restart address [C3.5]', async () => {
+    const { target } = await couple();
+    const plan = planOf('c1', [
+      [spec('snap'), 2 * MiB],
+      [spec('p1', 'internal'), 2 * MiB],
+    ]);
+    await target.engine.openStage({ ...plan, pairs: toA });
+    await target.engine.syncStage(session, plan.cycle, { point: 1, pair: 0, block: 5 });
+    const stage = (point: number, block: number) => () =>
+      target.engine.writeStage(session, plan.cycle, point, 0, [{ block, count: 1 }]);
+    expect(await refusedWith(stage(0, 9))).toBe('out_of_range');
+    expect(await refusedWith(stage(1, 4))).toBe('out_of_range');
+    expect(await refusedWith(stage(1, 5))).toBe('nothing');
+  });
+
+  it('says what a volume reads as data, each block once', async () => {
+    const { engine } = await start();
+    await engine.createVolume({ id: a, name: 'a', size: MiB, tag: {} });
+    for (const round of [1, 2, 3]) {
+      await write(engine, a, 0, round, 10);
+      await engine.freeze(spec(`s${round}`), [a]);
+    }
+    await engine.open(a).trim(0, 5 * BLOCK_BYTES, false);
+    expect((await engine.volumeUsage(a)).logical_bytes).toBe(5 * BLOCK_BYTES);
+  });
+
+  it('gives space back though the graph is larger than one record, and is rebuilt from the log alone [C7.1]', async () => {
+    const under = await start();
+    const { engine } = under;
+    await engine.createVolume({ id: a, name: 'a', size: MiB, tag: {} });
+    const tag = { text: 'x'.repeat(32 * 1024) };
+    const names = Array.from({ length: 60 }, (_, point) => `s${point}`);
+    await Promise.all(names.map((name) => engine.freeze({ ...spec(name), tag }, [a])));
+    await write(engine, a, 0, 1);
+    const before = engine.usage().log_bytes;
+    let now = await next(under);
+    await now.settle?.();
+    await Promise.all(names.filter((name) => name !== 's7').map((name) => now.engine.dropPoint(p(name))));
+    for (let round = 0; round < 4; round++) {
+      await now.settle?.();
+      now = await next(now);
+    }
+    await now.settle?.();
+    expect(now.engine.usage().log_bytes).toBeLessThan(before / 2);
+    expect(await tokenAt(now.engine, a, 0)).toBe(1);
+    expect(now.engine.points().map(({ id }) => id)).toEqual(['s7']);
+    const last = now as CrashingEngine & { checkpoints: { clear(): void } };
+    last.checkpoints.clear();
+    now = await next(last, 'crash');
+    expect(await tokenAt(now.engine, a, 0)).toBe(1);
+    expect(now.engine.points().map(({ id }) => id)).toEqual(['s7']);
+  });
+});

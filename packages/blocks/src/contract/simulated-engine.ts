@@ -1,0 +1,82 @@
+import { type Clock, systemClock } from '@antipode/base';
+import type { EmbeddedEngine } from '../embedded/embedded-engine.ts';
+import { type EngineLimits, engineLimits } from '../embedded/limits.ts';
+import { smallLogLimits } from '../embedded/log/small-limits.ts';
+import { openEngineOn } from '../embedded/open-engine.ts';
+import { seededRandom } from '../embedded/simulated/seeded-random.ts';
+import { SimulatedCheckpointStore } from '../embedded/simulated/simulated-checkpoint-store.ts';
+import { SimulatedDisk } from '../embedded/simulated/simulated-disk.ts';
+import type { CrashingEngine } from './crash-contract.ts';
+import { mortalDisk } from './mortal-disk.ts';
+
+/** Small enough that checkpoints, eviction, sealing, folding and compaction all happen within one history. */
+export const tinyLimits: EngineLimits = {
+  ...engineLimits,
+  cachedPages: 4,
+  dirtyPages: 3,
+  checkpointEvery_bytes: 128 * 1024,
+  recordMost_bytes: 64 * 1024,
+  pagesATurn: 1,
+  compactBelow: 0.9,
+};
+
+/** Time passes five hundred times as fast: what happens when it is quiet happens in the middle of everything. */
+const hurriedClock: Clock = {
+  ...systemClock,
+  after: (delay_ms, callback) => systemClock.after(delay_ms / 500, callback),
+  sleep: (delay_ms, signal) => systemClock.sleep(delay_ms / 500, signal),
+};
+
+export interface SimulatedStores {
+  readonly disk: SimulatedDisk;
+  readonly checkpoints: SimulatedCheckpointStore;
+}
+
+/** An embedded engine on simulated stores; `prepare` may plant faults in them. */
+export async function simulatedEngine(
+  seed: number,
+  options: {
+    /** How many flushed checkpoints a crash may take back. */
+    readonly fallBack_max: number;
+    readonly prepare?: (stores: SimulatedStores) => void;
+  },
+): Promise<CrashingEngine & SimulatedStores> {
+  const random = seededRandom(seed);
+  const disk = new SimulatedDisk({ random });
+  const checkpoints = new SimulatedCheckpointStore({ random, fall_back_max: options.fallBack_max });
+  options.prepare?.({ disk, checkpoints });
+  let life = 0;
+  const openHere = () => {
+    const mine = ++life;
+    return openEngineOn({
+      disk: mortalDisk(disk.mount(), () => life === mine),
+      checkpoints: checkpoints.mount(),
+      clock: hurriedClock,
+      limits: tinyLimits,
+      logLimits: smallLogLimits,
+    });
+  };
+  const wrap = (engine: EmbeddedEngine, mine = life): CrashingEngine & SimulatedStores => ({
+    engine,
+    disk,
+    checkpoints,
+    settle: () => engine.settle(),
+    reopen: async () => {
+      await engine.close();
+      if (random.fraction() < 0.3) checkpoints.clear();
+      return wrap(await openHere());
+    },
+    crash: async () => {
+      life += 1;
+      disk.crash();
+      checkpoints.crash();
+      if (random.fraction() < 0.2) checkpoints.clear();
+      return wrap(await openHere());
+    },
+    // A process that is gone has nothing to close.
+    dispose: async () => {
+      if (life === mine) await engine.close();
+    },
+  });
+  return wrap(await openHere());
+}

@@ -1,0 +1,157 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { cycleId, pointId, proposalId, sessionId, systemClock, volumeId } from '@antipode/base';
+import { describe, expect, it } from 'vitest';
+import { BLOCK_BYTES } from '../port/device.ts';
+import type { BlockEngine } from '../port/engine.ts';
+import type { PointSpec } from '../port/types.ts';
+import type { CheckpointStore } from './checkpoint-store.ts';
+import { applyChange } from './graph/apply.ts';
+import { decodeChange, GraphGatherer, graphChanges } from './graph/changes.ts';
+import { emptyGraph, encodeGraph } from './graph/graph.ts';
+import { openSegmentLog } from './log/segment-log.ts';
+import { smallLogLimits } from './log/small-limits.ts';
+import type { Sequence } from './log/types.ts';
+import { openEngineOn } from './open-engine.ts';
+import { seededRandom } from './simulated/seeded-random.ts';
+import { SimulatedCheckpointStore } from './simulated/simulated-checkpoint-store.ts';
+import { SimulatedDisk } from './simulated/simulated-disk.ts';
+
+/**
+ * The stored files are what control records and a checkpoint of these versions look like. They fail when a format changes. A change
+ * is a new version [C9.4]: keep the old files, and write the new ones by running this test once with GOLDEN_WRITE=1.
+ */
+const fileFor = (name: string) => join(import.meta.dirname, 'golden', name);
+
+function golden(name: string, text: string): string {
+  if (process.env.GOLDEN_WRITE === '1') writeFileSync(fileFor(name), text);
+  return readFileSync(fileFor(name), 'utf8');
+}
+
+const spec = (id: string, kind: PointSpec['kind']): PointSpec => ({
+  id: pointId(id),
+  kind,
+  instant_ms: 1_700_000_000_000,
+  tag: { name: 'Zürich' },
+});
+
+/** One of each change. */
+async function live(engine: BlockEngine): Promise<void> {
+  const [a, b, session] = [volumeId('a'), volumeId('b'), sessionId('s')];
+  const generation = (number: number) => ({ number, site: 'A', nonce: `n${number}` });
+  await engine.createVolume({ id: a, name: 'a', size: 2 ** 20, tag: { n: 1 } });
+  await engine.open(a).write(0, new Uint8Array(2 * BLOCK_BYTES).fill(7), true);
+  await engine.resizeVolume(a, 2 ** 21);
+  await engine.changeVolume(a, { name: 'alpha', tag: {} });
+  await engine.freeze(spec('p1', 'snapshot'), [a], 'me');
+  await engine.open(a).trim(BLOCK_BYTES, BLOCK_BYTES, true);
+  await engine.changePoint(pointId('p1'), { name: 'x' });
+  await engine.hold(pointId('p1'), 'you');
+  await engine.fork({ id: b, name: 'b', point: pointId('p1'), of: a, tag: {} });
+  await engine.restore(a, pointId('p1'), a);
+  await engine.createHalf({
+    session,
+    role: 'source',
+    generation: generation(1),
+    pairs: [{ local: a, remote: b }],
+    tag: {},
+  });
+  await engine.changeHalf(session, { tag: { paused: true } });
+  await engine.advanceBase(session, generation(1), { point: pointId('p1'), digests: ['d'] });
+  await engine.seal(session, proposalId('x'), spec('p2', 'internal'));
+  await engine.unseal(session, proposalId('x'));
+  await engine.demote(session, generation(2), pointId('p1'), spec('p3', 'diverged'));
+  const plan = (cycle: string, target: string) => ({
+    session,
+    cycle: cycleId(cycle),
+    generation: generation(2),
+    base: pointId('p1'),
+    points: [{ ...spec(target, 'internal'), sizes: [2 ** 21] }],
+    pairs: [{ local: a, remote: b }],
+  });
+  await engine.openStage(plan('c1', 'p4'));
+  await engine.abandonStage(session, cycleId('c1'));
+  await engine.openStage(plan('c2', 'p5'));
+  await engine.syncStage(session, cycleId('c2'), { point: 1, pair: 0, block: 0 });
+  await engine.commitStage(session, cycleId('c2'), generation(2), ['e']);
+  await engine.refuseProposal(session, proposalId('y'));
+  await engine.promote(session, { next: generation(3) });
+  await engine.resetBase(session, generation(3), undefined);
+  await engine.removeHalf(session);
+  await engine.release(pointId('p1'), 'you');
+  await engine.dropPoint(pointId('p1'));
+  await engine.deleteVolume(b);
+}
+
+const limits = { logLimits: smallLogLimits, clock: systemClock };
+
+describe('formats above the log', () => {
+  it('control records are as they were written down, and make the same graph', async () => {
+    const disk = new SimulatedDisk({ random: seededRandom(1) });
+    const engine = await openEngineOn({
+      disk: disk.mount(),
+      checkpoints: new SimulatedCheckpointStore({ random: seededRandom(2) }).mount(),
+      ...limits,
+    });
+    await live(engine);
+    await engine.close();
+    const log = await openSegmentLog({ disk: disk.mount(), clock: systemClock });
+    const bodies: string[] = [];
+    for await (const record of log.scan(0 as Sequence))
+      if (record.type === 'control') bodies.push(Buffer.from(record.body).toString('utf8'));
+    await log.close();
+    const lines = golden('control-records-v1.jsonl', `${bodies.join('\n')}\n`)
+      .trimEnd()
+      .split('\n');
+    expect(bodies).toEqual(lines);
+    const graph = emptyGraph();
+    for (const line of lines) applyChange(graph, decodeChange(Buffer.from(line, 'utf8')));
+    const text = `${JSON.stringify(encodeGraph(graph), null, 1)}\n`;
+    expect(text).toBe(golden('graph-v1.json', text));
+  });
+
+  it('a checkpoint is as it was written down', async () => {
+    const disk = new SimulatedDisk({ random: seededRandom(1) });
+    const kept = new SimulatedCheckpointStore({ random: seededRandom(2) });
+    const engine = await openEngineOn({ disk: disk.mount(), checkpoints: kept.mount(), ...limits });
+    await engine.createVolume({ id: volumeId('a'), name: 'a', size: 2 ** 21, tag: {} });
+    const device = engine.open(volumeId('a'));
+    await device.write(255 * BLOCK_BYTES, new Uint8Array(2 * BLOCK_BYTES).fill(7), true);
+    await engine.freeze(spec('p1', 'snapshot'), [volumeId('a')]);
+    await device.trim(256 * BLOCK_BYTES, BLOCK_BYTES, true);
+    await engine.close();
+    const text = dump(kept.mount());
+    expect(text).toBe(golden('checkpoint-v1.txt', text));
+  });
+
+  it('a graph larger than one record travels in parts, and a graph cut short does not count', () => {
+    const graph = emptyGraph();
+    for (let index = 0; index < 3000; index++)
+      applyChange(graph, {
+        op: 'create_volume',
+        id: volumeId(`"${index}"`),
+        name: 'Zürich 🏔'.repeat(20),
+        size: 2 ** 20,
+        destination: false,
+        layer: graph.nextLayer as never,
+        tag: {},
+      });
+    const changes = graphChanges(encodeGraph(graph));
+    expect(changes.length).toBeGreaterThan(3);
+    const gatherer = new GraphGatherer();
+    const found = [...changes.slice(0, -1), ...changes].map((change) => gatherer.take(change));
+    expect(found.slice(0, -1).every((one) => one === undefined)).toBe(true);
+    expect(found.at(-1)).toEqual(JSON.parse(JSON.stringify(encodeGraph(graph))));
+  });
+});
+
+/** Keys and values by key; the head's JSON as text, pages as hexadecimal. */
+function dump(store: CheckpointStore): string {
+  const lines: string[] = [];
+  for (const key of store.keys(Uint8Array.of(0), Uint8Array.of(255))) {
+    const value = Buffer.from(store.get(key)!);
+    const isHead = key.length === 1;
+    lines.push(`${Buffer.from(key).toString('hex')} ${isHead ? value.toString('utf8') : value.toString('hex')}`);
+  }
+  return `${lines.join('\n')}\n`;
+}
