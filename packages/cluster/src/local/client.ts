@@ -23,6 +23,8 @@ export interface RemoteDataPlane extends DataPlane {
 }
 
 const reconnect_ms = 50;
+/** How long a call waits for a data plane that is being started again. */
+const awayMost_ms = 5_000;
 
 /** A data plane in another process. Reconnects by itself; calls made while it is away reject with {@link DataPlaneAway}. */
 export function connectDataPlane(path: string, clock: Clock): RemoteDataPlane {
@@ -79,7 +81,27 @@ export function connectDataPlane(path: string, clock: Clock): RemoteDataPlane {
   };
   open();
 
-  const invoke = (method: string, params: readonly unknown[]): Promise<unknown> =>
+  /** Resolves when the data plane is there; a restart takes a moment, and nobody is sent away for that. */
+  const connected = (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      if (greeted) return resolve();
+      const stop = () => {
+        timeout.cancel();
+        listeners.delete(listener);
+      };
+      const listener = (event: DataPlaneEvent) => {
+        if (event.kind !== 'up') return;
+        stop();
+        resolve();
+      };
+      const timeout = clock.after(awayMost_ms, () => {
+        stop();
+        reject(new DataPlaneAway('the data plane is not running'));
+      });
+      listeners.add(listener);
+    });
+
+  const ask = (method: string, params: readonly unknown[]): Promise<unknown> =>
     new Promise((resolve, reject) => {
       if (socket === undefined || !greeted) return reject(new DataPlaneAway('the data plane is not running'));
       const id = nextId++;
@@ -89,6 +111,10 @@ export function connectDataPlane(path: string, clock: Clock): RemoteDataPlane {
       while (given.length > 0 && given.at(-1) === undefined) given.pop();
       socket.write(`${JSON.stringify({ id, method, params: given })}\n`);
     });
+  const invoke = async (method: string, params: readonly unknown[]): Promise<unknown> => {
+    if (!greeted) await connected();
+    return ask(method, params);
+  };
   const calls = Object.fromEntries(methods.map((method) => [method, (...params: unknown[]) => invoke(method, params)]));
   return {
     ...(calls as unknown as Omit<DataPlane, 'onEvent'>),

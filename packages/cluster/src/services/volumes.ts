@@ -1,4 +1,5 @@
 import { type Clock, type PointId, pointId, type Random, volumeId } from '@antipode/base';
+import { isBlockError } from '@antipode/blocks';
 import {
   display,
   type EnumValue,
@@ -26,6 +27,7 @@ export interface VolumeServiceDeps {
 }
 
 const unit_bytes = 8192;
+const imagePurpose = 'image';
 
 /** Volumes, snapshots and clones. Ids are chosen and entered in the catalog before the engine hears of them. */
 export class VolumeService {
@@ -53,9 +55,18 @@ export class VolumeService {
   async recover(): Promise<void> {
     const { catalog, dataPlane } = this.#deps;
     for (const volume of catalog.list('volume')) {
-      if (volume.state === 'Initializing') await this.#finishCreation(volume);
+      if (volume.state === 'Initializing') {
+        await this.#finishCreation(volume).catch((error: unknown) => {
+          // A clone that can no longer be made is gone from the catalog, and no reason not to start.
+          if (catalog.get('volume', volume.id) !== undefined) throw error;
+        });
+      }
       if (volume.state === 'Destroying') await this.#destroy(volume);
     }
+    // Images frozen for a clone or a restore that ended, one way or the other: nobody else would let them go.
+    for (const point of await dataPlane.points())
+      if (point.kind === 'internal' && point.tag.purpose === imagePurpose && !point.dropped)
+        await dataPlane.dropPoint(point.id);
     // A copy's size and name follow its source: the engine knows first.
     const infos = new Map((await dataPlane.volumes()).map((info) => [info.id as string, info]));
     for (const volume of catalog.list('volume')) {
@@ -150,13 +161,20 @@ export class VolumeService {
     );
     const id = volumeId(volume.id);
     if (hidden?.fork !== undefined) {
-      await dataPlane.fork({
-        id,
-        name: volume.name,
-        point: pointId(hidden.fork.point),
-        of: volumeId(hidden.fork.of),
-        tag: {},
-      });
+      const { point, of } = hidden.fork;
+      try {
+        await dataPlane.fork({ id, name: volume.name, point: pointId(point), of: volumeId(of), tag: {} });
+      } catch (error) {
+        // Its image may have gone since: then it is whole already, or it will never be.
+        if (!isBlockError(error) || error.code !== 'not_found') throw error;
+        if ((await dataPlane.volume(id)) === undefined) {
+          catalog.remove('volume', volume.id);
+          throw error;
+        }
+      }
+    } else if (volume.type === 'Clone') {
+      // Killed before its image was frozen: an empty volume must not pass for it.
+      return catalog.remove('volume', volume.id);
     } else if (volume.type !== 'Snapshot')
       await dataPlane.createVolume({ id, name: volume.name, size: volume.size, tag: {} });
     else if (hidden?.point !== undefined && (await dataPlane.point(pointId(hidden.point))) === undefined) {
@@ -177,7 +195,10 @@ export class VolumeService {
         throw new RestError('size_not_larger', volume.name, id, String(body.size), String(volume.size));
       this.#notDestination(volume, 'resizing');
     }
-    if (body.name !== undefined) this.#notDestination(volume, 'renaming');
+    if (body.name !== undefined) {
+      this.#notDestination(volume, 'renaming');
+      this.#checkName(volume, body.name);
+    }
     if (body.expiration_timestamp !== undefined || body.is_secure !== undefined) this.#checkExpiry(volume, body);
     if (body.is_replication_destination === true)
       throw new RestError('schema_violation', '/is_replication_destination', 'only false can be given');
@@ -225,6 +246,17 @@ export class VolumeService {
     if (body.name !== undefined || description !== undefined) replication.volumeChanged(id);
   }
 
+  /** The database decides; this is asked first where other changes come before the name's. */
+  #checkName(volume: VolumeDocument, name: string): void {
+    const snapshot = volume.type === 'Snapshot';
+    const parent = volume.protection_data.parent_id;
+    for (const other of this.#deps.catalog.list('volume', 'name', name)) {
+      if (other.id === volume.id || (other.type === 'Snapshot') !== snapshot) continue;
+      if (!snapshot) throw new RestError('name_in_use', name);
+      if (other.protection_data.parent_id === parent) throw new RestError('snapshot_name_in_use', name);
+    }
+  }
+
   #checkExpiry(volume: VolumeDocument, body: Static<typeof VolumeModify>): void {
     if (volume.type !== 'Snapshot') throw new RestError('not_for_this_type', volume.type, 'only snapshots expire');
     if (
@@ -232,8 +264,10 @@ export class VolumeService {
       Date.parse(body.expiration_timestamp) <= this.#deps.clock.now()
     )
       throw new RestError('bad_expiry', body.expiration_timestamp, 'it is in the past');
-    if (!volume.protection_data.is_secure) return;
     const present = volume.protection_data.expiration_timestamp;
+    const expires = body.expiration_timestamp === undefined ? present : expiry(body.expiration_timestamp);
+    if (body.is_secure && expires === null) throw new RestError('bad_expiry', 'none', 'a secure snapshot needs one');
+    if (!volume.protection_data.is_secure) return;
     const sooner =
       body.expiration_timestamp !== undefined &&
       (body.expiration_timestamp === null ||
@@ -273,12 +307,12 @@ export class VolumeService {
     const volume = this.#volume(id);
     if (replication.sessionOf(id) !== undefined) throw new RestError('volume_in_session', volume.name);
     if (volume.protection_policy_id !== null) throw new RestError('volume_protected', volume.name);
-    if (
-      volume.type === 'Snapshot' &&
-      volume.protection_data.is_secure &&
-      Date.parse(volume.protection_data.expiration_timestamp ?? '9999-12-31') > this.#deps.clock.now()
-    )
-      throw new RestError('secure_snapshot', volume.name);
+    // Its snapshots would go with it.
+    for (const gone of [volume, ...this.#snapshotsOf(id)]) {
+      const { is_secure, expiration_timestamp } = gone.protection_data;
+      if (is_secure && Date.parse(expiration_timestamp ?? '9999-12-31') > this.#deps.clock.now())
+        throw new RestError('secure_snapshot', gone.name);
+    }
     const doomed: VolumeDocument = { ...volume, state: 'Destroying' };
     catalog.put('volume', doomed);
     await this.#destroy(doomed);
@@ -291,9 +325,7 @@ export class VolumeService {
       if (hidden?.point !== undefined) await dataPlane.dropPoint(pointId(hidden.point));
     } else {
       // Its own snapshots go with it; clones live on.
-      for (const snapshot of catalog.list('volume', 'type', 'Snapshot')) {
-        if (catalog.private<VolumePrivate>('volume', snapshot.id)?.of === volume.id) await this.#destroy(snapshot);
-      }
+      for (const snapshot of this.#snapshotsOf(volume.id)) await this.#destroy(snapshot);
       await dataPlane.deleteVolume(volumeId(volume.id));
     }
     catalog.transaction(() => {
@@ -304,6 +336,13 @@ export class VolumeService {
       }
       catalog.remove('volume', volume.id);
     });
+  }
+
+  #snapshotsOf(id: string): readonly VolumeDocument[] {
+    const { catalog } = this.#deps;
+    return catalog
+      .list('volume', 'type', 'Snapshot')
+      .filter((snapshot) => catalog.private<VolumePrivate>('volume', snapshot.id)?.of === id);
   }
 
   /** Takes a snapshot; answers its id. */
@@ -435,7 +474,7 @@ export class VolumeService {
       return work(pointId(hidden.point), hidden.of);
     }
     const point = pointId(random.uuid());
-    await dataPlane.freeze({ id: point, kind: 'internal', instant_ms: clock.now(), tag: { purpose: 'image' } }, [
+    await dataPlane.freeze({ id: point, kind: 'internal', instant_ms: clock.now(), tag: { purpose: imagePurpose } }, [
       volumeId(origin.id),
     ]);
     try {

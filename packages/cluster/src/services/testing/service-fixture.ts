@@ -1,0 +1,168 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock, systemRandom, volumeId } from '@antipode/base';
+import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
+import { createShipper } from '@antipode/replication';
+import { Catalog } from '../../catalog/catalog.ts';
+import type { PolicyDocument, SessionDocument, VolumeDocument } from '../../catalog/documents.ts';
+import type { DataPlane } from '../../local/api.ts';
+import { engineDataPlane } from '../../local/engine-data-plane.ts';
+import type { Method } from '../../local/methods.ts';
+import type { RequestContext } from '../../rest/handlers.ts';
+import { ensureKeyPair, fingerprintOf } from '../../security/certificates.ts';
+import { PolicyService } from '../policies.ts';
+import type { ReplicationHooks } from '../replication-hooks.ts';
+import { VolumeService } from '../volumes.ts';
+
+/** What the services ask of replication, written down. */
+class RecordedHooks implements ReplicationHooks {
+  readonly sessions = new Map<string, SessionDocument>();
+  readonly asked: string[] = [];
+  refusal: Error | undefined;
+  sessionOf = (id: string) => this.sessions.get(id);
+  protect = async (volume: VolumeDocument, policy: PolicyDocument) => {
+    if (this.refusal !== undefined) throw this.refusal;
+    this.asked.push(`protect ${volume.name} ${policy.name}`);
+  };
+  unprotect = async (id: string) => {
+    this.asked.push('unprotect');
+    this.sessions.delete(id);
+  };
+  volumeChanged = () => void this.asked.push('changed');
+  ruleChanged = () => void this.asked.push('rule changed');
+}
+
+/** Services on a real catalog and a real engine, which a test may stop anywhere and start again. */
+export async function serviceFixture() {
+  const directory = mkdtempSync(join(tmpdir(), 'services-'));
+  mkdirSync(join(directory, 'catalog'));
+  const pair = await ensureKeyPair(directory, 'link', 'PS000000000001', []);
+  const identity = { ...pair, fingerprint: fingerprintOf(pair.certificate) };
+  const context: RequestContext = {
+    principal: { user: 'admin', roleIds: ['1'], isBuiltIn: true },
+    clientAddress: '127.0.0.1',
+    progress: () => undefined,
+  };
+  let parts: Awaited<ReturnType<typeof start>>;
+
+  async function start() {
+    const engine = await openEmbeddedEngine({ directory });
+    const catalog = new Catalog(join(directory, 'catalog'));
+    const hooks = new RecordedHooks();
+    const real = engineDataPlane({
+      engine,
+      shipper: createShipper({ engine, identity, clock: systemClock, localSerial: 'PS000000000001' }),
+      addresses: () => ({ nbd: { host: '127.0.0.1', port: 0 }, replication: { host: '127.0.0.1', port: 0 } }),
+      setPeers: () => undefined,
+      setAdmission: () => undefined,
+    });
+    const stop: { at?: { method: Method; when: 'before' | 'after'; reached: () => void }; fail?: [Method, Error] } = {};
+    const dataPlane = new Proxy(real, {
+      get(target, name) {
+        const call = Reflect.get(target, name) as (...args: unknown[]) => Promise<unknown>;
+        return async (...args: unknown[]) => {
+          if (stop.fail?.[0] === name) throw stop.fail[1];
+          if (stop.at?.method !== name) return call(...args);
+          // A process that is killed does nothing after that: no answer, no tidying up.
+          if (stop.at.when === 'after') await call(...args);
+          stop.at.reached();
+          return new Promise(() => undefined);
+        };
+      },
+    }) as DataPlane;
+    const volumes = new VolumeService({
+      catalog,
+      dataPlane,
+      clock: systemClock,
+      random: systemRandom,
+      replication: hooks,
+    });
+    const handlers = { ...volumes.handlers(), ...new PolicyService(catalog, systemRandom, hooks).handlers() };
+    return { engine, catalog, hooks, stop, dataPlane, volumes, handlers };
+  }
+  const halt = async () => {
+    parts.catalog.close();
+    await parts.engine.close();
+  };
+  parts = await start();
+
+  const fixture = {
+    get engine(): BlockEngine {
+      return parts.engine;
+    },
+    get catalog(): Catalog {
+      return parts.catalog;
+    },
+    get hooks(): RecordedHooks {
+      return parts.hooks;
+    },
+    get volumes(): VolumeService {
+      return parts.volumes;
+    },
+    get dataPlane(): DataPlane {
+      return parts.dataPlane;
+    },
+    /** Carries an operation out as the gateway would. */
+    async ask(operation: string, id = '', body: unknown = {}): Promise<Record<string, unknown>> {
+      const work = parts.handlers[operation];
+      if (work === undefined) throw new Error(`no operation ${operation}`);
+      return ((await work(context, id, body)) ?? {}) as Record<string, unknown>;
+    },
+    async made(operation: string, id: string, body: unknown): Promise<string> {
+      return String((await fixture.ask(operation, id, body)).id);
+    },
+    /** The name in the error catalogue and the status, or `done`. */
+    async refusal(operation: string, id = '', body: unknown = {}): Promise<string> {
+      return fixture.ask(operation, id, body).then(
+        () => 'done',
+        (error: Error) => error.message,
+      );
+    },
+    failAt(method: Method, error: Error | undefined) {
+      if (error === undefined) delete parts.stop.fail;
+      else parts.stop.fail = [method, error];
+    },
+    /** Kills the process around a call to the data plane, and starts it again without recovery. */
+    async killed(method: Method, when: 'before' | 'after', operation: string, id = '', body: unknown = {}) {
+      const reached = new Promise<void>((resolve) => {
+        parts.stop.at = { method, when, reached: resolve };
+      });
+      await Promise.race([
+        reached,
+        fixture.ask(operation, id, body).then(() => {
+          throw new Error(`${operation} never came to ${method}`);
+        }),
+      ]);
+      await fixture.restart();
+    },
+    async restart() {
+      await halt();
+      parts = await start();
+    },
+    volume(id: string): VolumeDocument {
+      const found = parts.catalog.get('volume', id);
+      if (found === undefined) throw new Error(`no volume ${id}`);
+      return found;
+    },
+    async write(id: string, block: number, byte: number) {
+      const device = parts.engine.open(volumeId(id));
+      await device.write(block * 4096, new Uint8Array(4096).fill(byte), true);
+      device.close();
+    },
+    async read(id: string, block: number): Promise<number> {
+      const device = parts.engine.open(volumeId(id));
+      const target = new Uint8Array(4096);
+      await device.read(block * 4096, target);
+      device.close();
+      return target[0] ?? -1;
+    },
+    async close() {
+      await halt();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+  return fixture;
+}
+
+export type ServiceFixture = Awaited<ReturnType<typeof serviceFixture>>;
