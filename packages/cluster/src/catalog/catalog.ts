@@ -84,7 +84,7 @@ export class Catalog {
 
   remove(table: Table, id: string): void {
     this.#prepare(`DELETE FROM ${table} WHERE id = ?`).run(id);
-    this.#prepare('DELETE FROM temp.live WHERE resource = ? AND id = ?').run(table, id);
+    this.still(table, id);
   }
 
   /** Keeps the newest `most` rows of a table that only grows. */
@@ -97,6 +97,11 @@ export class Catalog {
     this.#prepare(
       'INSERT INTO temp.live (resource, id, doc) VALUES (?, ?, ?) ON CONFLICT (resource, id) DO UPDATE SET doc = excluded.doc',
     ).run(table, id, JSON.stringify(attributes));
+  }
+
+  /** Nothing of a row passes any more: it is shown as it is kept. */
+  still(table: Table, id: string): void {
+    this.#prepare('DELETE FROM temp.live WHERE resource = ? AND id = ?').run(table, id);
   }
 
   /** All of it or nothing. */

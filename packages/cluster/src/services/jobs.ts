@@ -96,6 +96,9 @@ export class JobRunner {
           const known = toRestError(error);
           this.#catalog.put('job', this.#ended(job, known ?? new RestError('internal', id)));
           throw known ?? error;
+        } finally {
+          // The progress shown while it ran would stand before how it ended.
+          this.#catalog.still('job', id);
         }
       },
     };

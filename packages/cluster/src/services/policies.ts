@@ -107,6 +107,9 @@ export class PolicyService {
       ),
     };
     this.#checkRules(next);
+    // The database decides; this is asked first because sessions change before the row does.
+    if (this.#catalog.list('policy', 'name', next.name).some((other) => other.id !== id))
+      throw new RestError('policy_name_in_use', next.name);
     const before = present.replication_rule_ids[0];
     const after = next.replication_rule_ids[0];
     if (before !== after) {
