@@ -1,4 +1,4 @@
-import { pointId } from '@antipode/base';
+import { cycleId, pointId } from '@antipode/base';
 import { describe, expect, it } from 'vitest';
 import { newestCommon } from '../peer/common-base.ts';
 import { nextStart_ms } from './schedule.ts';
@@ -60,6 +60,43 @@ describe('contact', () => {
     expect([pair.a.half.state, pair.b.half.state]).toEqual(['OK', 'OK']);
     expect(pair.b.engine.head).toBe(pair.a.engine.head);
     expect(pair.heard.some((notice) => notice.kind === 'base_lost')).toBe(true);
+  });
+});
+
+describe('what was seen before', () => {
+  it('a contact never sets or clears a pause mark, whatever the other side says [S5]', () => {
+    const pair = new TwoHalves();
+    pair.settle();
+    pair.setLink(false);
+    pair.command(pair.a, { name: 'pause' });
+    pair.settle();
+    const mark = pair.a.half.paused;
+    pair.setLink(true);
+    for (let round = 0; round < 5; round++) {
+      pair.input(pair.a, { kind: 'link', up: true });
+      pair.input(pair.b, { kind: 'link', up: true });
+      pair.settle();
+    }
+    expect(pair.a.half.paused).toEqual(mark);
+    expect(pair.b.half.paused).toBeUndefined();
+  });
+
+  it('a late or repeated outcome changes nothing that matters [S8]', () => {
+    const pair = new TwoHalves();
+    pair.write(pair.a);
+    pair.settle();
+    const cycle = cycleId('long ago');
+    const before = JSON.stringify(pair.a.half);
+    pair.input(pair.a, { kind: 'outcome', outcome: { kind: 'ship', cycle, result: { ok: true, digests: ['x'] } } });
+    pair.input(pair.a, { kind: 'outcome', outcome: { kind: 'freeze', instant_ms: 1 } });
+    pair.input(pair.a, { kind: 'outcome', outcome: { kind: 'advance_base' } });
+    pair.input(pair.a, { kind: 'outcome', outcome: { kind: 'promote', result: { ok: true } } });
+    pair.input(pair.a, { kind: 'outcome', outcome: { kind: 'demote', diverged_bytes: 7 } });
+    pair.input(pair.a, {
+      kind: 'outcome',
+      outcome: { kind: 'send_promote', result: { ok: true, generation: { number: 9, site: 'B', nonce: 'x' } } },
+    });
+    expect(JSON.stringify(pair.a.half)).toBe(before);
   });
 });
 
