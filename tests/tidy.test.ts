@@ -107,6 +107,17 @@ describe('the house is tidy', () => {
     expect(found).toEqual([]);
   });
 
+  it('every promise has a test that names it', () => {
+    const promised = [...readFileSync(join(root, 'docs/promises.md'), 'utf8').matchAll(/^\| (P\d+) \|/gm)].map(
+      (match) => match[1],
+    );
+    const tests = [...filesBelow(root)]
+      .filter((path) => /\.test\.ts$|engine-contract\.ts$/.test(path))
+      .map((path) => readFileSync(path, 'utf8'));
+    expect(promised.length).toBeGreaterThan(0);
+    expect(promised.filter((number) => !tests.some((text) => text.includes(`[${number}]`)))).toEqual([]);
+  });
+
   it('every package of npm in use has a line on why', () => {
     const why = readFileSync(join(root, 'docs/dependencies.md'), 'utf8');
     const manifests = ['package.json', ...Object.keys(mayImport).map((name) => `packages/${name}/package.json`)];

@@ -77,7 +77,7 @@ describe('pause and resume', () => {
     await equal('restart');
   });
 
-  it('paused in OK returns to OK and waits; changes accumulate at the source and are shown; catching up ships what changed', async () => {
+  it('paused in OK returns to OK and waits; changes accumulate at the source and are shown; catching up ships what changed [P5] [P6]', async () => {
     const { session } = await pair.protect('accumulate', 256 * MiB, { fill: noise(4 * MiB, 3) });
     await pair.act(pair.a, session, 'pause');
     await pair.until(session, 'Paused');
@@ -117,7 +117,7 @@ describe('pause and resume', () => {
     await pair.settled(session);
   });
 
-  it('a session paused by the system cannot be resumed by a user; it says why, and goes on by itself when the fault clears', async () => {
+  it('a session paused by the system cannot be resumed by a user; it says why, and goes on by itself when the fault clears [P3]', async () => {
     const { session } = await pair.protect('parked', 8 * MiB, { fill: noise(MiB, 6) });
     await pair.link('--cut');
     try {
@@ -170,7 +170,7 @@ describe('failover', () => {
     await host.close().catch(() => undefined);
   });
 
-  it('there and back without a write ships zero extents [C2.5]', async () => {
+  it('there and back without a write ships zero extents [C2.5] [P1]', async () => {
     const { session } = await pair.protect('quiet', 8 * MiB, { fill: noise(2 * MiB, 11) });
     const shipped = async () =>
       ((await pair.figures(pair.a, session)).shipped_bytes_total ?? 0) +
@@ -187,7 +187,7 @@ describe('failover', () => {
     expect((await pair.a.client.get('replication_session', session)).role).toBe('Source');
   });
 
-  it('unplanned opens the last common base; the old source is fenced on contact, its writes kept as a snapshot; reprotect ships only what differs [C2.4] [C4.4]', async () => {
+  it('unplanned opens the last common base; the old source is fenced on contact, its writes kept as a snapshot; reprotect ships only what differs [C2.4] [C4.4] [P7]', async () => {
     const { session } = await pair.protect('disaster', 32 * MiB, { fill: noise(16 * MiB, 12) });
     const host = await pair.a.open('disaster');
     await pair.link('--cut');
@@ -240,7 +240,7 @@ describe('failover', () => {
 });
 
 describe('refusals', () => {
-  it('wrong side 400, wrong state 422, unknown id 404, malformed body 400, each saying what would be right; nothing changes', async () => {
+  it('wrong side 400, wrong state 422, unknown id 404, malformed body 400, each saying what would be right; nothing changes [P8]', async () => {
     const { session } = await pair.protect('refusals', 8 * MiB, { fill: noise(MiB, 19) });
     const before = await pair.a.client.get('replication_session', session);
     const sideError = await refusal(pair.act(pair.b, session, 'failover', { is_planned: true }));

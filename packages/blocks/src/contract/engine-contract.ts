@@ -174,7 +174,7 @@ export function describeEngineContract(name: string, open: () => Promise<EngineU
         expect(difference.summary.zero_blocks).toBe(1);
       });
 
-      it('are named by uuid, frozen once, and a held one stays until its last hold is gone [C1.1]', async () => {
+      it('are named by uuid, frozen once, and a held one stays until its last hold is gone [C1.1] [P2]', async () => {
         const { engine } = await start();
         await engine.createVolume({ id: v('a'), name: 'a', size: MiB, tag: {} });
         await engine.open(v('a')).write(0, filled(4096, 1), false);
@@ -283,7 +283,7 @@ export function describeEngineContract(name: string, open: () => Promise<EngineU
         await source.advanceBase(session, first, { point: plan.points[0]!.id, digests: digests.at(-1)! });
       };
 
-      it('a destination changes only as a whole, at the commit, and open devices see it [C2.1] [C3.3]', async () => {
+      it('a destination changes only as a whole, at the commit, and open devices see it [C2.1] [C3.3] [P9]', async () => {
         const { source, target } = await couple();
         await source.engine.open(v('a')).write(4096, filled(12288, 4), false);
         const seen = target.engine.open(v('b'));

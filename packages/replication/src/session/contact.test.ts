@@ -48,7 +48,7 @@ describe('contact', () => {
     ]);
   });
 
-  it('a lost base is no operator’s problem: the whole is shipped, an event says so, and the session ends OK [C3.7]', () => {
+  it('a lost base is no operator’s problem: the whole is shipped, an event says so, and the session ends OK [C3.7] [P4]', () => {
     const pair = new TwoHalves();
     pair.write(pair.a);
     pair.settle();

@@ -141,7 +141,7 @@ async function cuttingLink(to: PeerEndpoint, allowances: number[]): Promise<Peer
 }
 
 describe('the data channel', () => {
-  it('ships the whole, then only what changed, then nothing [C2.5]', async () => {
+  it('ships the whole, then only what changed, then nothing; copied and remaining add up [C2.5] [P3]', async () => {
     const { source, target, cycle } = await pair(32 * MiB);
     await source.open(a).write(0, noise(10 * MiB, 1), false);
     expect((await cycle()).shipped_bytes).toBe(10 * MiB);
