@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -151,6 +151,39 @@ describe('antipode serve', () => {
     );
     expect(code).toBe(1);
     expect(text).toContain('in use');
+  });
+
+  it('an older copy of the catalog loses no byte: what it does not know is kept and told of [C7.2]', async () => {
+    const first = await serve();
+    let client = await log(first);
+    await client.create('volume', { name: 'known', size: 8 << 20 });
+    await client.close();
+    await stop(first.child);
+    const catalog = join(directory, 'data', 'catalog', 'catalog.db');
+    copyFileSync(catalog, join(directory, 'older.db'));
+    const second = await serve();
+    client = await log(second);
+    await client.create('volume', { name: 'later', size: 8 << 20 });
+    const disk = await device(second, 'later');
+    await disk.write(0, noise(4096, 4), { fua: true });
+    await disk.close();
+    await client.close();
+    await stop(second.child);
+    copyFileSync(join(directory, 'older.db'), catalog);
+    const third = await serve();
+    client = await log(third);
+    expect((await client.all('volume')).map((volume) => volume.name)).toEqual(['known']);
+    const alerts = (await client.request('GET', '/api/rest/alert?select=*')).body as {
+      resource_name: string;
+      state: string;
+    }[];
+    expect(alerts).toContainEqual(expect.objectContaining({ resource_name: 'later', state: 'ACTIVE' }));
+    const again = await device(third, 'later');
+    const bytes = new Uint8Array(4096);
+    await again.read(0, bytes);
+    expect(bytes).toEqual(noise(4096, 4));
+    await again.close();
+    await client.close();
   });
 
   it('a lost catalog stops the start with both ways out; rebuilt from the log, no byte and no snapshot is lost [C7.1] [C7.2] [C7.3]', async () => {

@@ -26,7 +26,7 @@ import { VolumeService } from '../services/volumes.ts';
 import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
 import type { ClusterReady } from '../supervisor/supervisor.ts';
 import { auditRequest } from './audit.ts';
-import { checkCatalog } from './check-catalog.ts';
+import { checkCatalog, reportUnexplained } from './check-catalog.ts';
 import { ownRoutes } from './own-routes.ts';
 import { rebuildCatalog, rebuildDone, rebuildRequested } from './rebuild-catalog.ts';
 
@@ -158,6 +158,7 @@ export async function startManagement(config: ClusterConfig) {
     rebuildDone(config.dataDir);
   }
   await volumes.recover();
+  await reportUnexplained(catalog, dataPlane, reporter);
   remotes.start();
   await sessions.start();
 

@@ -72,6 +72,8 @@ export class VolumeService {
     for (const volume of catalog.list('volume')) {
       const info = infos.get(volume.id);
       if (info === undefined || volume.type === 'Snapshot') continue;
+      // A kill between the catalog's rename and the engine's: hosts find the export by the name that was given last.
+      if (info.name !== volume.name) await dataPlane.changeVolume(volumeId(volume.id), { name: volume.name });
       if (info.size !== volume.size || info.destination !== volume.is_replication_destination) {
         catalog.change('volume', volume.id, { size: info.size, is_replication_destination: info.destination });
       }
