@@ -4,7 +4,7 @@ import { eventually, MiB, noise, Pair, readVolume } from './pair.ts';
 
 const pair = new Pair();
 beforeAll(() => pair.start(), 120_000);
-afterAll(() => pair.stop(), 60_000);
+afterAll(() => pair.stop(), 150_000);
 
 const kill = async (site: typeof pair.a, which: 'all' | 'dataplane' | 'management') => {
   const { stdout } = await new Promise<{ stdout: string }>((resolve, reject) =>

@@ -3,7 +3,7 @@ import { eventually, MiB, Pair, refusal } from './pair.ts';
 
 const pair = new Pair();
 beforeAll(() => pair.start(), 120_000);
-afterAll(() => pair.stop(), 60_000);
+afterAll(() => pair.stop(), 150_000);
 
 const peers = (site: typeof pair.a) => site.client.all('remote_system');
 const hostOf = (site: typeof pair.a) => new URL(site.url).host;

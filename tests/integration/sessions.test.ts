@@ -5,7 +5,7 @@ import { eventually, MiB, noise, Pair, readVolume, refusal } from './pair.ts';
 /** Two real clusters; each test protects a volume of its own. */
 const pair = new Pair();
 beforeAll(() => pair.start(), 120_000);
-afterAll(() => pair.stop(), 60_000);
+afterAll(() => pair.stop(), 150_000);
 
 const equal = async (name: string) =>
   expect(Buffer.compare(await readVolume(pair.a, name), await readVolume(pair.b, name))).toBe(0);

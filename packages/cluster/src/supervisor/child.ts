@@ -102,7 +102,10 @@ export class SupervisedChild {
     const child = this.#process;
     if (child === undefined) return Promise.resolve();
     return new Promise((resolve) => {
-      const timer = this.#options.clock.after(limits.stop_ms, () => child.kill('SIGKILL'));
+      const timer = this.#options.clock.after(limits.stop_ms, () => {
+        this.#options.log(`the ${this.#options.name} process did not stop in time and is killed`);
+        child.kill('SIGKILL');
+      });
       child.once('exit', () => {
         timer.cancel();
         resolve();
