@@ -66,13 +66,20 @@ export class Pair {
     this.b = b!;
   }
 
+  /** Ends the lab, within bounds; what did not end by itself is said aloud. */
   async stop(): Promise<void> {
-    await Promise.all([this.a?.client.close(), this.b?.client.close()]).catch(() => undefined);
     const lab = this.#lab;
     if (lab !== undefined && lab.exitCode === null) {
+      const ended = new Promise((resolve) => lab.once('exit', resolve));
       lab.kill('SIGTERM');
-      await new Promise((resolve) => lab.once('exit', resolve));
+      if (!(await within(ended, 60_000))) {
+        console.error('the lab did not stop within 60 s of SIGTERM and is killed');
+        lab.kill('SIGKILL');
+        await ended;
+      }
     }
+    const closed = Promise.all([this.a?.client.close(), this.b?.client.close()]).catch(() => undefined);
+    if (!(await within(closed, 5_000))) console.error('a client of the REST interface did not close within 5 s');
     rmSync(this.directory, { recursive: true, force: true });
   }
 
@@ -166,6 +173,15 @@ export class Pair {
   act(site: TestSite, session: string, name: string, body?: object): Promise<unknown> {
     return site.client.action('replication_session', session, name, body);
   }
+}
+
+/** Whether something ends within a bound. */
+async function within(work: Promise<unknown>, most_ms: number): Promise<boolean> {
+  const bound = new AbortController();
+  const timeout = pause(most_ms, false, { signal: bound.signal }).catch(() => false);
+  const ended = await Promise.race([work.then(() => true), timeout]);
+  bound.abort();
+  return ended;
 }
 
 /** Resolves when `check` holds; a bound, so that a test that cannot succeed says what it saw. */
