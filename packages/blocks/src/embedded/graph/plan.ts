@@ -188,6 +188,8 @@ export function planCreateHalf(
   for (const pair of half.pairs) {
     const volume = needVolume(graph, pair.local);
     if (volume.session !== undefined) refuse('in_use', `volume ${pair.local} takes part in session ${volume.session}`);
+    if (half.role === 'source' && volume.destination)
+      refuse('read_only', `volume ${pair.local} is a destination; it is opened first`);
     if (half.role === 'destination' && !volume.destination) refuse('in_use', `volume ${pair.local} is no destination`);
   }
   return { op: 'create_half', ...half, layers: [] };
