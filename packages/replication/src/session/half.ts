@@ -1,5 +1,6 @@
 import type { CycleId, PointId, ProposalId, SessionId } from '@antipode/base';
 import type { Digest, Generation, Pair, Role } from '@antipode/blocks';
+import type { ShipFailure } from '../transfer/types.ts';
 import type { State } from './states.ts';
 
 /** A point that both sides hold, with the digest of each pair's image there [C2.3]. */
@@ -88,22 +89,8 @@ export interface PlannedFailover {
   readonly reverse: boolean;
 }
 
-export type FaultCode =
-  | 'link_lost'
-  | 'peer_untrusted'
-  | 'protocol_mismatch'
-  | 'peer_paused'
-  | 'peer_not_ready'
-  | 'stale_generation'
-  | 'base_mismatch'
-  | 'session_unknown'
-  | 'peer_no_space'
-  | 'peer_io_error'
-  | 'source_damaged'
-  | 'proof_mismatch'
-  | 'proposal_refused'
-  | 'split_generation'
-  | 'internal';
+/** What can stop a session: whatever can stop a shipment, and what only the machine itself finds. */
+export type FaultCode = Exclude<ShipFailure['code'], 'cancelled'> | 'proposal_refused' | 'split_generation';
 
 /** Why a session is parked; `retry`: it goes on by itself when the cause has passed. */
 export interface Fault {
