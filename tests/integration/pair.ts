@@ -27,6 +27,7 @@ export interface TestSite {
 export class Pair {
   readonly directory = mkdtempSync(join(tmpdir(), 'antipode-pair-'));
   #lab: ChildProcess | undefined;
+  #said = '';
   a!: TestSite;
   b!: TestSite;
 
@@ -36,13 +37,12 @@ export class Pair {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#lab = lab;
-    let said = '';
     lab.stderr?.on('data', (chunk: Buffer) => {
-      said += chunk.toString('utf8');
+      this.#said += chunk.toString('utf8');
     });
     const line = await new Promise<string>((resolve, reject) => {
       createInterface({ input: lab.stdout! }).once('line', resolve);
-      lab.once('exit', (code) => reject(new Error(`the lab ended (${code}): ${said}`)));
+      lab.once('exit', (code) => reject(new Error(`the lab ended (${code}): ${this.#said}`)));
     });
     const { sites } = JSON.parse(line) as {
       sites: { name: string; url: string; username: string; password: string; nbd: string }[];
@@ -69,11 +69,12 @@ export class Pair {
   /** Ends the lab, within bounds; what did not end by itself is said aloud. */
   async stop(): Promise<void> {
     const lab = this.#lab;
-    if (lab !== undefined && lab.exitCode === null) {
+    if (lab !== undefined && lab.exitCode === null && lab.signalCode === null) {
       const ended = new Promise((resolve) => lab.once('exit', resolve));
       lab.kill('SIGTERM');
       if (!(await within(ended, 60_000))) {
-        console.error('the lab did not stop within 60 s of SIGTERM and is killed');
+        const { stdout } = await run('ps', ['-eo', 'pid,ppid,stat,etimes,wchan:20,args', '--forest']);
+        console.error(`the lab did not stop within 60 s of SIGTERM and is killed\n${this.#said}\n${stdout}`);
         lab.kill('SIGKILL');
         await ended;
       }

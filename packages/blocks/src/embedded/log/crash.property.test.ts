@@ -11,6 +11,7 @@ type Step =
   | { readonly do: 'zero'; readonly block: number }
   | { readonly do: 'control'; readonly text: string }
   | { readonly do: 'written' | 'durable' | 'sync_without_waiting' | 'crash' | 'kill' | 'close' | 'compact' }
+  | { readonly do: 'kill_starting'; readonly turns: number }
   | { readonly do: 'turns'; readonly count: number }
   | { readonly do: 'time'; readonly ms: number };
 
@@ -34,6 +35,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('crash' as const, 'kill' as const, 'close' as const) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('kill_starting' as const), turns: fc.nat(12) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('turns' as const), count: fc.integer({ min: 1, max: 5 }) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('time' as const), ms: fc.constantFrom(10, 2000, 20_000) }) },
 );
@@ -107,6 +109,12 @@ class Play {
         this.bench.disk.crash();
         return this.reopened(Math.max(model.durable, log.durableSequence()));
       case 'kill':
+        this.bench.disk.kill();
+        return this.reopened(Math.max(model.written, model.durable));
+      case 'kill_starting':
+        this.bench.disk.kill();
+        this.bench.open().catch(() => {});
+        await turns(step.turns);
         this.bench.disk.kill();
         return this.reopened(Math.max(model.written, model.durable));
       case 'compact':

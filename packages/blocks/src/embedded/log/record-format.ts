@@ -163,9 +163,12 @@ export function encodeBareRecord(
   return bytes;
 }
 
-/** `start`: this segment goes on at `sequence`; what older segments hold at or above it was never acknowledged as durable and counts for nothing. */
-export const startFields = (sequence: number, durable: number) =>
-  ({ type: 'start', sequence, durable, layer: 0, block: 0, count: 0 }) as const;
+/**
+ * `start`: this segment goes on at `sequence`. Up to `repeats` it says again what older segments hold; what those hold above
+ * `repeats` counts for nothing.
+ */
+export const startFields = (sequence: number, durable: number, repeats: number) =>
+  ({ type: 'start', sequence, durable, layer: 0, block: repeats, count: 0 }) as const;
 
 /** Closes a segment: first and last sequence and how many records. Written after all of them are on stable storage. */
 export const footerFields = (first: number, last: number, records: number, durable: number) =>

@@ -40,6 +40,8 @@ interface Opened {
   readonly size: number;
   /** From the start record; undefined when there is none (never used, or lost). */
   readonly base: number | undefined;
+  /** From the start record: up to here older segments hold the same records. */
+  readonly repeats: number;
   readonly claim: number;
   readonly footer: RecordHeader | undefined;
 }
@@ -76,13 +78,14 @@ function openSegment(disk: Disk, name: SegmentName): Opened {
     const got = file.readSync(head, 0);
     const header = decodeSegmentHeader(head.subarray(0, Math.min(got, SEGMENT_HEADER_BYTES)));
     if (header === undefined || header.number !== name.number) {
-      return { number: name.number, name, header: undefined, size, base: undefined, claim: 0, footer: undefined };
+      return { number: name.number, name, header: undefined, size, base: undefined, repeats: 0, claim: 0, footer: undefined };
     }
     const first = recordAt(head.subarray(SEGMENT_HEADER_BYTES, got), SEGMENT_HEADER_BYTES, header.salt);
     const start = first?.type === 'start' ? first : undefined;
     const footer = name.cut ? undefined : readFooter(file, size, header.salt);
     const claim = Math.max(start?.durable ?? 0, footer?.durable ?? 0);
-    return { number: name.number, name, header, size, base: start?.sequence ?? footer?.layer, claim, footer };
+    const base = start?.sequence ?? footer?.layer;
+    return { number: name.number, name, header, size, base, repeats: start?.block ?? 0, claim, footer };
   } finally {
     file.close();
   }
@@ -157,6 +160,35 @@ class Recovery {
       this.damage(this.opened.at(-1)?.number ?? 0, 0, `records ${this.expected} to ${this.durable} are lost`);
       this.expected = this.durable + 1;
     }
+    await this.carryRepeated(found);
+  }
+
+  /**
+   * Where the log would end, a repetition may have been cut short, by a failing disk or in the middle of a start: then the
+   * copy that an older segment has still counts. The process that made it may have acknowledged it as written.
+   */
+  private async carryRepeated(found: ReadonlyMap<number, readonly Found[]>): Promise<void> {
+    const from = this.expected;
+    while (await this.carryCopy(found)) this.expected++;
+    if (this.torn !== undefined && this.expected > from) this.torn = { ...this.torn, firstSequence: this.expected };
+  }
+
+  /** Takes the expected record from the youngest segment that holds it whole, as long as no younger one voids it. */
+  private async carryCopy(found: ReadonlyMap<number, readonly Found[]>): Promise<boolean> {
+    for (const segment of this.opened.toReversed()) {
+      if (segment.header?.kind !== 'log') continue;
+      const copy = found.get(segment.number)?.find((item) => isRecord(item, this.expected));
+      if (copy?.kind === 'record') {
+        const file = this.disk.open(segment.name.name, 'open');
+        try {
+          if (await this.carry(file, copy)) return true;
+        } finally {
+          file.close();
+        }
+      }
+      if (segment.base !== undefined && segment.base <= this.expected && segment.repeats < this.expected) return false;
+    }
+    return false;
   }
 
   private async readAll(segment: Opened): Promise<readonly Found[]> {
@@ -307,6 +339,9 @@ class Recovery {
 }
 
 const isSequenced = (type: string): boolean => type === 'data' || type === 'zero' || type === 'control';
+
+const isRecord = (item: Found, sequence: number): boolean =>
+  item.kind === 'record' && isSequenced(item.header.type) && item.header.sequence === sequence;
 
 const isOpenEnded = (segment: Opened): boolean =>
   segment.header?.kind === 'log' && segment.footer === undefined && segment.name.cut === undefined;

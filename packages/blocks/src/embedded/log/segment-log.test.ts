@@ -155,6 +155,24 @@ describe('failure', () => {
     disk.crash();
     expect((await scanAll(await open())).length).toBe(1);
   });
+
+  it('[C6.4] keeps an acknowledged write when the repetition itself was cut short and the process died', async () => {
+    const { disk, open } = benchOf();
+    const log = await open();
+    for (let i = 1; i <= 4; i++) log.append(dataRecord(i, i));
+    await log.written();
+    // The write fails for good; of the second one no more than the start record arrives.
+    let failures = 0;
+    disk.faults = { write: (_name, offset) => (offset >= 4096 && ++failures > 0 ? diskError('EIO') : undefined) };
+    log.append(dataRecord(5, 5));
+    await expect(log.durable()).rejects.toMatchObject({ code: 'io_error' });
+    expect(failures).toBe(2);
+    disk.kill();
+    disk.faults = {};
+    expect((await scanAll(await open())).length).toBeGreaterThanOrEqual(4);
+    disk.crash();
+    expect((await scanAll(await open())).length).toBeGreaterThanOrEqual(4);
+  });
 });
 
 describe('a full disk', () => {

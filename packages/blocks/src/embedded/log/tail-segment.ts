@@ -39,13 +39,13 @@ export class TailSegment {
     this.memory = new WriteBack(pool);
   }
 
-  /** Begins to take records, the first with sequence `first`. */
-  start(first: number, durable: number): void {
+  /** Begins to take records, the first with sequence `first`; those up to `repeats` older segments hold as well. */
+  start(first: number, durable: number, repeats: number): void {
     assert(this.end === SEGMENT_HEADER_BYTES, 'a segment is started once');
     this.first = first;
     this.last = first - 1;
     this.durableLast = first - 1;
-    const bytes = encodeBareRecord(startFields(first, durable), this.salt, this.end);
+    const bytes = encodeBareRecord(startFields(first, durable, repeats), this.salt, this.end);
     const chunk = this.memory.reserve(this.end, bytes.length);
     chunk.bytes.set(bytes, chunk.used - bytes.length);
     this.end += bytes.length;

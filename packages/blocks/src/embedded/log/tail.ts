@@ -60,8 +60,9 @@ export class Tail {
 
   /** Counts changes of place; a sync that began in an earlier one says nothing. */
   private epoch = 0;
-  /** What was appended again after a failure, up to `repairTo`, is not durable yet. */
+  /** What was appended again after a failure is not durable yet. */
   private repairing = false;
+  /** Older segments, of this process or the last one, hold the same records up to here. */
   private repairTo = 0;
   /** While stopped: whether the same segments can be written once more, for none of them failed in a sync. */
   private inPlace = false;
@@ -92,6 +93,7 @@ export class Tail {
   async open(carried: readonly CarriedRecord[]): Promise<void> {
     const segment = this.supply.take();
     await this.withReserve(() => this.supply.createNow(segment));
+    this.repairTo = this.last + carried.length;
     this.activate(segment, this.last + 1);
     for (const { record, sequence } of carried) {
       assert(sequence === this.last + 1, 'what is carried has no gaps');
@@ -212,7 +214,7 @@ export class Tail {
   }
 
   private activate(segment: TailSegment, first: number): void {
-    segment.start(first, this.durableTo);
+    segment.start(first, this.durableTo, this.repairTo < first ? 0 : this.repairTo);
     this.segments.push(segment);
   }
 
