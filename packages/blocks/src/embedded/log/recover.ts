@@ -78,7 +78,16 @@ function openSegment(disk: Disk, name: SegmentName): Opened {
     const got = file.readSync(head, 0);
     const header = decodeSegmentHeader(head.subarray(0, Math.min(got, SEGMENT_HEADER_BYTES)));
     if (header === undefined || header.number !== name.number) {
-      return { number: name.number, name, header: undefined, size, base: undefined, repeats: 0, claim: 0, footer: undefined };
+      return {
+        number: name.number,
+        name,
+        header: undefined,
+        size,
+        base: undefined,
+        repeats: 0,
+        claim: 0,
+        footer: undefined,
+      };
     }
     const first = recordAt(head.subarray(SEGMENT_HEADER_BYTES, got), SEGMENT_HEADER_BYTES, header.salt);
     const start = first?.type === 'start' ? first : undefined;
