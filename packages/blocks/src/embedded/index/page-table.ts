@@ -144,7 +144,16 @@ export class PageTable {
     const removed = this.#removed;
     this.#removed = [];
     // A page that was removed and made again is written after its removal: the last change of a key counts.
-    for (const [page, { layer, number }] of pages) puts.push({ key: pageKey(layer.id, number), value: page.encode() });
+    // One piece of memory for all of them: thousands of small ones would leave the heap full of gaps.
+    const sizes = pages.map(([page]) => page.encoded_bytes);
+    const values = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0));
+    let at = 0;
+    for (const [index, [page, { layer, number }]] of pages.entries()) {
+      const value = values.subarray(at, at + sizes[index]!);
+      page.encode(value);
+      at += value.length;
+      puts.push({ key: pageKey(layer.id, number), value });
+    }
     return { puts, pages, removed };
   }
 

@@ -1,8 +1,32 @@
+import { BLOCK_BYTES } from '../../port/device.ts';
+
 /** Blocks a page: 1 MiB of a volume. */
 export const pageBlocks = 256;
+/** Memory for one block. */
 const entry_bytes = 24;
+/** In a checkpoint: what is said of a run, and the checksum of each block of data. */
+const run_bytes = 18;
+const sum_bytes = 8;
 const absent = 0;
 const hole = 0xffffffff;
+
+const page_bytes = pageBlocks * entry_bytes;
+/**
+ * Pages are cut from slabs, which are large enough that the allocator gives them back to the system: pages of their own,
+ * strewn over the heap by a busy time, would keep all of it.
+ */
+const slabPages = 64;
+let slab = new ArrayBuffer(0);
+let used_bytes = 0;
+
+function room(): { readonly slab: ArrayBuffer; readonly at: number } {
+  if (used_bytes === slab.byteLength) {
+    slab = new ArrayBuffer(slabPages * page_bytes);
+    used_bytes = 0;
+  }
+  used_bytes += page_bytes;
+  return { slab, at: used_bytes - page_bytes };
+}
 
 export const pageOf = (block: number): number => Math.floor(block / pageBlocks);
 
@@ -24,11 +48,11 @@ export class Page {
   holes = 0;
 
   constructor() {
-    const bytes = new ArrayBuffer(pageBlocks * entry_bytes);
-    this.sum = new BigUint64Array(bytes, 0, pageBlocks);
-    this.sequence = new Float64Array(bytes, pageBlocks * 8, pageBlocks);
-    this.segment = new Uint32Array(bytes, pageBlocks * 16, pageBlocks);
-    this.offset = new Uint32Array(bytes, pageBlocks * 20, pageBlocks);
+    const { slab, at } = room();
+    this.sum = new BigUint64Array(slab, at, pageBlocks);
+    this.sequence = new Float64Array(slab, at + pageBlocks * 8, pageBlocks);
+    this.segment = new Uint32Array(slab, at + pageBlocks * 16, pageBlocks);
+    this.offset = new Uint32Array(slab, at + pageBlocks * 20, pageBlocks);
   }
 
   isAbsent(index: number): boolean {
@@ -78,37 +102,72 @@ export class Page {
     else if (this.isData(index)) this.data += by;
   }
 
-  /** Bytes for the checkpoint: a count and the entries that are there (docs/formats/checkpoint.md). */
-  encode(): Uint8Array {
-    const count = this.data + this.holes;
-    const bytes = new Uint8Array(2 + count * (entry_bytes + 1));
-    const view = new DataView(bytes.buffer);
-    view.setUint16(0, count, true);
+  /** Bytes that {@link encode} needs. */
+  get encoded_bytes(): number {
+    let runs = 0;
+    for (let index = 0; index < pageBlocks; index = this.#runEnd(index)) if (!this.isAbsent(index)) runs += 1;
+    return 2 + runs * run_bytes + this.data * sum_bytes;
+  }
+
+  /** For the checkpoint: what lies together in the log is one run (docs/formats/checkpoint.md). */
+  encode(bytes: Uint8Array): void {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    let runs = 0;
     let at = 2;
-    for (let index = 0; index < pageBlocks; index++) {
+    for (let index = 0, end = 0; index < pageBlocks; index = end) {
+      end = this.#runEnd(index);
       if (this.isAbsent(index)) continue;
+      runs += 1;
       view.setUint8(at, index);
-      view.setUint32(at + 1, this.segment[index]!, true);
-      view.setUint32(at + 5, this.offset[index]!, true);
-      view.setBigUint64(at + 9, this.sum[index]!, true);
-      view.setFloat64(at + 17, this.sequence[index]!, true);
-      at += entry_bytes + 1;
+      view.setUint8(at + 1, end - index - 1);
+      view.setUint32(at + 2, this.segment[index]!, true);
+      view.setUint32(at + 6, this.offset[index]!, true);
+      view.setFloat64(at + 10, this.sequence[index]!, true);
+      at += run_bytes;
+      if (this.isHole(index)) continue;
+      for (let block = index; block < end; block++, at += sum_bytes) view.setBigUint64(at, this.sum[block]!, true);
     }
-    return bytes;
+    view.setUint16(0, runs, true);
   }
 
   static decode(bytes: Uint8Array): Page {
     const page = new Page();
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const count = view.getUint16(0, true);
-    for (let entry = 0, at = 2; entry < count; entry++, at += entry_bytes + 1) {
+    const runs = view.getUint16(0, true);
+    for (let run = 0, at = 2; run < runs; run++) {
       const index = view.getUint8(at);
-      const segment = view.getUint32(at + 1, true);
-      const sequence = view.getFloat64(at + 17, true);
-      if (segment === hole) page.setHole(index, sequence);
-      else page.setData(index, segment, view.getUint32(at + 5, true), view.getBigUint64(at + 9, true), sequence);
+      const end = index + view.getUint8(at + 1) + 1;
+      const segment = view.getUint32(at + 2, true);
+      const offset = view.getUint32(at + 6, true);
+      page.segment.fill(segment, index, end);
+      page.sequence.fill(view.getFloat64(at + 10, true), index, end);
+      at += run_bytes;
+      if (segment === hole) {
+        page.holes += end - index;
+        continue;
+      }
+      page.data += end - index;
+      for (let block = index; block < end; block++, at += sum_bytes) {
+        page.offset[block] = offset + (block - index) * BLOCK_BYTES;
+        page.sum[block] = view.getBigUint64(at, true);
+      }
     }
-    page.dirty = false;
     return page;
+  }
+
+  /** Where the run that begins at a block ends: blocks of one record next to each other, or holes of one, or absent ones. */
+  #runEnd(start: number): number {
+    const segment = this.segment[start];
+    const sequence = this.sequence[start];
+    const step = this.isData(start) ? BLOCK_BYTES : 0;
+    let end = start + 1;
+    while (
+      end < pageBlocks &&
+      this.segment[end] === segment &&
+      this.sequence[end] === sequence &&
+      (step === 0 || this.offset[end] === this.offset[start]! + (end - start) * step)
+    )
+      end += 1;
+    return end;
   }
 }
