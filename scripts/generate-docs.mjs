@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { catalogue, enums, resources } from '@antipode/contract';
-import { stateDiagram, tableOfCommands } from '@antipode/replication';
+import { stateDiagram, tableOfCommands } from '@antipode/replication/describe';
 
 const docs = join(dirname(dirname(fileURLToPath(import.meta.url))), 'docs');
 

@@ -1,4 +1,4 @@
 export type { ClusterConfig, HostPort } from './config.ts';
-export { requestRebuild } from './management/rebuild-catalog.ts';
+export { requestRebuild } from './management/rebuild-request.ts';
 export { DataDirInUse } from './supervisor/data-dir.ts';
 export { type ClusterReady, runSupervisor, type SupervisorOptions } from './supervisor/supervisor.ts';

@@ -2,12 +2,11 @@ import { readFileSync } from 'node:fs';
 import { type SessionId, systemClock } from '@antipode/base';
 import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
 import { type ExportSource, startNbdServer } from '@antipode/hosts';
-import { type Admission, createReceiver, createShipper } from '@antipode/replication';
+import { type Admission, createReceiver, createShipper, plainFingerprint } from '@antipode/replication';
 import type { ClusterConfig } from '../config.ts';
 import type { KnownPeer } from '../local/api.ts';
 import { engineDataPlane } from '../local/engine-data-plane.ts';
 import { serveDataPlane } from '../local/server.ts';
-import { plainFingerprint } from '../replication/peer-server.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
 import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
 

@@ -28,7 +28,8 @@ import type { ClusterReady } from '../supervisor/supervisor.ts';
 import { auditRequest } from './audit.ts';
 import { checkCatalog, reportUnexplained } from './check-catalog.ts';
 import { ownRoutes } from './own-routes.ts';
-import { rebuildCatalog, rebuildDone, rebuildRequested } from './rebuild-catalog.ts';
+import { rebuildCatalog } from './rebuild-catalog.ts';
+import { rebuildDone, rebuildRequested } from './rebuild-request.ts';
 
 const backupEvery_ms = 6 * 3_600_000;
 

@@ -1,16 +1,7 @@
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Catalog } from '../catalog/catalog.ts';
 import { timestamp, type VolumeDocument } from '../catalog/documents.ts';
 import type { DataPlane } from '../local/api.ts';
 import { protectionOf, type VolumeService } from '../services/volumes.ts';
-
-const marker = (dataDir: string): string => join(dataDir, 'recover');
-
-/** Asks for the catalog to be rebuilt at the next start. */
-export const requestRebuild = (dataDir: string): void => writeFileSync(marker(dataDir), '', { mode: 0o600 });
-export const rebuildRequested = (dataDir: string): boolean => existsSync(marker(dataDir));
-export const rebuildDone = (dataDir: string): void => rmSync(marker(dataDir), { force: true });
 
 /**
  * Rebuilds volumes and snapshots from what the log says of them [C7.1]. Users, policies and pairings are not in the log: they come

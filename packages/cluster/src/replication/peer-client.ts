@@ -1,10 +1,10 @@
 import { Agent, request as httpsRequest } from 'node:https';
 import type { TLSSocket } from 'node:tls';
-import { peerProtocolVersion } from '@antipode/replication';
+import { peerProtocolVersion, plainFingerprint } from '@antipode/replication';
 import type { HostPort } from '../config.ts';
 import { driverLimits } from './limits.ts';
 import { readPeerAnswer } from './peer-schema.ts';
-import { plainFingerprint, type TrustedPeer } from './peer-server.ts';
+import type { TrustedPeer } from './peer-server.ts';
 import type { PeerAnswer, PeerRequest } from './peer-wire.ts';
 import { PeerUnreachable } from './step-runner.ts';
 

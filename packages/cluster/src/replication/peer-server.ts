@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { oldestPeerProtocolVersion, peerProtocolVersion } from '@antipode/replication';
+import { oldestPeerProtocolVersion, peerProtocolVersion, plainFingerprint } from '@antipode/replication';
 import type { HostPort } from '../config.ts';
 import { driverLimits } from './limits.ts';
 import { checkPeerRequest, readEnvelope } from './peer-schema.ts';
@@ -32,8 +32,6 @@ export interface PeerServerOptions {
   readonly answer: (from: TrustedPeer, request: PeerRequest) => Promise<PeerAnswer>;
   readonly onError: (error: unknown) => void;
 }
-
-export const plainFingerprint = (text: string): string => text.replaceAll(':', '').toLowerCase();
 
 /** The management channel's listening end: HTTPS with client certificates, exchanged at pairing, and nothing else. */
 export async function startPeerServer(options: PeerServerOptions): Promise<PeerServer> {

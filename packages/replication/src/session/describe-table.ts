@@ -1,3 +1,4 @@
+// Reached by its own path and not through the package's index: documentation needs it, a running cluster does not.
 import { display } from '@antipode/contract';
 import { legalCommands, sideOf } from './legal-commands.ts';
 import { type CommandName, commands, type Situation, states } from './states.ts';

@@ -1,84 +1,62 @@
-import { type Static, type TSchema, Type } from 'typebox';
-import { Compile } from 'typebox/compile';
+import * as v from 'valibot';
 import type { ChannelMessage, ChannelType } from './protocol.ts';
 
-const Text = (most: number) => Type.String({ minLength: 1, maxLength: most });
-const Count = Type.Integer({ minimum: 0, maximum: 2 ** 40 });
-const Digest = Type.String({ pattern: '^[0-9a-f]{64}$' });
-const Address = Type.Object({ point: Count, pair: Count, block: Count });
-const Generation = Type.Object({
-  number: Type.Integer({ minimum: 1, maximum: 2 ** 40 }),
-  site: Text(64),
-  nonce: Text(64),
-});
-const Tag = Type.Record(
-  Type.String({ maxLength: 64 }),
-  Type.Union([Type.String({ maxLength: 4096 }), Type.Number(), Type.Boolean(), Type.Null()]),
+// Valibot and not the schemas' library of the REST interface: this runs in the data plane, where that one would take 20 MiB.
+const text = (most: number) => v.pipe(v.string(), v.minLength(1), v.maxLength(most));
+const within = (least: number, most: number) => v.pipe(v.number(), v.integer(), v.minValue(least), v.maxValue(most));
+const list = <Item extends v.GenericSchema>(item: Item, least: number, most: number) =>
+  v.pipe(v.array(item), v.minLength(least), v.maxLength(most));
+const count = within(0, 2 ** 40);
+const digest = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
+const address = v.object({ point: count, pair: count, block: count });
+const generation = v.object({ number: within(1, 2 ** 40), site: text(64), nonce: text(64) });
+const tag = v.record(
+  v.pipe(v.string(), v.maxLength(64)),
+  v.union([v.pipe(v.string(), v.maxLength(4096)), v.number(), v.boolean(), v.null()]),
 );
-const Point = Type.Object({
-  id: Text(64),
-  kind: Type.Union([Type.Literal('internal'), Type.Literal('snapshot'), Type.Literal('diverged')]),
-  instant_ms: Type.Number(),
-  tag: Tag,
-  sizes: Type.Array(Type.Integer({ minimum: 0, maximum: 2 ** 48 }), { minItems: 1, maxItems: 1024 }),
+const point = v.object({
+  id: text(64),
+  kind: v.picklist(['internal', 'snapshot', 'diverged']),
+  instant_ms: v.number(),
+  tag,
+  sizes: list(within(0, 2 ** 48), 1, 1024),
 });
-const Plan = Type.Object({
-  session: Text(64),
-  cycle: Text(64),
-  generation: Generation,
-  base: Type.Optional(Text(64)),
-  points: Type.Array(Point, { minItems: 1, maxItems: 4096 }),
-  pairs: Type.Array(Type.Object({ local: Text(64), remote: Text(64) }), { minItems: 1, maxItems: 1024 }),
+const plan = v.object({
+  session: text(64),
+  cycle: text(64),
+  generation,
+  base: v.optional(text(64)),
+  points: list(point, 1, 4096),
+  pairs: list(v.object({ local: text(64), remote: text(64) }), 1, 1024),
 });
-const Run = Type.Tuple([
-  Count,
-  Type.Integer({ minimum: 1, maximum: 2 ** 40 }),
-  Type.Union([Type.Literal(0), Type.Literal(1)]),
-]);
+const run = v.strictTuple([count, within(1, 2 ** 40), v.picklist([0, 1])]);
 
 /** What each message may look like: nothing that came over the link is used before it has passed here. */
-const schemas: Readonly<Record<ChannelType, TSchema>> = {
-  hello: Type.Object({ type: Type.Literal('hello'), oldest: Count, newest: Count, serial: Text(64) }),
-  open: Type.Object({ type: Type.Literal('open'), plan: Plan }),
-  opened: Type.Object({ type: Type.Literal('opened'), address: Address }),
-  committed: Type.Object({ type: Type.Literal('committed'), digests: Type.Array(Digest, { maxItems: 1024 }) }),
-  refused: Type.Object({ type: Type.Literal('refused'), code: Text(32), message: Type.String({ maxLength: 1024 }) }),
-  runs: Type.Object({
-    type: Type.Literal('runs'),
-    point: Count,
-    pair: Count,
-    runs: Type.Array(Run, { minItems: 1, maxItems: 4096 }),
-    repair: Type.Optional(Type.Literal(true)),
+const schemas: Readonly<Record<ChannelType, v.GenericSchema>> = {
+  hello: v.object({ type: v.literal('hello'), oldest: count, newest: count, serial: text(64) }),
+  open: v.object({ type: v.literal('open'), plan }),
+  opened: v.object({ type: v.literal('opened'), address }),
+  committed: v.object({ type: v.literal('committed'), digests: list(digest, 0, 1024) }),
+  refused: v.object({ type: v.literal('refused'), code: text(32), message: v.pipe(v.string(), v.maxLength(1024)) }),
+  runs: v.object({
+    type: v.literal('runs'),
+    point: count,
+    pair: count,
+    runs: list(run, 1, 4096),
+    repair: v.optional(v.literal(true)),
   }),
-  sync: Type.Object({ type: Type.Literal('sync'), address: Address }),
-  durable: Type.Object({ type: Type.Literal('durable'), address: Address }),
-  prove: Type.Object({ type: Type.Literal('prove') }),
-  proving: Type.Object({ type: Type.Literal('proving'), blocks: Count, of: Count }),
-  proved: Type.Object({
-    type: Type.Literal('proved'),
-    digests: Type.Array(Type.Array(Digest, { maxItems: 1024 }), { maxItems: 4096 }),
-  }),
-  pages: Type.Object({
-    type: Type.Literal('pages'),
-    point: Count,
-    pair: Count,
-    page: Count,
-    count: Type.Integer({ minimum: 1, maximum: 4096 }),
-  }),
-  page_digests: Type.Object({ type: Type.Literal('page_digests'), digests: Type.Array(Digest, { maxItems: 4096 }) }),
-  commit: Type.Object({ type: Type.Literal('commit'), digests: Type.Array(Digest, { minItems: 1, maxItems: 1024 }) }),
-  ping: Type.Object({ type: Type.Literal('ping') }),
-  pong: Type.Object({ type: Type.Literal('pong') }),
+  sync: v.object({ type: v.literal('sync'), address }),
+  durable: v.object({ type: v.literal('durable'), address }),
+  prove: v.object({ type: v.literal('prove') }),
+  proving: v.object({ type: v.literal('proving'), blocks: count, of: count }),
+  proved: v.object({ type: v.literal('proved'), digests: list(list(digest, 0, 1024), 0, 4096) }),
+  pages: v.object({ type: v.literal('pages'), point: count, pair: count, page: count, count: within(1, 4096) }),
+  page_digests: v.object({ type: v.literal('page_digests'), digests: list(digest, 0, 4096) }),
+  commit: v.object({ type: v.literal('commit'), digests: list(digest, 1, 1024) }),
+  ping: v.object({ type: v.literal('ping') }),
+  pong: v.object({ type: v.literal('pong') }),
 };
 
-const compiled = new Map<ChannelType, { Check(value: unknown): value is Static<TSchema> }>();
-
 /** The message, or undefined when it is not one of this protocol. */
-export function checkMessage(type: ChannelType, value: unknown): ChannelMessage | undefined {
-  let checker = compiled.get(type);
-  if (checker === undefined) {
-    checker = Compile(schemas[type]);
-    compiled.set(type, checker);
-  }
-  return checker.Check(value) ? (value as ChannelMessage) : undefined;
-}
+export const checkMessage = (type: ChannelType, value: unknown): ChannelMessage | undefined =>
+  v.is(schemas[type], value) ? (value as ChannelMessage) : undefined;

@@ -6,7 +6,7 @@ import { FrameLink } from './frame-link.ts';
 import { transferLimits } from './limits.ts';
 import { type ChannelMessage, channelVersion, oldestChannelVersion, type RefusalCode } from './protocol.ts';
 import { runsOf } from './run-payload.ts';
-import { plain, shownFingerprint } from './tls-link.ts';
+import { plainFingerprint, shownFingerprint } from './tls-link.ts';
 import type { Admission, LinkIdentity } from './types.ts';
 
 export interface ReceiverOptions {
@@ -59,7 +59,7 @@ export function createReceiver(options: ReceiverOptions): Receiver {
   });
   server.on('secureConnection', (socket: TLSSocket) => {
     const shown = shownFingerprint(socket);
-    if (shown === '' || !options.peers().some((peer) => plain(peer) === shown)) return void socket.destroy();
+    if (shown === '' || !options.peers().some((peer) => plainFingerprint(peer) === shown)) return void socket.destroy();
     const link = new FrameLink(socket, options.clock);
     const served = serve(link, { ...options, admit: (session) => options.admit(session, shown) }, active).finally(() =>
       serving.delete(served),

@@ -12,8 +12,10 @@ export class Untrusted extends Error {
 }
 
 /** SHA-256 of the certificate that the other end shows, lower-case hex; empty when it shows none. */
-export const shownFingerprint = (socket: TLSSocket): string => plain(socket.getPeerCertificate().fingerprint256 ?? '');
-export const plain = (fingerprint: string): string => fingerprint.replaceAll(':', '').toLowerCase();
+export const shownFingerprint = (socket: TLSSocket): string =>
+  plainFingerprint(socket.getPeerCertificate().fingerprint256 ?? '');
+/** A fingerprint as it is compared: lower-case hex without colons. */
+export const plainFingerprint = (fingerprint: string): string => fingerprint.replaceAll(':', '').toLowerCase();
 
 /** Connects to a peer's data listener: TLS 1.3, both certificates pinned, greeted. Rejects with LinkLost, Untrusted or ShipRefused; `signal` gives up. */
 export async function connectLink(
@@ -24,7 +26,7 @@ export async function connectLink(
   signal?: AbortSignal,
 ): Promise<FrameLink> {
   const socket = await open(peer, identity, clock, signal);
-  if (shownFingerprint(socket) !== plain(peer.fingerprint)) {
+  if (shownFingerprint(socket) !== plainFingerprint(peer.fingerprint)) {
     socket.destroy();
     throw new Untrusted('the peer’s data connection shows another certificate than the one exchanged');
   }

@@ -44,6 +44,7 @@ export class Tail {
   readonly service: Service;
   private readonly deps: TailDependencies;
   private readonly supply: SegmentSupply;
+  private readonly pool: BufferPool;
   /** Ascending; the last takes records. All others are full and not yet durable. */
   private segments: TailSegment[] = [];
   private last: number;
@@ -76,8 +77,8 @@ export class Tail {
   constructor(deps: TailDependencies, durableSequence: number) {
     this.deps = deps;
     this.service = new Service(deps, () => this.attempt());
-    const pool = new BufferPool(deps.limits.group_bytes, deps.limits.group_buffers_max);
-    this.supply = new SegmentSupply(deps, pool, {
+    this.pool = new BufferPool(deps.limits.group_bytes, deps.limits.group_buffers_max);
+    this.supply = new SegmentSupply(deps, this.pool, {
       onCreated: (segment) => {
         if (this.segments.includes(segment)) this.turn();
         else this.deps.onFailed(segment, 0);
@@ -324,6 +325,7 @@ export class Tail {
     for (const { segment, end, last } of batch) segment.markDurable(end, last);
     this.durableTo = Math.max(this.durableTo, target);
     this.retire();
+    if (this.durableTo === this.last) this.pool.shrink();
     this.afterSync();
     this.resolveWaiters();
   }

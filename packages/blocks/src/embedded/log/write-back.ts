@@ -31,6 +31,11 @@ export class BufferPool {
   release(chunk: Chunk): void {
     if (chunk.bytes.length === this.group_bytes && this.free.length < this.kept_max) this.free.push(chunk.bytes);
   }
+
+  /** Nothing is being written: gives up all spare buffers but one. */
+  shrink(): void {
+    if (this.free.length > 1) this.free.length = 1;
+  }
 }
 
 /** The chunks of one segment, by offset, without gaps between them. */
