@@ -18,7 +18,10 @@ import { restLimits } from '../rest/limits.ts';
 import { Authenticator } from '../security/authenticator.ts';
 import { ensureKeyPair } from '../security/certificates.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
+import { AccessPublisher } from '../services/access-table.ts';
+import { HostService } from '../services/hosts.ts';
 import { JobRunner } from '../services/jobs.ts';
+import { MappingService } from '../services/mappings.ts';
 import { Reporter } from '../services/occurrences.ts';
 import { buildVersion, enterPlatform, platformHandlers } from '../services/platform.ts';
 import { PolicyService } from '../services/policies.ts';
@@ -123,7 +126,10 @@ export async function startManagement(config: ClusterConfig) {
     localPauseResume: config.localPauseResume,
     volumes: () => volumes,
   });
-  volumes = new VolumeService({ catalog, dataPlane, clock, random, replication: sessions });
+  const access = new AccessPublisher(catalog, dataPlane);
+  const mappings = new MappingService(catalog, random, access);
+  const hosts = new HostService(catalog, random, mappings, access);
+  volumes = new VolumeService({ catalog, dataPlane, clock, random, replication: sessions, mappings });
   const policies = new PolicyService(catalog, random, sessions);
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
   const answer = peerAnswers({ clock, remotes, trust, sessions, pairing, hello });
@@ -135,7 +141,10 @@ export async function startManagement(config: ClusterConfig) {
   ports.set('peer', peerAddress.port);
 
   dataPlane.onEvent((event) => {
-    if (event.kind === 'up') showTrust();
+    if (event.kind === 'up') {
+      showTrust();
+      access.publish().catch((error: unknown) => log.error({ err: error }, 'hosts cannot be told of'));
+    }
     if (event.kind === 'damage')
       reporter.tell(
         'damage',
@@ -154,6 +163,7 @@ export async function startManagement(config: ClusterConfig) {
     sessions.dataPlaneEvent(event);
   });
   showTrust();
+  await access.publish();
   if (rebuild) {
     log.warn(await rebuildCatalog(catalog, dataPlane, volumes), 'the catalog was rebuilt from the log');
     rebuildDone(config.dataDir);
@@ -172,6 +182,8 @@ export async function startManagement(config: ClusterConfig) {
     tls,
     handlers: {
       ...volumes.handlers(),
+      ...mappings.handlers(),
+      ...hosts.handlers(),
       ...policies.handlers(),
       ...pairing.handlers(),
       ...sessionHandlers(catalog, sessions),

@@ -16,6 +16,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import { type ProtectionData, timestamp, type VolumeDocument, type VolumePrivate } from '../catalog/documents.ts';
 import type { DataPlane } from '../local/api.ts';
 import { type Handlers, handler } from '../rest/handlers.ts';
+import type { MappingService } from './mappings.ts';
 import type { ReplicationHooks } from './replication-hooks.ts';
 
 export interface VolumeServiceDeps {
@@ -24,6 +25,7 @@ export interface VolumeServiceDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly replication: ReplicationHooks;
+  readonly mappings: MappingService;
 }
 
 const unit_bytes = 8192;
@@ -120,14 +122,9 @@ export class VolumeService {
   }
 
   async #create(body: Static<typeof VolumeCreate>): Promise<{ id: string }> {
-    const { catalog, random } = this.#deps;
+    const { catalog, random, mappings } = this.#deps;
     checkSize(body.size);
-    if (body.host_id !== undefined || body.host_group_id !== undefined)
-      throw new RestError(
-        'not_found',
-        body.host_id === undefined ? 'host_group' : 'host',
-        body.host_id ?? body.host_group_id ?? '',
-      );
+    const owner = mappings.wanted(body);
     if (body.volume_group_id !== undefined) throw new RestError('not_found', 'volume_group', body.volume_group_id);
     if (body.appliance_id !== undefined && catalog.get('appliance', body.appliance_id) === undefined)
       throw new RestError('not_found', 'appliance', body.appliance_id);
@@ -148,6 +145,7 @@ export class VolumeService {
     try {
       await this.#finishCreation(document);
       if (policy !== undefined) await this.#assign(id, policy.id);
+      if (owner !== undefined) await mappings.attach(this.#volume(id), owner, body.logical_unit_number);
     } catch (error) {
       await this.#destroy({ ...document, state: 'Destroying' }).catch(() => undefined);
       throw error;
@@ -305,8 +303,10 @@ export class VolumeService {
   }
 
   async #delete(id: string): Promise<void> {
-    const { catalog, replication } = this.#deps;
+    const { catalog, replication, mappings } = this.#deps;
     const volume = this.#volume(id);
+    const host = mappings.attachedTo(id);
+    if (host !== undefined) throw new RestError('volume_attached', volume.name, host);
     if (replication.sessionOf(id) !== undefined) throw new RestError('volume_in_session', volume.name);
     if (volume.protection_policy_id !== null) throw new RestError('volume_protected', volume.name);
     // Its snapshots would go with it.
@@ -336,6 +336,8 @@ export class VolumeService {
         if (child.protection_data.parent_id === volume.id && child.id !== volume.id)
           catalog.change('volume', child.id, { protection_data: { ...child.protection_data, parent_id: parent } });
       }
+      for (const mapping of catalog.list('host_volume_mapping', 'volume_id', volume.id))
+        catalog.remove('host_volume_mapping', mapping.id);
       catalog.remove('volume', volume.id);
     });
   }
@@ -400,9 +402,10 @@ export class VolumeService {
   }
 
   async #clone(id: string, body: Static<typeof VolumeClone>): Promise<{ id: string }> {
-    const { catalog, random, clock } = this.#deps;
+    const { catalog, random, clock, mappings } = this.#deps;
     const origin = this.#volume(id);
     this.#notDestination(origin, 'a clone');
+    const owner = mappings.wanted(body);
     const policy = body.protection_policy_id === undefined ? undefined : this.#policy(body.protection_policy_id);
     const cloneId = random.uuid();
     const moment = origin.type === 'Snapshot' ? origin.protection_data.source_timestamp : timestamp(clock.now());
@@ -422,6 +425,7 @@ export class VolumeService {
         await this.#finishCreation(document);
       });
       if (policy !== undefined) await this.#assign(cloneId, policy.id);
+      if (owner !== undefined) await mappings.attach(this.#volume(cloneId), owner, body.logical_unit_number);
     } catch (error) {
       await this.#destroy({ ...document, state: 'Destroying' }).catch(() => undefined);
       throw error;

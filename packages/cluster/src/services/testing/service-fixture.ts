@@ -6,11 +6,14 @@ import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
 import { createShipper } from '@antipode/replication';
 import { Catalog } from '../../catalog/catalog.ts';
 import type { PolicyDocument, SessionDocument, VolumeDocument } from '../../catalog/documents.ts';
-import type { DataPlane } from '../../local/api.ts';
+import type { DataPlane, HostAccess } from '../../local/api.ts';
 import { engineDataPlane } from '../../local/engine-data-plane.ts';
 import type { Method } from '../../local/methods.ts';
 import type { RequestContext } from '../../rest/handlers.ts';
 import { ensureKeyPair, fingerprintOf } from '../../security/certificates.ts';
+import { AccessPublisher } from '../access-table.ts';
+import { HostService } from '../hosts.ts';
+import { MappingService } from '../mappings.ts';
 import { PolicyService } from '../policies.ts';
 import type { ReplicationHooks } from '../replication-hooks.ts';
 import { VolumeService } from '../volumes.ts';
@@ -44,6 +47,7 @@ export async function serviceFixture() {
     clientAddress: '127.0.0.1',
     progress: () => undefined,
   };
+  let access: readonly HostAccess[] = [];
   let parts: Awaited<ReturnType<typeof start>>;
 
   async function start() {
@@ -54,6 +58,9 @@ export async function serviceFixture() {
       engine,
       shipper: createShipper({ engine, identity, clock: systemClock, localSerial: 'PS000000000001' }),
       addresses: () => ({ nbd: { host: '127.0.0.1', port: 0 }, replication: { host: '127.0.0.1', port: 0 } }),
+      setAccess: (hosts) => {
+        access = hosts;
+      },
       setPeers: () => undefined,
       setAdmission: () => undefined,
     });
@@ -71,14 +78,23 @@ export async function serviceFixture() {
         };
       },
     }) as DataPlane;
+    const publisher = new AccessPublisher(catalog, dataPlane);
+    const mappings = new MappingService(catalog, systemRandom, publisher);
+    const hosts = new HostService(catalog, systemRandom, mappings, publisher);
     const volumes = new VolumeService({
+      mappings,
       catalog,
       dataPlane,
       clock: systemClock,
       random: systemRandom,
       replication: hooks,
     });
-    const handlers = { ...volumes.handlers(), ...new PolicyService(catalog, systemRandom, hooks).handlers() };
+    const handlers = {
+      ...volumes.handlers(),
+      ...mappings.handlers(),
+      ...hosts.handlers(),
+      ...new PolicyService(catalog, systemRandom, hooks).handlers(),
+    };
     return { engine, catalog, hooks, stop, dataPlane, volumes, handlers };
   }
   const halt = async () => {
@@ -99,6 +115,10 @@ export async function serviceFixture() {
     },
     get volumes(): VolumeService {
       return parts.volumes;
+    },
+    /** What the data plane was told last of who may open what. */
+    get access(): readonly HostAccess[] {
+      return access;
     },
     get dataPlane(): DataPlane {
       return parts.dataPlane;
