@@ -285,7 +285,7 @@ async function change(
   try {
     acceptable(request);
     if (required && request.body === undefined) throw new RestError('schema_violation', '/', 'a body is required');
-    const body = resolveReferences(options.catalog, checkBody(schema, request.body));
+    const body = resolveReferences(options.catalog, resource, checkBody(schema, request.body));
     const id = request.params.id === undefined ? '' : resolveId(options.catalog, resource, request.params.id);
     if (id !== '' && options.catalog.get(resource.name as 'volume', id) === undefined)
       throw notFound(resource.name, id);
@@ -358,6 +358,7 @@ function addLogin(app: FastifyInstance, options: RestOptions, guard: Guard): voi
 export function notFound(resource: string, id: string): RestError {
   const short = id.length > 100 ? `${id.slice(0, 100)}…` : id;
   if (resource === 'volume') return new RestError('volume_not_found', short);
+  if (resource === 'volume_group') return new RestError('group_not_found', short);
   if (resource === 'policy') return new RestError('policy_not_found', short);
   if (resource === 'snapshot_rule') return new RestError('snapshot_rule_not_found', short);
   return new RestError('not_found', resource, short);
@@ -376,8 +377,8 @@ const references: Readonly<Record<string, string>> = {
   protection_policy_id: 'policy',
   appliance_id: 'appliance',
   remote_system_id: 'remote_system',
-  from_snap_id: 'volume',
-  from_object_id: 'volume',
+  volume_ids: 'volume',
+  volume_group_id: 'volume_group',
   snapshot_rule_ids: 'snapshot_rule',
   add_snapshot_rule_ids: 'snapshot_rule',
   remove_snapshot_rule_ids: 'snapshot_rule',
@@ -386,10 +387,13 @@ const references: Readonly<Record<string, string>> = {
   remove_replication_rule_ids: 'replication_rule',
 };
 
-function resolveReferences(catalog: Catalog, body: unknown): unknown {
+/** These name another object of the resource that is acted on. */
+const ofTheSameKind: readonly string[] = ['from_snap_id', 'from_object_id'];
+
+function resolveReferences(catalog: Catalog, acted: ResourceSpec, body: unknown): unknown {
   if (typeof body !== 'object' || body === null) return body;
   const resolveOne = (key: string, value: unknown): unknown => {
-    const resource = resources[references[key] ?? ''];
+    const resource = ofTheSameKind.includes(key) ? acted : resources[references[key] ?? ''];
     return resource !== undefined && typeof value === 'string' ? resolveId(catalog, resource, value) : value;
   };
   return Object.fromEntries(
