@@ -4,38 +4,34 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import { RestError } from '@antipode/contract';
 import { type Documents, type Table, tables } from './documents.ts';
 
-/** Version of the tables; raised with a step in {@link migrate}. */
+/** Version of the tables; raised when what is stored changes its form, with a step that changes it. */
 const schemaVersion = 1;
 const backupsKept = 3;
 
-const unique = (name: string, on: string): string => `CREATE UNIQUE INDEX IF NOT EXISTS ${name} ON ${on}`;
-const plain = (name: string, on: string): string => `CREATE INDEX IF NOT EXISTS ${name} ON ${on}`;
 const expiryOf = `doc ->> '$.protection_data.expiration_timestamp'`;
+const uniquely = (table: Table, name: string, attribute: string, where = '') =>
+  `CREATE UNIQUE INDEX ${name} ON ${table} (doc ->> '$.${attribute}')${where}`;
 
+/** What the database itself refuses twice, and what is looked up often. */
 const indexes: readonly string[] = [
   // Snapshots are named within their family; volumes, clones and groups within the cluster.
-  unique('volume_name', `volume (doc ->> '$.name') WHERE doc ->> '$.type' IN ('Primary', 'Clone')`),
-  unique(
-    'volume_snapshot_name',
-    `volume (doc ->> '$.protection_data.parent_id', doc ->> '$.name') WHERE doc ->> '$.type' = 'Snapshot'`,
-  ),
-  unique('volume_group_name', `volume_group (lower(doc ->> '$.name')) WHERE doc ->> '$.type' <> 'Snapshot'`),
-  unique(
-    'volume_group_snapshot_name',
-    `volume_group (doc ->> '$.protection_data.parent_id', lower(doc ->> '$.name')) WHERE doc ->> '$.type' = 'Snapshot'`,
-  ),
-  ...['policy', 'replication_rule', 'snapshot_rule', 'user'].map((table) =>
-    unique(`${table}_name`, `${table} (doc ->> '$.name')`),
-  ),
-  unique('remote_system_serial', `remote_system (doc ->> '$.serial_number')`),
-  plain('session_resource', `replication_session (doc ->> '$.local_resource_id')`),
-  plain('volume_family', `volume (doc ->> '$.protection_data.family_id')`),
-  plain('volume_group_id', `volume (doc ->> '$.group_id')`),
-  plain('volume_policy', `volume (doc ->> '$.protection_policy_id')`),
-  plain('volume_point', `volume (private ->> '$.point')`),
-  plain('volume_of', `volume (private ->> '$.of')`),
-  plain('volume_expiry', `volume (${expiryOf}) WHERE ${expiryOf} IS NOT NULL`),
-  plain('volume_group_expiry', `volume_group (${expiryOf}) WHERE ${expiryOf} IS NOT NULL`),
+  uniquely('volume', 'volume_name', 'name', ` WHERE doc ->> '$.type' IN ('Primary', 'Clone')`),
+  `CREATE UNIQUE INDEX volume_snapshot_name ON volume (doc ->> '$.protection_data.parent_id', doc ->> '$.name') WHERE doc ->> '$.type' = 'Snapshot'`,
+  uniquely('policy', 'policy_name', 'name'),
+  uniquely('replication_rule', 'replication_rule_name', 'name'),
+  uniquely('snapshot_rule', 'snapshot_rule_name', 'name'),
+  uniquely('user', 'user_name', 'name'),
+  uniquely('remote_system', 'remote_system_serial', 'serial_number'),
+  `CREATE INDEX session_resource ON replication_session (doc ->> '$.local_resource_id')`,
+  `CREATE INDEX volume_family ON volume (doc ->> '$.protection_data.family_id')`,
+  `CREATE UNIQUE INDEX volume_group_name ON volume_group (lower(doc ->> '$.name')) WHERE doc ->> '$.type' <> 'Snapshot'`,
+  `CREATE UNIQUE INDEX volume_group_snapshot_name ON volume_group (doc ->> '$.protection_data.parent_id', lower(doc ->> '$.name')) WHERE doc ->> '$.type' = 'Snapshot'`,
+  `CREATE INDEX volume_group_id ON volume (doc ->> '$.group_id')`,
+  `CREATE INDEX volume_policy ON volume (doc ->> '$.protection_policy_id')`,
+  `CREATE INDEX volume_point ON volume (private ->> '$.point')`,
+  `CREATE INDEX volume_of ON volume (private ->> '$.of')`,
+  `CREATE INDEX volume_expiry ON volume (${expiryOf}) WHERE ${expiryOf} IS NOT NULL`,
+  `CREATE INDEX volume_group_expiry ON volume_group (${expiryOf}) WHERE ${expiryOf} IS NOT NULL`,
 ];
 
 type NotAPromise<T> = T extends Promise<unknown> ? never : T;
@@ -209,12 +205,12 @@ export class Catalog {
     if (found > schemaVersion)
       throw new Error(`the catalog is of version ${found}; this program knows up to ${schemaVersion}`);
     this.transaction(() => {
-      // Tables and indexes that are added do not make another version: an older program does not look at them.
+      // What is new is added where it is missing; the version rises only when what is stored changes its form.
       for (const table of tables)
         this.#db.exec(
           `CREATE TABLE IF NOT EXISTS ${table} (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL CHECK (json_valid(doc)), private TEXT)`,
         );
-      for (const index of indexes) this.#db.exec(index);
+      for (const index of indexes) this.#db.exec(index.replace('INDEX ', 'INDEX IF NOT EXISTS '));
       this.#db.exec(`PRAGMA user_version = ${schemaVersion}`);
     });
   }
