@@ -137,8 +137,7 @@ so. The same as an OpenAPI document: \`GET /api/rest/openapi.json\`. What is our
   \`object->>member\` looks into an object.
 - \`order=name.desc,id\`; \`limit\` (100 unless told, 2,000 at most) and \`offset\`, or a Range header; an incomplete list is a 206.
 - Changes take \`?is_async=true\` and then answer 202 with the id of a job.
-- Collections that clients look into on their way, and of which there is nothing here (volume groups, migrations, ports), are answered
-  as empty.
+- Collections that clients look into on their way, and of which there is nothing here (migrations, ports), are answered as empty.
 - \`metadata\` and \`force_internal\`, which the CSI driver sends, are accepted and not kept.
 - Properties in bold must be given; one that is not in the table is refused.
 

@@ -46,6 +46,7 @@ export const enums = {
   HostType: ['External', 'Internal'],
   HostConnectivity: ['Local_Only', 'Metro_Optimize_Both', 'Metro_Optimize_Local', 'Metro_Optimize_Remote'],
   InitiatorProtocolType: ['iSCSI', 'FC', 'NVMe', 'NVMe_vVol'],
+  VGPlacementRule: ['Same_Appliance', 'No_Preference'],
   StorageCreatorType: ['User', 'System', 'Scheduler', 'External'],
   PolicyType: ['Protection', 'Performance', 'QoS', 'File_Performance'],
   PolicyManagedBy: ['User', 'Metro', 'Replication', 'VMware_vSphere'],

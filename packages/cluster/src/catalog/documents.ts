@@ -37,6 +37,8 @@ export interface VolumeDocument {
   readonly location_history: readonly unknown[];
   readonly app_type: EnumValue<'AppType'> | null;
   readonly app_type_other: string | null;
+  /** Group that it is in, a snapshot: the set. Shown as an association; absent in rows of older catalogs. */
+  readonly group_id?: string | null;
 }
 
 /** What REST does not show of a volume. */
@@ -103,6 +105,29 @@ export interface MappingDocument {
   readonly host_group_id: string | null;
   readonly volume_id: string;
   readonly logical_unit_number: number;
+}
+
+export interface VolumeGroupDocument {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string | null;
+  readonly creation_timestamp: string;
+  readonly is_protectable: boolean;
+  readonly protection_policy_id: string | null;
+  readonly is_write_order_consistent: boolean;
+  readonly placement_rule: EnumValue<'VGPlacementRule'>;
+  readonly type: 'Primary' | 'Clone' | 'Snapshot';
+  readonly is_replication_destination: boolean;
+  readonly is_host_access_available: boolean;
+  readonly is_importing: boolean;
+  readonly protection_data: ProtectionData;
+  readonly location_history: readonly unknown[];
+}
+
+/** What REST does not show of a group. */
+export interface VolumeGroupPrivate {
+  /** A set's frozen point in the engine: one for all members. */
+  readonly point?: string;
 }
 
 export interface ManagedDocument {
@@ -243,6 +268,7 @@ export interface Documents {
   host_group: HostGroupDocument;
   initiator: InitiatorDocument;
   host_volume_mapping: MappingDocument;
+  volume_group: VolumeGroupDocument;
   policy: PolicyDocument;
   replication_rule: ReplicationRuleDocument;
   snapshot_rule: SnapshotRuleDocument;
@@ -286,6 +312,7 @@ export const tables: readonly Table[] = [
   'host_group',
   'initiator',
   'host_volume_mapping',
+  'volume_group',
   'policy',
   'replication_rule',
   'snapshot_rule',

@@ -90,16 +90,6 @@ export class MappingService {
     await this.#access.publish();
   }
 
-  /** What reaches a volume, by name: while there is something, the volume cannot be deleted. */
-  attachedTo(volumeId: string): string | undefined {
-    const mapping = this.#catalog.list('host_volume_mapping', 'volume_id', volumeId)[0];
-    if (mapping === undefined) return undefined;
-    const { host_id, host_group_id } = mapping;
-    const owner =
-      host_id === null ? this.#catalog.get('host_group', host_group_id ?? '') : this.#catalog.get('host', host_id);
-    return owner?.name ?? 'a host';
-  }
-
   mappingsOf(owner: Pick<Owner, 'table' | 'id'>): readonly MappingDocument[] {
     return this.#catalog.list('host_volume_mapping', owner.table === 'host' ? 'host_id' : 'host_group_id', owner.id);
   }
@@ -172,6 +162,15 @@ export class MappingService {
     if (volume === undefined) throw new RestError('volume_not_found', id);
     return volume;
   }
+}
+
+/** What reaches a volume, by name: while there is something, the volume cannot be deleted. */
+export function attachedTo(catalog: Catalog, volumeId: string): string | undefined {
+  const mapping = catalog.list('host_volume_mapping', 'volume_id', volumeId)[0];
+  if (mapping === undefined) return undefined;
+  const { host_id, host_group_id } = mapping;
+  const owner = host_id === null ? catalog.get('host_group', host_group_id ?? '') : catalog.get('host', host_id);
+  return owner?.name ?? 'a host';
 }
 
 function freeFrom(used: ReadonlySet<number>, first: number): number | undefined {
