@@ -1,5 +1,5 @@
 import { volumeId } from '@antipode/base';
-import { RestError } from '@antipode/contract';
+import { administratorRole, RestError } from '@antipode/contract';
 import type { FastifyInstance } from 'fastify';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { DataPlane } from '../local/api.ts';
@@ -7,7 +7,6 @@ import type { Pairing } from '../replication/pairing.ts';
 import type { Sessions } from '../replication/sessions.ts';
 import type { Guard } from '../rest/options.ts';
 import { notFound } from '../rest/references.ts';
-import { administratorRole } from '../security/authenticator.ts';
 
 /** What is ours and not PowerStore's, under /api/antipode: it can never be mistaken for it. */
 export function ownRoutes(
