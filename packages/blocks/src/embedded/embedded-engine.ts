@@ -16,10 +16,13 @@ import type {
   StageInfo,
   Tag,
   Tombstone,
+  VerifyPosition,
+  VerifyStep,
   VolumeInfo,
   VolumeUsage,
 } from '../port/types.ts';
 import type { Chain } from './chain.ts';
+import { verifyStored } from './check/verify-stored.ts';
 import type { EngineCore } from './core.ts';
 import { dataBlocks } from './data-blocks.ts';
 import { differenceOf } from './difference.ts';
@@ -420,6 +423,21 @@ export class EmbeddedEngine implements BlockEngine {
 
   usage(): EngineUsage {
     return { ...this.#core.log.usage(), live_bytes: this.#core.live.total() };
+  }
+
+  async verifyStored(from: VerifyPosition | undefined, most_bytes: number): Promise<VerifyStep> {
+    const step = await verifyStored(this.#core, from, most_bytes);
+    for (const { detail, seen } of step.damages) {
+      if (seen.length === 0) this.#core.emit({ kind: 'damage', detail });
+      for (const { volume, offset, length } of seen)
+        this.#core.emit({
+          kind: 'damage',
+          volume,
+          block: offset / BLOCK_BYTES,
+          detail: `bytes ${offset} to ${offset + length}: ${detail}`,
+        });
+    }
+    return step;
   }
 
   on(listener: (event: EngineEvent) => void): () => void {
