@@ -178,7 +178,7 @@ export const labLinkOptions = {
 /** `antipode lab status`. */
 export const labStatusOptions = { dir: labDir, json: json('Print the state of the lab as one line of JSON.') } as const;
 
-/** `antipode drill`. */
+/** `antipode recover`. */
 export const recoverOptions = {
   data: option(parsePath, {
     name: 'data',
@@ -187,6 +187,22 @@ export const recoverOptions = {
   }),
 };
 
+/** `antipode fsck`. */
+export const fsckOptions = {
+  data: option(parsePath, {
+    name: 'data',
+    argument: 'DIR',
+    help: 'Directory of the cluster to check; no cluster may run on it. Required.',
+  }),
+  dropIndex: option(parseSwitch, {
+    name: 'drop-index',
+    fallback: 'false',
+    help: 'Remove the index where the log beside it is whole: the next start makes it anew. Nothing else is ever changed.',
+  }),
+  json: json('Print the report as one line of JSON.'),
+} as const;
+
+/** `antipode drill`. */
 export const drillOptions = {
   dir: option(parsePath, {
     name: 'dir',
@@ -222,6 +238,12 @@ export const commandTables = {
     usage: 'antipode recover --data DIR',
     about: 'Has the catalog of a cluster rebuilt from its log at the next start: volumes, snapshots and their names.',
     options: recoverOptions,
+  },
+  fsck: {
+    usage: 'antipode fsck --data DIR [options]',
+    about:
+      'Checks the directory of a cluster that does not run: every record and block against its checksum, the index and the catalog against the log. Exit codes: 0 clean, 1 damage found, 2 it could not be checked.',
+    options: fsckOptions,
   },
   lab: {
     usage: 'antipode lab [options]',
