@@ -425,19 +425,8 @@ export class EmbeddedEngine implements BlockEngine {
     return { ...this.#core.log.usage(), live_bytes: this.#core.live.total() };
   }
 
-  async verifyStored(from: VerifyPosition | undefined, most_bytes: number): Promise<VerifyStep> {
-    const step = await verifyStored(this.#core, from, most_bytes);
-    for (const { detail, seen } of step.damages) {
-      if (seen.length === 0) this.#core.emit({ kind: 'damage', detail });
-      for (const { volume, offset, length } of seen)
-        this.#core.emit({
-          kind: 'damage',
-          volume,
-          block: offset / BLOCK_BYTES,
-          detail: `bytes ${offset} to ${offset + length}: ${detail}`,
-        });
-    }
-    return step;
+  verifyStored(from: VerifyPosition | undefined, most_bytes: number): Promise<VerifyStep> {
+    return verifyStored(this.#core, from, most_bytes);
   }
 
   on(listener: (event: EngineEvent) => void): () => void {

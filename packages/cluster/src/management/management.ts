@@ -13,7 +13,7 @@ import type { Hello, PeerIdentity } from '../replication/peer-wire.ts';
 import { RemoteSystems } from '../replication/remote-systems.ts';
 import { sessionHandlers } from '../replication/session-handlers.ts';
 import { Sessions } from '../replication/sessions.ts';
-import { buildRestApp } from '../rest/app.ts';
+import { buildRestApp, type RestOptions } from '../rest/app.ts';
 import { restLimits } from '../rest/limits.ts';
 import { Authenticator } from '../security/authenticator.ts';
 import { ensureKeyPair } from '../security/certificates.ts';
@@ -22,6 +22,7 @@ import { JobRunner } from '../services/jobs.ts';
 import { Reporter } from '../services/occurrences.ts';
 import { buildVersion, enterPlatform, platformHandlers } from '../services/platform.ts';
 import { PolicyService } from '../services/policies.ts';
+import { ScrubService } from '../services/scrubs.ts';
 import { VolumeService } from '../services/volumes.ts';
 import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
 import type { ClusterReady } from '../supervisor/supervisor.ts';
@@ -125,6 +126,7 @@ export async function startManagement(config: ClusterConfig) {
   });
   volumes = new VolumeService({ catalog, dataPlane, clock, random, replication: sessions });
   const policies = new PolicyService(catalog, random, sessions);
+  const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock });
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
   const answer = peerAnswers({ clock, remotes, trust, sessions, pairing, hello });
   const onError = (error: unknown) => log.error({ err: error }, 'a request of a peer failed');
@@ -151,6 +153,7 @@ export async function startManagement(config: ClusterConfig) {
       reporter.clear('writes_stopped', appliance);
       reporter.tell('writes_resumed', appliance);
     }
+    scrubs.event(event);
     sessions.dataPlaneEvent(event);
   });
   showTrust();
@@ -164,6 +167,10 @@ export async function startManagement(config: ClusterConfig) {
   await sessions.start();
 
   const tls = await serverCertificate(config);
+  const audit: RestOptions['audit'] = (request, principal, operation, status) => {
+    auditRequest(catalog, random, clock.now(), request, principal, operation, status);
+    catalog.trim('audit_event', restLimits.audits);
+  };
   const app = await buildRestApp({
     catalog,
     authenticator,
@@ -193,11 +200,8 @@ export async function startManagement(config: ClusterConfig) {
       is_password_change_required: false,
       is_built_in_user: principal.isBuiltIn,
     }),
-    own: (own, guard) => ownRoutes(own, guard, { catalog, dataPlane, sessions, pairing }),
-    audit: (request, principal, operation, status) => {
-      auditRequest(catalog, random, clock.now(), request, principal, operation, status);
-      catalog.trim('audit_event', restLimits.audits);
-    },
+    own: (own, guard) => ownRoutes(own, guard, { catalog, dataPlane, sessions, pairing, scrubs, audit }),
+    audit,
     onError: (error, requestId) => log.error({ err: error, request: requestId }, 'a request failed'),
   });
   const port = await listenOn(ports, 'listen', config.listen.port, async (wanted) => {
@@ -239,6 +243,7 @@ export async function startManagement(config: ClusterConfig) {
     async stop() {
       timer.cancel();
       await app.close();
+      scrubs.close();
       sessions.stop();
       remotes.stop();
       await peerServer.close();
