@@ -51,11 +51,11 @@ function graphDifferences(made: Graph, stored: Graph): readonly string[] {
   return kinds.flatMap((kind) => {
     const inLog = new Set(a[kind].map((item) => stable(item)));
     const inIndex = new Set(b[kind].map((item) => stable(item)));
-    const only = (these: ReadonlySet<string>, those: ReadonlySet<string>) =>
+    const beyond = (these: ReadonlySet<string>, those: ReadonlySet<string>) =>
       [...these].filter((item) => !those.has(item));
     return [
-      ...only(inLog, inIndex).map((item) => `the index lacks what the log has among its ${kind}: ${short(item)}`),
-      ...only(inIndex, inLog).map((item) => `the index has what the log lacks among its ${kind}: ${short(item)}`),
+      ...beyond(inLog, inIndex).map((item) => `the index lacks what the log has among its ${kind}: ${short(item)}`),
+      ...beyond(inIndex, inLog).map((item) => `the index has what the log lacks among its ${kind}: ${short(item)}`),
     ];
   });
 }
