@@ -38,6 +38,8 @@ type EngineControl = Pick<
   | 'seal'
   | 'unseal'
   | 'refuseProposal'
+  | 'startTest'
+  | 'stopTest'
   | 'promote'
   | 'demote'
   | 'usage'

@@ -45,6 +45,8 @@ const listed: Readonly<Record<Method, true>> = {
   seal: true,
   unseal: true,
   refuseProposal: true,
+  startTest: true,
+  stopTest: true,
   promote: true,
   demote: true,
   usage: true,

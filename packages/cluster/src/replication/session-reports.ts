@@ -1,15 +1,19 @@
-import { type Clock, pointId, type Random } from '@antipode/base';
+import type { Clock, PointId, Random } from '@antipode/base';
+import type { PointInfo } from '@antipode/blocks';
 import type { Half, Notice } from '@antipode/replication';
 import type { Catalog } from '../catalog/catalog.ts';
-import { type ProtectionData, timestamp } from '../catalog/documents.ts';
+import { type ProtectionData, timestamp, type VolumePrivate } from '../catalog/documents.ts';
 import type { DataPlane } from '../local/api.ts';
 import type { About, OccurrenceName, Reporter } from '../services/occurrences.ts';
 import { protectionOf, type VolumeService } from '../services/volumes.ts';
 import { flipProtection } from './replica-policy.ts';
 import type { SessionRecord } from './session-store.ts';
+import { testPurpose } from './step-runner.ts';
 
-/** How long what an old source held beyond the common base is kept as a snapshot [C2.4]. */
-const divergedKept_ms = 7 * 86_400_000;
+/** How long what an old source held beyond the common base [C2.4], or a test has written, is kept as a snapshot. */
+const kept_ms = 7 * 86_400_000;
+
+const testKept = 'written during a failover test';
 
 export interface SessionReportsDeps {
   readonly catalog: Catalog;
@@ -59,6 +63,13 @@ export class SessionReports {
         for (const pair of half.pairs) catalog.change('volume', pair.local, { is_replication_destination: false });
         reporter.clear('session_parked', about);
         return tell('failed_over', String(notice.generation));
+      case 'test_started':
+        void this.sizesFollow(half);
+        return tell('test_started');
+      case 'test_stopped':
+        if (notice.kept !== undefined) this.enterKept(notice.kept).catch(() => undefined);
+        void this.sizesFollow(half);
+        return tell('test_stopped', notice.kept === undefined ? 'given up' : 'kept as a snapshot');
       case 'failover_aborted':
         return tell('failover_aborted', notice.message);
       case 'in_doubt':
@@ -66,7 +77,8 @@ export class SessionReports {
       case 'fenced':
         for (const pair of half.pairs) catalog.change('volume', pair.local, { is_replication_destination: true });
         reporter.clear('failover_in_doubt', about);
-        if (notice.diverged_bytes > 0) void this.#showDiverged(record, notice.diverged_bytes);
+        // The data plane may be away: the next start enters what was not.
+        if (notice.diverged_bytes > 0) this.enterAllKept(notice.diverged_bytes).catch(() => undefined);
         return tell('fenced', String(notice.diverged_bytes));
       case 'reprotected':
         flipProtection(catalog, record, half.role);
@@ -84,42 +96,61 @@ export class SessionReports {
     }
   }
 
-  /** What an old source held beyond the common base, as a snapshot that operators can see [C2.4]. */
-  async #showDiverged(record: SessionRecord, bytes: number): Promise<void> {
-    const { catalog, dataPlane, clock, random } = this.#deps;
-    const points = await dataPlane.points().catch(() => []);
-    for (const point of points) {
-      if (point.kind !== 'diverged' || point.tag.session !== record.half.id) continue;
-      if (
-        catalog
-          .list('volume', 'type', 'Snapshot')
-          .some((snapshot) => catalog.private<{ point?: string }>('volume', snapshot.id)?.point === point.id)
-      )
-        continue;
-      for (const member of point.members) {
-        const volume = catalog.get('volume', member.volume);
-        if (volume === undefined) continue;
-        const expires = timestamp(clock.now() + divergedKept_ms);
-        const protection: ProtectionData = {
-          ...protectionOf(
-            volume.protection_data.family_id,
-            volume.id,
-            volume.id,
-            timestamp(point.instant_ms),
-            'System',
-          ),
-          expiration_timestamp: expires,
-        };
-        const document = this.#deps.volumes().newDocument({
-          id: random.uuid(),
-          name: String(point.tag.name),
-          size: member.size,
-          type: 'Snapshot',
-          protection,
-          description: `${bytes} bytes beyond the common base`,
-        });
-        catalog.put('volume', { ...document, state: 'Ready' }, { point: pointId(point.id), of: volume.id });
-      }
+  /** A copy's size follows what was committed, a tested one's its image: the engine knows. */
+  async sizesFollow(half: Half): Promise<void> {
+    const { catalog, dataPlane } = this.#deps;
+    for (const { local } of half.pairs) {
+      const info = await dataPlane.volume(local).catch(() => undefined);
+      const known = catalog.get('volume', local);
+      if (info !== undefined && known !== undefined && info.size !== known.size)
+        catalog.change('volume', local, { size: info.size });
     }
+  }
+
+  /**
+   * Points that sessions leave for operators, what diverged [C2.4] and what failover tests have written, as snapshots in the
+   * catalog. What is there already is left alone. `diverged_bytes`: how much it was, where that has just been learned.
+   */
+  async enterAllKept(diverged_bytes?: number): Promise<void> {
+    const beyond = diverged_bytes === undefined ? 'what was' : `${diverged_bytes} bytes`;
+    for (const point of await this.#deps.dataPlane.points())
+      this.#enter(point, point.kind === 'diverged' ? `${beyond} beyond the common base` : testKept);
+  }
+
+  /** The same for one point; answers the id of the first member's snapshot. */
+  async enterKept(id: PointId): Promise<string | undefined> {
+    const point = await this.#deps.dataPlane.point(id);
+    return point && this.#enter(point, testKept);
+  }
+
+  #enter(point: PointInfo, description: string): string | undefined {
+    const { catalog, clock, random } = this.#deps;
+    const kept = point.kind === 'diverged' || point.tag.purpose === testPurpose;
+    if (!kept || point.dropped) return undefined;
+    const entered = new Map(
+      catalog
+        .list('volume', 'type', 'Snapshot')
+        .filter((snapshot) => catalog.private<VolumePrivate>('volume', snapshot.id)?.point === point.id)
+        .map((snapshot) => [snapshot.protection_data.parent_id, snapshot.id]),
+    );
+    for (const member of point.members) {
+      const volume = catalog.get('volume', member.volume);
+      if (volume === undefined || entered.has(volume.id)) continue;
+      const protection: ProtectionData = {
+        ...protectionOf(volume.protection_data.family_id, volume.id, volume.id, timestamp(point.instant_ms), 'System'),
+        expiration_timestamp: timestamp(clock.now() + kept_ms),
+      };
+      const document = this.#deps.volumes().newDocument({
+        id: random.uuid(),
+        name: String(point.tag.name),
+        size: member.size,
+        type: 'Snapshot',
+        protection,
+        description,
+      });
+      catalog.put('volume', { ...document, state: 'Ready' }, { point: point.id, of: volume.id });
+      entered.set(volume.id, document.id);
+    }
+    return entered.get(point.members[0]?.volume ?? '');
   }
 }

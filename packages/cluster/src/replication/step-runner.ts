@@ -25,6 +25,9 @@ export class PeerUnreachable extends Error {
   override name = 'PeerUnreachable';
 }
 
+/** Tells the snapshot of an ended failover test in the log. */
+export const testPurpose = 'failover_test';
+
 export interface StepWorld {
   readonly dataPlane: DataPlane;
   readonly peer: PeerChannel;
@@ -84,6 +87,12 @@ async function perform(half: Half, step: Step, world: StepWorld): Promise<Outcom
       await dataPlane.promote(session, promotion);
       return { kind: 'promote', result: { ok: true } };
     }
+    case 'start_test':
+      await dataPlane.startTest(session, step.test, step.from);
+      return { kind: 'start_test' };
+    case 'stop_test':
+      await dataPlane.stopTest(session, step.test, step.keep && keptTest(half, step.keep, step.keep_ms));
+      return { kind: 'stop_test' };
     case 'refuse_proposal':
       await dataPlane.refuseProposal(session, step.proposal);
       return { kind: 'refuse_proposal' };
@@ -121,6 +130,14 @@ const internalPoint = (half: Half, id: PointId, instant_ms: number): PointSpec =
   kind: 'internal',
   instant_ms,
   tag: { session: half.id },
+});
+
+/** What a failover test has written, as a snapshot that operators can see. */
+const keptTest = (half: Half, id: PointId, instant_ms: number): PointSpec => ({
+  id,
+  kind: 'snapshot',
+  instant_ms,
+  tag: { session: half.id, purpose: testPurpose, name: `failover_test_STOPPED_${new Date(instant_ms).toISOString()}` },
 });
 
 /** Bytes that hosts have changed at the source since the common base: what a pause lets accumulate. */

@@ -14,7 +14,12 @@ export function absorb(half: Half, theirs: HalfView, common: BaseRef | undefined
   const mine = half.generation;
   const seen: Half = {
     ...half,
-    peer: { ...half.peer, generation: theirs.generation.number, paused: theirs.paused !== undefined },
+    peer: {
+      ...half.peer,
+      generation: theirs.generation.number,
+      paused: theirs.paused !== undefined,
+      testing: theirs.testing === true,
+    },
   };
   if (theirs.generation.number < mine.number) return unchanged(seen);
   if (theirs.generation.number > mine.number) return learn(seen, theirs, common, context);
