@@ -4,9 +4,26 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import { RestError } from '@antipode/contract';
 import { type Documents, type Table, tables } from './documents.ts';
 
-/** Version of the tables; raised with a step in {@link migrate}. */
+/** Version of the tables; raised when what is stored changes its form, with a step that changes it. */
 const schemaVersion = 1;
 const backupsKept = 3;
+
+const uniquely = (table: Table, name: string, attribute: string, where = '') =>
+  `CREATE UNIQUE INDEX ${name} ON ${table} (doc ->> '$.${attribute}')${where}`;
+
+/** What the database itself refuses twice, and what is looked up often. */
+const indexes: readonly string[] = [
+  // Snapshots are named within their family; volumes and clones within the cluster.
+  uniquely('volume', 'volume_name', 'name', ` WHERE doc ->> '$.type' IN ('Primary', 'Clone')`),
+  `CREATE UNIQUE INDEX volume_snapshot_name ON volume (doc ->> '$.protection_data.parent_id', doc ->> '$.name') WHERE doc ->> '$.type' = 'Snapshot'`,
+  uniquely('policy', 'policy_name', 'name'),
+  uniquely('replication_rule', 'replication_rule_name', 'name'),
+  uniquely('snapshot_rule', 'snapshot_rule_name', 'name'),
+  uniquely('user', 'user_name', 'name'),
+  uniquely('remote_system', 'remote_system_serial', 'serial_number'),
+  `CREATE INDEX session_resource ON replication_session (doc ->> '$.local_resource_id')`,
+  `CREATE INDEX volume_family ON volume (doc ->> '$.protection_data.family_id')`,
+];
 
 type NotAPromise<T> = T extends Promise<unknown> ? never : T;
 
@@ -155,24 +172,12 @@ export class Catalog {
     if (found > schemaVersion)
       throw new Error(`the catalog is of version ${found}; this program knows up to ${schemaVersion}`);
     this.transaction(() => {
-      if (found < 1) {
-        for (const table of tables)
-          this.#db.exec(
-            `CREATE TABLE ${table} (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL CHECK (json_valid(doc)), private TEXT)`,
-          );
-        // Snapshots are named within their family; volumes and clones within the cluster.
+      // What is new is added where it is missing; the version rises only when what is stored changes its form.
+      for (const table of tables)
         this.#db.exec(
-          `CREATE UNIQUE INDEX volume_name ON volume (doc ->> '$.name') WHERE doc ->> '$.type' IN ('Primary', 'Clone')`,
+          `CREATE TABLE IF NOT EXISTS ${table} (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL CHECK (json_valid(doc)), private TEXT)`,
         );
-        this.#db.exec(
-          `CREATE UNIQUE INDEX volume_snapshot_name ON volume (doc ->> '$.protection_data.parent_id', doc ->> '$.name') WHERE doc ->> '$.type' = 'Snapshot'`,
-        );
-        for (const table of ['policy', 'replication_rule', 'snapshot_rule', 'user'] as const)
-          this.#db.exec(`CREATE UNIQUE INDEX ${table}_name ON ${table} (doc ->> '$.name')`);
-        this.#db.exec(`CREATE UNIQUE INDEX remote_system_serial ON remote_system (doc ->> '$.serial_number')`);
-        this.#db.exec(`CREATE INDEX session_resource ON replication_session (doc ->> '$.local_resource_id')`);
-        this.#db.exec(`CREATE INDEX volume_family ON volume (doc ->> '$.protection_data.family_id')`);
-      }
+      for (const index of indexes) this.#db.exec(index.replace('INDEX ', 'INDEX IF NOT EXISTS '));
       this.#db.exec(`PRAGMA user_version = ${schemaVersion}`);
     });
   }

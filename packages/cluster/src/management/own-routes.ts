@@ -5,7 +5,8 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { DataPlane } from '../local/api.ts';
 import type { Pairing } from '../replication/pairing.ts';
 import type { Sessions } from '../replication/sessions.ts';
-import { type Guard, notFound } from '../rest/app.ts';
+import type { Guard } from '../rest/options.ts';
+import { notFound } from '../rest/references.ts';
 import { administratorRole } from '../security/authenticator.ts';
 
 /** What is ours and not PowerStore's, under /api/antipode: it can never be mistaken for it. */

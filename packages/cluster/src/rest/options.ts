@@ -1,0 +1,32 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Authenticator, Principal } from '../security/authenticator.ts';
+import type { JobRunner } from '../services/jobs.ts';
+import type { Handlers } from './handlers.ts';
+
+/** What the REST interface is made of. */
+export interface RestOptions {
+  readonly catalog: Catalog;
+  readonly authenticator: Authenticator;
+  readonly handlers: Handlers;
+  readonly jobs: JobRunner;
+  readonly version: string;
+  /** PEM; absent in tests that inject requests. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  /** Attributes that pass are brought up to date before they are read. */
+  readonly refresh: (resource: string, id: string | undefined) => Promise<void>;
+  /** The one row of login_session. */
+  readonly loginSession: (principal: Principal) => Readonly<Record<string, unknown>>;
+  /** Ours, under /api/antipode. */
+  readonly own: (app: FastifyInstance, guard: Guard) => void;
+  readonly audit: (
+    request: FastifyRequest,
+    principal: Principal | undefined,
+    operation: string,
+    status: number,
+  ) => void;
+  readonly onError: (error: unknown, requestId: string) => void;
+}
+
+/** Who makes a request; rejects with the refusal of whoever may not. */
+export type Guard = (request: FastifyRequest) => Promise<Principal>;

@@ -1,0 +1,51 @@
+import { type ResourceSpec, RestError, resources } from '@antipode/contract';
+import type { Catalog } from '../catalog/catalog.ts';
+import { findByName } from './query-sql.ts';
+
+/** The refusal of an id that nothing has, with the code that clients know for it. */
+export function notFound(resource: string, id: string): RestError {
+  const short = id.length > 100 ? `${id.slice(0, 100)}…` : id;
+  if (resource === 'volume') return new RestError('volume_not_found', short);
+  if (resource === 'policy') return new RestError('policy_not_found', short);
+  if (resource === 'snapshot_rule') return new RestError('snapshot_rule_not_found', short);
+  return new RestError('not_found', resource, short);
+}
+
+/** An id as it was given, or the one of the row whose name was given as `name:x`. */
+export function resolveId(catalog: Catalog, resource: ResourceSpec, given: string): string {
+  if (!given.startsWith('name:') || !resource.byName) return given;
+  const name = given.slice('name:'.length);
+  const id = findByName(catalog, resource, name);
+  if (id === undefined) throw notFound(resource.name, given);
+  return id;
+}
+
+/** Which resource an id in a body belongs to, so that `name:x` can be written instead. */
+const references: Readonly<Record<string, string>> = {
+  protection_policy_id: 'policy',
+  appliance_id: 'appliance',
+  remote_system_id: 'remote_system',
+  from_snap_id: 'volume',
+  from_object_id: 'volume',
+  snapshot_rule_ids: 'snapshot_rule',
+  add_snapshot_rule_ids: 'snapshot_rule',
+  remove_snapshot_rule_ids: 'snapshot_rule',
+  replication_rule_ids: 'replication_rule',
+  add_replication_rule_ids: 'replication_rule',
+  remove_replication_rule_ids: 'replication_rule',
+};
+
+/** A body whose references by name are ids. */
+export function resolveReferences(catalog: Catalog, body: unknown): unknown {
+  if (typeof body !== 'object' || body === null) return body;
+  const resolveOne = (key: string, value: unknown): unknown => {
+    const resource = resources[references[key] ?? ''];
+    return resource !== undefined && typeof value === 'string' ? resolveId(catalog, resource, value) : value;
+  };
+  return Object.fromEntries(
+    Object.entries(body).map(([key, value]) => [
+      key,
+      Array.isArray(value) ? value.map((item) => resolveOne(key, item)) : resolveOne(key, value),
+    ]),
+  );
+}
