@@ -70,7 +70,9 @@ describe('a failover test', () => {
     expect(String(kept.name)).toMatch(/^failover_test_STOPPED_/);
     expect((kept.protection_data as { expiration_timestamp: string }).expiration_timestamp).not.toBeNull();
     expect(Buffer.compare(await bytesOf(pair.b, 'rehearsed'), await bytesOf(pair.a, 'rehearsed'))).toBe(0);
-    await eventually('both sides to show its end', async () => (await tested(session)).every((shown) => shown === false));
+    await eventually('both sides to show its end', async () =>
+      (await tested(session)).every((shown) => shown === false),
+    );
 
     const newest = await bytesOf(pair.a, 'rehearsed');
     await write(pair.a, 'rehearsed', 0, noise(MiB, 300));
@@ -91,8 +93,7 @@ describe('a failover test', () => {
     await pair.act(pair.b, session, 'start_failover_test', {});
     await write(pair.b, 'killed', 4 * MiB, noise(MiB, 7));
     const copy = await bytesOf(pair.b, 'killed');
-    for (const site of [pair.b, pair.a])
-      for (const pid of await pair.processesOf(site)) process.kill(pid, 'SIGKILL');
+    for (const site of [pair.b, pair.a]) for (const pid of await pair.processesOf(site)) process.kill(pid, 'SIGKILL');
     await eventually('the test to be seen again', async () => (await tested(session)).every((shown) => shown === true));
     await eventually('the session to go on', async () => (await pair.state(pair.a, session)) === 'OK');
     expect(Buffer.compare(await bytesOf(pair.b, 'killed'), copy)).toBe(0);
