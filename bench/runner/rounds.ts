@@ -1,0 +1,70 @@
+import type { Progress } from './progress.ts';
+import type { CellFacts, CellResult, ContenderResult, Role, Sample } from './results.ts';
+
+export interface Contender {
+  readonly name: string;
+  readonly role: Role;
+  /** One measurement. */
+  measure(): Promise<Sample>;
+}
+
+export interface Cell extends CellFacts {
+  readonly contenders: readonly Contender[];
+}
+
+export interface RoundsSetting {
+  readonly rounds: number;
+  readonly progress: Progress;
+  /** Aborted: the round in work is given up. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Measures every cell in alternating rounds: within a round a cell's contenders follow each other at once, so that other work on
+ * the machine meets them alike, and each round begins with another one. A contender that fails in a cell is left out of the
+ * cell's further rounds; the others go on.
+ */
+export async function measureInRounds(
+  cells: readonly Cell[],
+  { rounds, progress, signal }: RoundsSetting,
+): Promise<readonly CellResult[]> {
+  const samples = new Map<Contender, Sample[]>();
+  const failures = new Map<Contender, string>();
+  for (let round = 0; round < rounds; round += 1) {
+    for (const cell of cells) {
+      for (const contender of rotated(cell.contenders, round)) {
+        signal.throwIfAborted();
+        progress.step(`round ${round + 1}/${rounds} · ${cell.title} · ${contender.name}`);
+        if (failures.has(contender)) continue;
+        try {
+          const sample = await contender.measure();
+          samples.set(contender, [...(samples.get(contender) ?? []), sample]);
+        } catch (error) {
+          signal.throwIfAborted();
+          failures.set(contender, error instanceof Error ? error.message : String(error));
+        }
+      }
+    }
+  }
+  return cells.map(({ contenders, ...facts }) => ({
+    ...facts,
+    contenders: contenders.map((contender): ContenderResult => {
+      const failure = failures.get(contender);
+      return {
+        name: contender.name,
+        role: contender.role,
+        samples: samples.get(contender) ?? [],
+        ...(failure === undefined ? {} : { failure }),
+      };
+    }),
+  }));
+}
+
+/** Steps of progress that `measureInRounds` takes. */
+export const stepsOf = (cells: readonly Cell[], rounds: number): number =>
+  rounds * cells.reduce((total, cell) => total + cell.contenders.length, 0);
+
+const rotated = <T>(items: readonly T[], by: number): readonly T[] => {
+  const first = items.length === 0 ? 0 : by % items.length;
+  return [...items.slice(first), ...items.slice(0, first)];
+};
