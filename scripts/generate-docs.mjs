@@ -127,8 +127,8 @@ so. The same as an OpenAPI document: \`GET /api/rest/openapi.json\`. What is our
   \`object->>member\` looks into an object.
 - \`order=name.desc,id\`; \`limit\` (100 unless told, 2,000 at most) and \`offset\`, or a Range header; an incomplete list is a 206.
 - Changes take \`?is_async=true\` and then answer 202 with the id of a job.
-- Collections that clients look into on their way, and of which there is nothing here (hosts, mappings, initiators, volume groups,
-  migrations, ports), are answered as empty.
+- Collections that clients look into on their way, and of which there is nothing here (hosts, mappings, initiators, migrations,
+  ports), are answered as empty.
 - Properties in bold must be given; one that is not in the table is refused.
 
 ${all.map(section).join('\n')}`;

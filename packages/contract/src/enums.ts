@@ -42,6 +42,7 @@ export const enums = {
     'Boot_Volume_Other',
     'Other',
   ],
+  VGPlacementRule: ['Same_Appliance', 'No_Preference'],
   StorageCreatorType: ['User', 'System', 'Scheduler', 'External'],
   PolicyType: ['Protection', 'Performance', 'QoS', 'File_Performance'],
   PolicyManagedBy: ['User', 'Metro', 'Replication', 'VMware_vSphere'],

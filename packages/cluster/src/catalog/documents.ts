@@ -37,6 +37,8 @@ export interface VolumeDocument {
   readonly location_history: readonly unknown[];
   readonly app_type: EnumValue<'AppType'> | null;
   readonly app_type_other: string | null;
+  /** Group that it is in, a snapshot: the set. Shown as an association; absent in rows of older catalogs. */
+  readonly group_id?: string | null;
 }
 
 /** What REST does not show of a volume. */
@@ -44,6 +46,29 @@ export interface VolumePrivate {
   /** A snapshot's frozen point in the engine, and the volume whose image it is. */
   readonly point?: string;
   readonly of?: string;
+}
+
+export interface VolumeGroupDocument {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string | null;
+  readonly creation_timestamp: string;
+  readonly is_protectable: boolean;
+  readonly protection_policy_id: string | null;
+  readonly is_write_order_consistent: boolean;
+  readonly placement_rule: EnumValue<'VGPlacementRule'>;
+  readonly type: 'Primary' | 'Clone' | 'Snapshot';
+  readonly is_replication_destination: boolean;
+  readonly is_host_access_available: boolean;
+  readonly is_importing: boolean;
+  readonly protection_data: ProtectionData;
+  readonly location_history: readonly unknown[];
+}
+
+/** What REST does not show of a group. */
+export interface VolumeGroupPrivate {
+  /** A set's frozen point in the engine: one for all members. */
+  readonly point?: string;
 }
 
 export interface ManagedDocument {
@@ -180,6 +205,7 @@ export interface AlertDocument extends EventDocument {
 /** Tables of the catalog and what is in each. */
 export interface Documents {
   volume: VolumeDocument;
+  volume_group: VolumeGroupDocument;
   policy: PolicyDocument;
   replication_rule: ReplicationRuleDocument;
   snapshot_rule: SnapshotRuleDocument;
@@ -219,6 +245,7 @@ export interface IntentDocument {
 export type Table = keyof Documents;
 export const tables: readonly Table[] = [
   'volume',
+  'volume_group',
   'policy',
   'replication_rule',
   'snapshot_rule',

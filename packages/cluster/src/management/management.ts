@@ -18,10 +18,13 @@ import { restLimits } from '../rest/limits.ts';
 import { Authenticator } from '../security/authenticator.ts';
 import { ensureKeyPair } from '../security/certificates.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
+import { VolumeGroupService } from '../services/groups.ts';
 import { JobRunner } from '../services/jobs.ts';
 import { Reporter } from '../services/occurrences.ts';
 import { buildVersion, enterPlatform, platformHandlers } from '../services/platform.ts';
 import { PolicyService } from '../services/policies.ts';
+import { SnapshotService } from '../services/snapshots.ts';
+import { VolumeLife } from '../services/volume-life.ts';
 import { VolumeService } from '../services/volumes.ts';
 import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
 import type { ClusterReady } from '../supervisor/supervisor.ts';
@@ -111,7 +114,6 @@ export async function startManagement(config: ClusterConfig) {
       if (state.up !== before.up) sessions.linkChanged(record, state.up);
     },
   });
-  let volumes: VolumeService;
   const sessions: Sessions = new Sessions({
     catalog,
     dataPlane,
@@ -121,9 +123,12 @@ export async function startManagement(config: ClusterConfig) {
     reporter,
     site: identity.serial,
     localPauseResume: config.localPauseResume,
-    volumes: () => volumes,
   });
-  volumes = new VolumeService({ catalog, dataPlane, clock, random, replication: sessions });
+  const storage = { catalog, dataPlane, clock, random };
+  const snapshots = new SnapshotService(storage);
+  const life = new VolumeLife(storage, snapshots);
+  const groups = new VolumeGroupService({ ...storage, replication: sessions, snapshots, life });
+  const volumes = new VolumeService({ ...storage, replication: sessions, snapshots, life, groups: () => groups });
   const policies = new PolicyService(catalog, random, sessions);
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
   const answer = peerAnswers({ clock, remotes, trust, sessions, pairing, hello });
@@ -155,10 +160,11 @@ export async function startManagement(config: ClusterConfig) {
   });
   showTrust();
   if (rebuild) {
-    log.warn(await rebuildCatalog(catalog, dataPlane, volumes), 'the catalog was rebuilt from the log');
+    log.warn(await rebuildCatalog(storage), 'the catalog was rebuilt from the log');
     rebuildDone(config.dataDir);
   }
   await volumes.recover();
+  groups.recover();
   await reportUnexplained(catalog, dataPlane, reporter);
   remotes.start();
   await sessions.start();
@@ -172,6 +178,7 @@ export async function startManagement(config: ClusterConfig) {
     tls,
     handlers: {
       ...volumes.handlers(),
+      ...groups.handlers(),
       ...policies.handlers(),
       ...pairing.handlers(),
       ...sessionHandlers(catalog, sessions),

@@ -1,19 +1,13 @@
 import type { Clock, PointId, Random } from '@antipode/base';
-import type { PointInfo } from '@antipode/blocks';
+import type { PointInfo, Tag } from '@antipode/blocks';
 import type { Half, Notice } from '@antipode/replication';
 import type { Catalog } from '../catalog/catalog.ts';
-import { type ProtectionData, timestamp, type VolumePrivate } from '../catalog/documents.ts';
 import type { DataPlane } from '../local/api.ts';
 import type { About, OccurrenceName, Reporter } from '../services/occurrences.ts';
-import { protectionOf, type VolumeService } from '../services/volumes.ts';
+import { enterSnapshot } from '../services/found-snapshots.ts';
 import { flipProtection } from './replica-policy.ts';
-import type { SessionRecord } from './session-store.ts';
+import { resourceOf, type SessionRecord } from './session-store.ts';
 import { testPurpose } from './step-runner.ts';
-
-/** How long what an old source held beyond the common base [C2.4], or a test has written, is kept as a snapshot. */
-const kept_ms = 7 * 86_400_000;
-
-const testKept = 'written during a failover test';
 
 export interface SessionReportsDeps {
   readonly catalog: Catalog;
@@ -21,7 +15,6 @@ export interface SessionReportsDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly reporter: Reporter;
-  readonly volumes: () => VolumeService;
 }
 
 /** What the state machine's notices mean for operators and for the catalog. */
@@ -33,8 +26,8 @@ export class SessionReports {
   }
 
   about(record: SessionRecord): About {
-    const volume = this.#deps.catalog.get('volume', record.localResourceId);
-    return { type: 'replication_session', id: record.half.id, name: volume?.name ?? record.localResourceId };
+    const resource = resourceOf(this.#deps.catalog, record);
+    return { type: 'replication_session', id: record.half.id, name: resource?.name ?? record.localResourceId };
   }
 
   /** Tells operators, and brings the catalog in line with what has happened. */
@@ -67,7 +60,7 @@ export class SessionReports {
         void this.sizesFollow(half);
         return tell('test_started');
       case 'test_stopped':
-        if (notice.kept !== undefined) this.enterKept(notice.kept).catch(() => undefined);
+        if (notice.kept !== undefined) this.enterKept(record, notice.kept).catch(() => undefined);
         void this.sizesFollow(half);
         return tell('test_stopped', notice.kept === undefined ? 'given up' : 'kept as a snapshot');
       case 'failover_aborted':
@@ -78,7 +71,7 @@ export class SessionReports {
         for (const pair of half.pairs) catalog.change('volume', pair.local, { is_replication_destination: true });
         reporter.clear('failover_in_doubt', about);
         // The data plane may be away: the next start enters what was not.
-        if (notice.diverged_bytes > 0) this.enterAllKept(notice.diverged_bytes).catch(() => undefined);
+        if (notice.diverged_bytes > 0) this.#enterDiverged(record, notice.diverged_bytes).catch(() => undefined);
         return tell('fenced', String(notice.diverged_bytes));
       case 'reprotected':
         flipProtection(catalog, record, half.role);
@@ -108,49 +101,38 @@ export class SessionReports {
   }
 
   /**
-   * Points that sessions leave for operators, what diverged [C2.4] and what failover tests have written, as snapshots in the
-   * catalog. What is there already is left alone. `diverged_bytes`: how much it was, where that has just been learned.
+   * Points that a session leaves for operators, what diverged [C2.4] and what failover tests have written, as snapshots in the
+   * catalog: at the start, one after the other. What is there already is left alone.
    */
-  async enterAllKept(diverged_bytes?: number): Promise<void> {
-    const beyond = diverged_bytes === undefined ? 'what was' : `${diverged_bytes} bytes`;
-    for (const point of await this.#deps.dataPlane.points())
-      this.#enter(point, point.kind === 'diverged' ? `${beyond} beyond the common base` : testKept);
-  }
-
-  /** The same for one point; answers the id of the first member's snapshot. */
-  async enterKept(id: PointId): Promise<string | undefined> {
-    const point = await this.#deps.dataPlane.point(id);
-    return point && this.#enter(point, testKept);
-  }
-
-  #enter(point: PointInfo, description: string): string | undefined {
-    const { catalog, clock, random } = this.#deps;
-    const kept = point.kind === 'diverged' || point.tag.purpose === testPurpose;
-    if (!kept || point.dropped) return undefined;
-    const entered = new Map(
-      catalog
-        .list('volume', 'type', 'Snapshot')
-        .filter((snapshot) => catalog.private<VolumePrivate>('volume', snapshot.id)?.point === point.id)
-        .map((snapshot) => [snapshot.protection_data.parent_id, snapshot.id]),
-    );
-    for (const member of point.members) {
-      const volume = catalog.get('volume', member.volume);
-      if (volume === undefined || entered.has(volume.id)) continue;
-      const protection: ProtectionData = {
-        ...protectionOf(volume.protection_data.family_id, volume.id, volume.id, timestamp(point.instant_ms), 'System'),
-        expiration_timestamp: timestamp(clock.now() + kept_ms),
-      };
-      const document = this.#deps.volumes().newDocument({
-        id: random.uuid(),
-        name: String(point.tag.name),
-        size: member.size,
-        type: 'Snapshot',
-        protection,
-        description,
-      });
-      catalog.put('volume', { ...document, state: 'Ready' }, { point: point.id, of: volume.id });
-      entered.set(volume.id, document.id);
+  async enterAllKept(records: readonly SessionRecord[]): Promise<void> {
+    const bySession = new Map<unknown, SessionRecord>(records.map((record) => [record.half.id, record]));
+    for (const point of await this.#deps.dataPlane.points()) {
+      const record = bySession.get(point.tag.session);
+      if (record !== undefined) this.#enter(record, point, {});
     }
-    return entered.get(point.members[0]?.volume ?? '');
+  }
+
+  /** What diverged has just been learned, and how much it was. */
+  async #enterDiverged(record: SessionRecord, bytes: number): Promise<void> {
+    for (const point of await this.#deps.dataPlane.points()) {
+      if (point.kind === 'diverged' && point.tag.session === record.half.id)
+        this.#enter(record, point, { description: `${bytes} bytes beyond the common base` });
+    }
+  }
+
+  /** Enters one point; answers the id of its snapshot, or of its set where the session is a group's. */
+  async enterKept(record: SessionRecord, id: PointId): Promise<string | undefined> {
+    const { catalog, dataPlane } = this.#deps;
+    const point = await dataPlane.point(id);
+    if (point === undefined) return undefined;
+    this.#enter(record, point, {});
+    const [made] = catalog.listByPrivate(record.resourceKind ?? 'volume', 'point', id);
+    return made?.id;
+  }
+
+  #enter(record: SessionRecord, point: PointInfo, also: Tag): void {
+    if (point.kind !== 'diverged' && point.tag.purpose !== testPurpose) return;
+    const group = record.resourceKind === 'volume_group' ? { group: this.about(record).name } : {};
+    enterSnapshot(this.#deps, { ...point, tag: { ...point.tag, ...group, ...also } });
   }
 }

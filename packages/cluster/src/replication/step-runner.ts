@@ -11,8 +11,10 @@ import {
   type Step,
   type Told,
 } from '@antipode/replication';
+import { timestamp } from '../catalog/documents.ts';
 import type { DataPlane } from '../local/api.ts';
 import { agreeOnBase, viewOf } from './half-view.ts';
+import { driverLimits } from './limits.ts';
 
 /** The way to the peer's management: rejects with PeerUnreachable when there is no answer in time. */
 export interface PeerChannel {
@@ -101,7 +103,7 @@ async function perform(half: Half, step: Step, world: StepWorld): Promise<Outcom
         id: step.preserve,
         kind: 'diverged',
         instant_ms: step.preserve_ms,
-        tag: { session, name: `diverged_${new Date(step.preserve_ms).toISOString()}` },
+        tag: keptTag(half, `diverged_${new Date(step.preserve_ms).toISOString()}`, step.preserve_ms),
       };
       const { diverged_bytes } = await dataPlane.demote(session, step.learned, step.base, preserve);
       return { kind: 'demote', diverged_bytes };
@@ -137,7 +139,19 @@ const keptTest = (half: Half, id: PointId, instant_ms: number): PointSpec => ({
   id,
   kind: 'snapshot',
   instant_ms,
-  tag: { session: half.id, purpose: testPurpose, name: `failover_test_STOPPED_${new Date(instant_ms).toISOString()}` },
+  tag: {
+    ...keptTag(half, `failover_test_STOPPED_${new Date(instant_ms).toISOString()}`, instant_ms),
+    purpose: testPurpose,
+    description: 'written during a failover test',
+  },
+});
+
+/** How a snapshot that a session leaves is called, and when it expires [C2.4]. */
+const keptTag = (half: Half, name: string, now_ms: number) => ({
+  session: half.id,
+  name,
+  creator: 'System',
+  expires: timestamp(now_ms + driverLimits.kept_ms),
 });
 
 /** Bytes that hosts have changed at the source since the common base: what a pause lets accumulate. */

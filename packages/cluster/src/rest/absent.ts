@@ -13,5 +13,4 @@ export const absentCollections: readonly string[] = [
   'ip_pool_address',
   'migration_session',
   'replication_group',
-  'volume_group',
 ];

@@ -11,8 +11,12 @@ import { engineDataPlane } from '../../local/engine-data-plane.ts';
 import type { Method } from '../../local/methods.ts';
 import type { RequestContext } from '../../rest/handlers.ts';
 import { ensureKeyPair, fingerprintOf } from '../../security/certificates.ts';
+import type { Assignee } from '../assignments.ts';
+import { VolumeGroupService } from '../groups.ts';
 import { PolicyService } from '../policies.ts';
 import type { ReplicationHooks } from '../replication-hooks.ts';
+import { SnapshotService } from '../snapshots.ts';
+import { VolumeLife } from '../volume-life.ts';
 import { VolumeService } from '../volumes.ts';
 
 /** What the services ask of replication, written down. */
@@ -21,15 +25,20 @@ class RecordedHooks implements ReplicationHooks {
   readonly asked: string[] = [];
   refusal: Error | undefined;
   sessionOf = (id: string) => this.sessions.get(id);
-  protect = async (volume: VolumeDocument, policy: PolicyDocument) => {
+  protect = async (target: Assignee, policy: PolicyDocument) => {
     if (this.refusal !== undefined) throw this.refusal;
-    this.asked.push(`protect ${volume.name} ${policy.name}`);
+    this.asked.push(`protect ${target.name} ${policy.name}`);
   };
   unprotect = async (id: string) => {
     this.asked.push('unprotect');
     this.sessions.delete(id);
   };
-  volumeChanged = () => void this.asked.push('changed');
+  membersChange = async (_: string, add: readonly VolumeDocument[], remove: readonly VolumeDocument[]) => {
+    if (this.refusal !== undefined) throw this.refusal;
+    this.asked.push(`members +${add.map(({ name }) => name)} -${remove.map(({ name }) => name)}`);
+  };
+  membersChanged = async () => undefined;
+  resourceChanged = () => void this.asked.push('changed');
   ruleChanged = () => void this.asked.push('rule changed');
 }
 
@@ -71,15 +80,23 @@ export async function serviceFixture() {
         };
       },
     }) as DataPlane;
-    const volumes = new VolumeService({
-      catalog,
-      dataPlane,
-      clock: systemClock,
-      random: systemRandom,
-      replication: hooks,
-    });
-    const handlers = { ...volumes.handlers(), ...new PolicyService(catalog, systemRandom, hooks).handlers() };
-    return { engine, catalog, hooks, stop, dataPlane, volumes, handlers };
+    const storage = { catalog, dataPlane, clock: systemClock, random: systemRandom };
+    const snapshots = new SnapshotService(storage);
+    const life = new VolumeLife(storage, snapshots);
+    const groups: VolumeGroupService = new VolumeGroupService({ ...storage, replication: hooks, snapshots, life });
+    const all = new VolumeService({ ...storage, replication: hooks, snapshots, life, groups: () => groups });
+    const volumes = {
+      async recover() {
+        await all.recover();
+        groups.recover();
+      },
+    };
+    const handlers = {
+      ...all.handlers(),
+      ...groups.handlers(),
+      ...new PolicyService(catalog, systemRandom, hooks).handlers(),
+    };
+    return { engine, catalog, hooks, stop, dataPlane, volumes, snapshots, storage, handlers };
   }
   const halt = async () => {
     parts.catalog.close();
@@ -97,7 +114,14 @@ export async function serviceFixture() {
     get hooks(): RecordedHooks {
       return parts.hooks;
     },
-    get volumes(): VolumeService {
+    get snapshots(): SnapshotService {
+      return parts.snapshots;
+    },
+    /** Catalog, data plane, clock and chance, as services are given them. */
+    get storage() {
+      return parts.storage;
+    },
+    get volumes(): { recover(): Promise<void> } {
       return parts.volumes;
     },
     get dataPlane(): DataPlane {
