@@ -8,12 +8,13 @@ import { type Documents, type Table, tables } from './documents.ts';
 const schemaVersion = 1;
 const backupsKept = 3;
 
+const expiryOf = `doc ->> '$.protection_data.expiration_timestamp'`;
 const uniquely = (table: Table, name: string, attribute: string, where = '') =>
   `CREATE UNIQUE INDEX ${name} ON ${table} (doc ->> '$.${attribute}')${where}`;
 
 /** What the database itself refuses twice, and what is looked up often. */
 const indexes: readonly string[] = [
-  // Snapshots are named within their family; volumes and clones within the cluster.
+  // Snapshots are named within their family; volumes, clones and groups within the cluster.
   uniquely('volume', 'volume_name', 'name', ` WHERE doc ->> '$.type' IN ('Primary', 'Clone')`),
   `CREATE UNIQUE INDEX volume_snapshot_name ON volume (doc ->> '$.protection_data.parent_id', doc ->> '$.name') WHERE doc ->> '$.type' = 'Snapshot'`,
   uniquely('policy', 'policy_name', 'name'),
@@ -21,8 +22,26 @@ const indexes: readonly string[] = [
   uniquely('snapshot_rule', 'snapshot_rule_name', 'name'),
   uniquely('user', 'user_name', 'name'),
   uniquely('remote_system', 'remote_system_serial', 'serial_number'),
+  uniquely('host', 'host_name', 'name'),
+  uniquely('host_group', 'host_group_name', 'name'),
+  `CREATE UNIQUE INDEX initiator_port ON initiator (lower(doc ->> '$.port_name'))`,
+  `CREATE INDEX initiator_host ON initiator (doc ->> '$.host_id')`,
+  `CREATE INDEX host_of_group ON host (doc ->> '$.host_group_id')`,
+  `CREATE INDEX mapping_volume ON host_volume_mapping (doc ->> '$.volume_id')`,
+  `CREATE INDEX mapping_host ON host_volume_mapping (doc ->> '$.host_id')`,
+  `CREATE INDEX mapping_group ON host_volume_mapping (doc ->> '$.host_group_id')`,
+  `CREATE UNIQUE INDEX mapping_lun ON host_volume_mapping (coalesce(doc ->> '$.host_id', doc ->> '$.host_group_id'), doc ->> '$.logical_unit_number')`,
+  `CREATE UNIQUE INDEX mapping_pair ON host_volume_mapping (coalesce(doc ->> '$.host_id', doc ->> '$.host_group_id'), doc ->> '$.volume_id')`,
   `CREATE INDEX session_resource ON replication_session (doc ->> '$.local_resource_id')`,
   `CREATE INDEX volume_family ON volume (doc ->> '$.protection_data.family_id')`,
+  `CREATE UNIQUE INDEX volume_group_name ON volume_group (lower(doc ->> '$.name')) WHERE doc ->> '$.type' <> 'Snapshot'`,
+  `CREATE UNIQUE INDEX volume_group_snapshot_name ON volume_group (doc ->> '$.protection_data.parent_id', lower(doc ->> '$.name')) WHERE doc ->> '$.type' = 'Snapshot'`,
+  `CREATE INDEX volume_group_id ON volume (doc ->> '$.group_id')`,
+  `CREATE INDEX volume_policy ON volume (doc ->> '$.protection_policy_id')`,
+  `CREATE INDEX volume_point ON volume (private ->> '$.point')`,
+  `CREATE INDEX volume_of ON volume (private ->> '$.of')`,
+  `CREATE INDEX volume_expiry ON volume (${expiryOf}) WHERE ${expiryOf} IS NOT NULL`,
+  `CREATE INDEX volume_group_expiry ON volume_group (${expiryOf}) WHERE ${expiryOf} IS NOT NULL`,
 ];
 
 type NotAPromise<T> = T extends Promise<unknown> ? never : T;
@@ -75,6 +94,30 @@ export class Catalog {
     const rows = this.#prepare(`SELECT doc FROM ${table}${where} ORDER BY rowid`).all(
       ...(attribute === undefined ? [] : [value ?? null]),
     ) as { doc: string }[];
+    return rows.map((row) => JSON.parse(row.doc) as Documents[T]);
+  }
+
+  /** Volumes, clones and snapshots that share blocks. */
+  listFamily(family: string): readonly Documents['volume'][] {
+    const rows = this.#prepare(
+      `SELECT doc FROM volume WHERE doc ->> '$.protection_data.family_id' = ? ORDER BY rowid`,
+    ).all(family) as { doc: string }[];
+    return rows.map((row) => JSON.parse(row.doc) as Documents['volume']);
+  }
+
+  /** Rows by what is kept with them and never shown. */
+  listByPrivate<T extends Table>(table: T, attribute: 'point' | 'of', value: string): readonly Documents[T][] {
+    const rows = this.#prepare(`SELECT doc FROM ${table} WHERE private ->> '$.${attribute}' = ? ORDER BY rowid`).all(
+      value,
+    ) as { doc: string }[];
+    return rows.map((row) => JSON.parse(row.doc) as Documents[T]);
+  }
+
+  /** Snapshots, or sets, whose time has come, the oldest first. */
+  listExpired<T extends 'volume' | 'volume_group'>(table: T, now: string, most: number): readonly Documents[T][] {
+    const rows = this.#prepare(
+      `SELECT doc FROM ${table} WHERE ${expiryOf} IS NOT NULL AND ${expiryOf} <= ? ORDER BY ${expiryOf} LIMIT ?`,
+    ).all(now, most) as { doc: string }[];
     return rows.map((row) => JSON.parse(row.doc) as Documents[T]);
   }
 
@@ -196,7 +239,11 @@ export class Catalog {
 
 function nameTaken(error: unknown, table: Table, name: string): RestError | undefined {
   if (!(error instanceof Error) || !/UNIQUE constraint failed/.test(error.message)) return undefined;
-  if (/volume_snapshot_name/.test(error.message)) return new RestError('snapshot_name_in_use', name);
+  if (table === 'host') return new RestError('host_name_in_use', name);
+  if (table === 'host_group') return new RestError('host_group_name_in_use', name);
+  if (/volume_snapshot_name|volume_group_snapshot_name/.test(error.message))
+    return new RestError('snapshot_name_in_use', name);
+  if (table === 'volume_group') return new RestError('group_name_in_use', name);
   if (table === 'policy') return new RestError('policy_name_in_use', name);
   if (table === 'replication_rule' || table === 'snapshot_rule') return new RestError('rule_name_in_use', name);
   if (table === 'remote_system') return new RestError('remote_exists', name);

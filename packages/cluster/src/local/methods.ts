@@ -49,6 +49,7 @@ const listed: Readonly<Record<Method, true>> = {
   demote: true,
   usage: true,
   addresses: true,
+  setAccess: true,
   setPeers: true,
   admit: true,
   ship: true,

@@ -3,9 +3,10 @@ import type { Role } from '@antipode/blocks';
 import type { EnumValue } from '@antipode/contract';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { ManagedDocument, PolicyDocument, ReplicationRuleDocument } from '../catalog/documents.ts';
+import { assigneesOf } from '../services/assignments.ts';
 import type { PolicyCopy } from './peer-wire.ts';
 import type { RemoteRecord } from './remote-systems.ts';
-import type { SessionRecord } from './session-store.ts';
+import { resourceOf, type SessionRecord } from './session-store.ts';
 
 /** A policy as it is sent to the cluster that keeps the copy. */
 export function policyCopyOf(catalog: Catalog, policy: PolicyDocument): PolicyCopy {
@@ -92,10 +93,10 @@ function freeName(
  * other side it is the replica. A policy that other volumes use as well stays what it is for them.
  */
 export function flipProtection(catalog: Catalog, record: SessionRecord, role: Role): void {
-  const volume = catalog.get('volume', record.localResourceId);
-  const policy = volume?.protection_policy_id == null ? undefined : catalog.get('policy', volume.protection_policy_id);
+  const held = resourceOf(catalog, record)?.protection_policy_id;
+  const policy = held == null ? undefined : catalog.get('policy', held);
   if (policy === undefined || policy.is_replica === (role === 'destination')) return;
-  if (catalog.list('volume', 'protection_policy_id', policy.id).length > 1) return;
+  if (assigneesOf(catalog, policy.id).length > 1) return;
   const managed = role === 'source' ? own : replicaOf(record.remoteSystemId);
   catalog.transaction(() => {
     catalog.put('policy', { ...policy, ...managed });
@@ -109,7 +110,7 @@ export function flipProtection(catalog: Catalog, record: SessionRecord, role: Ro
 
 /** A replica that protects nothing here any more goes, with its rules: nobody could ever need or change it. */
 export function dropUnusedReplica(catalog: Catalog, policy: PolicyDocument): void {
-  if (!policy.is_replica || catalog.list('volume', 'protection_policy_id', policy.id).length > 0) return;
+  if (!policy.is_replica || assigneesOf(catalog, policy.id).length > 0) return;
   catalog.remove('policy', policy.id);
   for (const id of policy.replication_rule_ids) {
     const inUse = catalog.list('policy').some((other) => other.replication_rule_ids.includes(id));

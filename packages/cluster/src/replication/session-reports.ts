@@ -4,9 +4,9 @@ import type { Catalog } from '../catalog/catalog.ts';
 import { type ProtectionData, timestamp } from '../catalog/documents.ts';
 import type { DataPlane } from '../local/api.ts';
 import type { About, OccurrenceName, Reporter } from '../services/occurrences.ts';
-import { protectionOf, type VolumeService } from '../services/volumes.ts';
+import { newVolumeDocument, protectionOf } from '../services/volume-document.ts';
 import { flipProtection } from './replica-policy.ts';
-import type { SessionRecord } from './session-store.ts';
+import { resourceOf, type SessionRecord } from './session-store.ts';
 
 /** How long what an old source held beyond the common base is kept as a snapshot [C2.4]. */
 const divergedKept_ms = 7 * 86_400_000;
@@ -17,7 +17,6 @@ export interface SessionReportsDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly reporter: Reporter;
-  readonly volumes: () => VolumeService;
 }
 
 /** What the state machine's notices mean for operators and for the catalog. */
@@ -29,8 +28,8 @@ export class SessionReports {
   }
 
   about(record: SessionRecord): About {
-    const volume = this.#deps.catalog.get('volume', record.localResourceId);
-    return { type: 'replication_session', id: record.half.id, name: volume?.name ?? record.localResourceId };
+    const resource = resourceOf(this.#deps.catalog, record);
+    return { type: 'replication_session', id: record.half.id, name: resource?.name ?? record.localResourceId };
   }
 
   /** Tells operators, and brings the catalog in line with what has happened. */
@@ -90,12 +89,7 @@ export class SessionReports {
     const points = await dataPlane.points().catch(() => []);
     for (const point of points) {
       if (point.kind !== 'diverged' || point.tag.session !== record.half.id) continue;
-      if (
-        catalog
-          .list('volume', 'type', 'Snapshot')
-          .some((snapshot) => catalog.private<{ point?: string }>('volume', snapshot.id)?.point === point.id)
-      )
-        continue;
+      if (catalog.listByPrivate('volume', 'point', point.id).length > 0) continue;
       for (const member of point.members) {
         const volume = catalog.get('volume', member.volume);
         if (volume === undefined) continue;
@@ -110,7 +104,7 @@ export class SessionReports {
           ),
           expiration_timestamp: expires,
         };
-        const document = this.#deps.volumes().newDocument({
+        const document = newVolumeDocument(this.#deps, {
           id: random.uuid(),
           name: String(point.tag.name),
           size: member.size,

@@ -15,10 +15,11 @@ import {
 import type { Catalog } from '../catalog/catalog.ts';
 import { type PolicyDocument, type SessionDocument, timestamp, type VolumeDocument } from '../catalog/documents.ts';
 import type { DataPlane, DataPlaneEvent } from '../local/api.ts';
+import type { Assignee } from '../services/assignments.ts';
 import type { Reporter } from '../services/occurrences.ts';
 import { rpo_ms } from '../services/policies.ts';
-import type { ReplicationHooks } from '../services/replication-hooks.ts';
-import { protectionOf, type VolumeService } from '../services/volumes.ts';
+import type { ReplicationHooks, ResourceKind } from '../services/replication-hooks.ts';
+import { newVolumeDocument, protectionOf } from '../services/volume-document.ts';
 import type { PeerAnswer, PolicyCopy, SessionOffer } from './peer-wire.ts';
 import { rejectionError } from './rejection-error.ts';
 import type { RemoteRecord, RemoteSystems } from './remote-systems.ts';
@@ -38,7 +39,6 @@ export interface SessionsDeps {
   /** Serial of this cluster. */
   readonly site: string;
   readonly localPauseResume: 'pause_both' | 'refuse';
-  readonly volumes: () => VolumeService;
 }
 
 interface Entry {
@@ -145,7 +145,11 @@ export class Sessions implements ReplicationHooks {
     return this.#deps.catalog.list('replication_session', 'local_resource_id', volume)[0];
   }
 
-  async protect(volume: VolumeDocument, policy: PolicyDocument): Promise<void> {
+  async membersChange(): Promise<void> {}
+
+  async membersChanged(): Promise<void> {}
+
+  async protect(target: Assignee, policy: PolicyDocument): Promise<void> {
     const { catalog, dataPlane, random, remotes, site } = this.#deps;
     const rule = catalog.get('replication_rule', policy.replication_rule_ids[0] ?? '');
     if (rule === undefined) return;
@@ -157,6 +161,8 @@ export class Sessions implements ReplicationHooks {
       throw new RestError('remote_unreachable', remote.name, 'a session begins with an agreement of both clusters');
     const id = sessionId(random.uuid());
     const generation: Generation = { number: 1, site, nonce: random.uuid() };
+    const volume = target.kind === 'volume' ? catalog.get('volume', target.id) : undefined;
+    if (volume === undefined) throw new RestError('not_for_this_type', 'volume group', 'only volumes are replicated');
     const { name, description, size, app_type, app_type_other } = volume;
     const offer: SessionOffer = {
       session: id,
@@ -204,7 +210,7 @@ export class Sessions implements ReplicationHooks {
     if (!result.ok) throw rejectionError(result.error);
   }
 
-  volumeChanged(volume: string): void {
+  resourceChanged(_kind: ResourceKind, volume: string): void {
     const session = this.sessionOf(volume);
     const document = this.#deps.catalog.get('volume', volume);
     if (session === undefined || document === undefined || session.role !== 'Source') return;
@@ -506,7 +512,7 @@ export class Sessions implements ReplicationHooks {
   #newCopy(offer: SessionOffer): VolumeDocument {
     const { catalog, random } = this.#deps;
     const id = random.uuid();
-    const document = this.#deps.volumes().newDocument({
+    const document = newVolumeDocument(this.#deps, {
       id,
       name: offer.volume.name,
       size: offer.volume.size,

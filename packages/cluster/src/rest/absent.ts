@@ -6,12 +6,7 @@ export const absentCollections: readonly string[] = [
   'eth_port',
   'fc_port',
   'hardware',
-  'host',
-  'host_group',
-  'host_volume_mapping',
-  'initiator',
   'ip_pool_address',
   'migration_session',
   'replication_group',
-  'volume_group',
 ];

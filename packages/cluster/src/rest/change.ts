@@ -30,7 +30,7 @@ export async function change(
   try {
     acceptable(request);
     if (required && request.body === undefined) throw new RestError('schema_violation', '/', 'a body is required');
-    const body = resolveReferences(options.catalog, checkBody(schema, request.body));
+    const body = resolveReferences(options.catalog, resource, checkBody(schema, request.body));
     const id = request.params.id === undefined ? '' : resolveId(options.catalog, resource, request.params.id);
     if (id !== '' && options.catalog.get(resource.name as 'volume', id) === undefined)
       throw notFound(resource.name, id);

@@ -220,9 +220,9 @@ describe('paths', () => {
   it('collections that there is nothing of are empty, not unknown', async () => {
     const mappings = await rest.get('host_volume_mapping?volume_id=eq.v1&select=id,host(name)');
     expect([mappings.statusCode, mappings.body]).toEqual([200, '[]']);
-    const group = await rest.get('volume_group/g1?select=*');
-    expect([group.statusCode, refusal(group.body)?.code]).toEqual([404, '0xE04040020009']);
-    expect((await rest.send('POST', 'volume_group', { name: 'g' })).statusCode).toBe(404);
+    const port = await rest.get('fc_port/p1?select=*');
+    expect([port.statusCode, refusal(port.body)?.code]).toEqual([404, '0xE04040020009']);
+    expect((await rest.send('POST', 'fc_port', { name: 'g' })).statusCode).toBe(404);
     expect((await rest.app.inject({ method: 'GET', url: '/api/rest/host' })).statusCode).toBe(401);
   });
 

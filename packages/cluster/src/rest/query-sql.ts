@@ -79,9 +79,15 @@ export function runGet(catalog: Catalog, resource: ResourceSpec, id: string, sel
 /** The id of the row with a name. */
 export function findByName(catalog: Catalog, resource: ResourceSpec, name: string): string | undefined {
   const column = attribute({ field: 'name', path: [] });
-  let select = builder.selectFrom(`rest_${resource.name}`).select(['id']).where(sql<SqlBool>`${column} = ${name}`);
-  // A snapshot's name is not unique: volumes come first.
-  if (resource.name === 'volume') select = select.orderBy(sql`doc ->> '$.type' = 'Snapshot'`);
+  // Groups are named without regard to case.
+  const same =
+    resource.name === 'volume_group'
+      ? sql<SqlBool>`${column} = ${name} COLLATE NOCASE`
+      : sql<SqlBool>`${column} = ${name}`;
+  let select = builder.selectFrom(`rest_${resource.name}`).select(['id']).where(same);
+  // A snapshot's name is not unique: volumes and groups come first.
+  if (resource.name === 'volume' || resource.name === 'volume_group')
+    select = select.orderBy(sql`doc ->> '$.type' = 'Snapshot'`);
   const compiled = select.limit(1).compile();
   const row = catalog.all(compiled.sql, compiled.parameters)[0];
   return row === undefined ? undefined : String(row.id);

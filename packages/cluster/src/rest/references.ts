@@ -6,6 +6,8 @@ import { findByName } from './query-sql.ts';
 export function notFound(resource: string, id: string): RestError {
   const short = id.length > 100 ? `${id.slice(0, 100)}…` : id;
   if (resource === 'volume') return new RestError('volume_not_found', short);
+  if (resource === 'host') return new RestError('host_not_found', short);
+  if (resource === 'volume_group') return new RestError('group_not_found', short);
   if (resource === 'policy') return new RestError('policy_not_found', short);
   if (resource === 'snapshot_rule') return new RestError('snapshot_rule_not_found', short);
   return new RestError('not_found', resource, short);
@@ -24,9 +26,15 @@ export function resolveId(catalog: Catalog, resource: ResourceSpec, given: strin
 const references: Readonly<Record<string, string>> = {
   protection_policy_id: 'policy',
   appliance_id: 'appliance',
+  host_id: 'host',
+  host_ids: 'host',
+  add_host_ids: 'host',
+  remove_host_ids: 'host',
+  host_group_id: 'host_group',
+  volume_id: 'volume',
   remote_system_id: 'remote_system',
-  from_snap_id: 'volume',
-  from_object_id: 'volume',
+  volume_ids: 'volume',
+  volume_group_id: 'volume_group',
   snapshot_rule_ids: 'snapshot_rule',
   add_snapshot_rule_ids: 'snapshot_rule',
   remove_snapshot_rule_ids: 'snapshot_rule',
@@ -35,11 +43,14 @@ const references: Readonly<Record<string, string>> = {
   remove_replication_rule_ids: 'replication_rule',
 };
 
+/** These name another object of the resource that is acted on. */
+const ofTheSameKind: readonly string[] = ['from_snap_id', 'from_object_id'];
+
 /** A body whose references by name are ids. */
-export function resolveReferences(catalog: Catalog, body: unknown): unknown {
+export function resolveReferences(catalog: Catalog, acted: ResourceSpec, body: unknown): unknown {
   if (typeof body !== 'object' || body === null) return body;
   const resolveOne = (key: string, value: unknown): unknown => {
-    const resource = resources[references[key] ?? ''];
+    const resource = ofTheSameKind.includes(key) ? acted : resources[references[key] ?? ''];
     return resource !== undefined && typeof value === 'string' ? resolveId(catalog, resource, value) : value;
   };
   return Object.fromEntries(

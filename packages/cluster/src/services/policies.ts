@@ -18,6 +18,7 @@ import type {
   SnapshotRuleDocument,
 } from '../catalog/documents.ts';
 import { type Handlers, handler } from '../rest/handlers.ts';
+import { assigneesOf } from './assignments.ts';
 import type { ReplicationHooks } from './replication-hooks.ts';
 
 const minute_ms = 60_000;
@@ -113,9 +114,9 @@ export class PolicyService {
     const before = present.replication_rule_ids[0];
     const after = next.replication_rule_ids[0];
     if (before !== after) {
-      for (const volume of this.#catalog.list('volume', 'protection_policy_id', id)) {
-        if (before !== undefined) await this.#replication.unprotect(volume.id);
-        if (after !== undefined) await this.#replication.protect(volume, next);
+      for (const user of assigneesOf(this.#catalog, id)) {
+        if (before !== undefined) await this.#replication.unprotect(user.id);
+        if (after !== undefined) await this.#replication.protect(user, next);
       }
     }
     this.#catalog.put('policy', next);
@@ -123,8 +124,13 @@ export class PolicyService {
 
   #deletePolicy(id: string): void {
     const policy = this.#policy(id);
-    const user = this.#catalog.list('volume', 'protection_policy_id', id)[0];
-    if (user !== undefined) throw new RestError('policy_in_use', policy.name, `volume ${user.name}`);
+    const user = assigneesOf(this.#catalog, id)[0];
+    if (user !== undefined)
+      throw new RestError(
+        'policy_in_use',
+        policy.name,
+        `${user.kind === 'volume' ? 'volume' : 'volume group'} ${user.name}`,
+      );
     // A replica that no session needs any more is nobody's: it may go.
     if (policy.is_read_only && !policy.is_replica) this.#editable('policy', policy);
     this.#catalog.remove('policy', id);
@@ -246,10 +252,7 @@ export class PolicyService {
     const list = table === 'replication_rule' ? 'replication_rule_ids' : 'snapshot_rule_ids';
     return this.#catalog
       .list('policy')
-      .filter(
-        (policy) =>
-          policy[list].includes(id) && this.#catalog.list('volume', 'protection_policy_id', policy.id).length > 0,
-      );
+      .filter((policy) => policy[list].includes(id) && assigneesOf(this.#catalog, policy.id).length > 0);
   }
 
   #editable(kind: string, object: ManagedDocument & { readonly name: string }): void {

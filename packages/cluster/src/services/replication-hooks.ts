@@ -1,15 +1,22 @@
 import type { PolicyDocument, SessionDocument, VolumeDocument } from '../catalog/documents.ts';
+import type { Assignee } from './assignments.ts';
 
-/** What volumes and policies ask of replication. */
+export type ResourceKind = 'volume' | 'volume_group';
+
+/** What volumes, groups and policies ask of replication. */
 export interface ReplicationHooks {
-  /** The session of a volume, if it has one. */
-  sessionOf(volumeId: string): SessionDocument | undefined;
+  /** The session of a volume or group, if it has one of its own. */
+  sessionOf(resource: string): SessionDocument | undefined;
   /** A policy with a replication rule was assigned: the session exists when this resolves. Rejects with a RestError before anything has changed. */
-  protect(volume: VolumeDocument, policy: PolicyDocument): Promise<void>;
+  protect(target: Assignee, policy: PolicyDocument): Promise<void>;
   /** The policy was removed, or lost its replication rule: the session is gone when this resolves. */
-  unprotect(volumeId: string): Promise<void>;
-  /** Name or description changed at the source. */
-  volumeChanged(volumeId: string): void;
+  unprotect(resource: string): Promise<void>;
+  /** Members are about to come and go: refused before anything has changed, or free to do so when this resolves. */
+  membersChange(group: string, add: readonly VolumeDocument[], remove: readonly VolumeDocument[]): Promise<void>;
+  /** They have come and gone. */
+  membersChanged(group: string): Promise<void>;
+  /** Name or description of a volume or group changed at the source. */
+  resourceChanged(kind: ResourceKind, id: string): void;
   /** A replication rule was changed: its sessions follow. */
   ruleChanged(ruleId: string): void;
 }

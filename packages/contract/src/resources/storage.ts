@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
-import { Body, Flag, Name, Nullable, OneOf, Opt, Ref, Text, Timestamp, VolumeSize } from '../bodies.ts';
+import { Body, Flag, Name, Nullable, OneOf, Opt, Ref, Refs, Text, Timestamp, VolumeSize } from '../bodies.ts';
 import { embedded, flag, has, hasMany, integer, list, none, one, type ResourceSpec, text, time } from '../resource.ts';
+import { VolumeAttach, VolumeDetach } from './hosts.ts';
 
 export const VolumeCreate = Body({
   name: Name(),
@@ -18,6 +19,8 @@ export const VolumeCreate = Body({
   qos_performance_policy_id: Opt(Ref()),
   app_type: Opt(OneOf('AppType')),
   app_type_other: Opt(Text(32)),
+  // Outside the published interface; the CSI driver sends it.
+  metadata: Opt(Type.Record(Type.String(), Type.String())),
 });
 
 export const VolumeModify = Body({
@@ -66,6 +69,55 @@ export const VolumeRefresh = Body({
   create_backup_snap: Opt(Flag()),
   backup_snap_profile: Opt(VolumeSnapshot),
 });
+export const VolumeGroupCreate = Body({
+  name: Name(),
+  description: Opt(Text(256)),
+  volume_ids: Opt(Refs()),
+  is_write_order_consistent: Opt(Flag()),
+  protection_policy_id: Opt(Ref()),
+  qos_performance_policy_id: Opt(Ref()),
+});
+
+export const VolumeGroupModify = Body({
+  name: Opt(Name()),
+  description: Opt(Text(256)),
+  is_write_order_consistent: Opt(Flag()),
+  protection_policy_id: Opt(Nullable(Type.String({ maxLength: 256 }))),
+  qos_performance_policy_id: Opt(Nullable(Type.String({ maxLength: 256 }))),
+  expiration_timestamp: Opt(Nullable(Timestamp())),
+  is_replication_destination: Opt(Flag()),
+  force: Opt(Flag()),
+  is_secure: Opt(Flag()),
+});
+
+export const VolumeGroupDelete = Body({ delete_members: Opt(Flag()), immediate: Opt(Flag()) });
+export const VolumeGroupMembers = Body({ volume_ids: Type.Array(Ref(), { minItems: 1, maxItems: 1000 }) });
+
+export const VolumeGroupSnapshot = Body({
+  name: Name(),
+  description: Opt(Text(256)),
+  expiration_timestamp: Opt(Nullable(Timestamp())),
+  is_secure: Opt(Flag()),
+});
+
+export const VolumeGroupClone = Body({
+  name: Name(),
+  description: Opt(Text(256)),
+  protection_policy_id: Opt(Ref()),
+  qos_performance_policy_id: Opt(Nullable(Ref())),
+  is_replication_destination: Opt(Flag()),
+});
+
+export const VolumeGroupRestore = Body({
+  from_snap_id: Ref(),
+  create_backup_snap: Opt(Flag()),
+  backup_snap_profile: Opt(VolumeGroupSnapshot),
+});
+export const VolumeGroupRefresh = Body({
+  from_object_id: Ref(),
+  create_backup_snap: Opt(Flag()),
+  backup_snap_profile: Opt(VolumeGroupSnapshot),
+});
 const BackupSnapshot = Type.Object({ backup_snapshot_id: Type.String() });
 
 export const volume: ResourceSpec = {
@@ -104,8 +156,8 @@ export const volume: ResourceSpec = {
     qos_performance_policy: has('policy', 'qos_performance_policy_id'),
     replication_sessions: hasMany('replication_session', 'local_resource_id'),
     migration_session: none('migration_session', 'one'),
-    mapped_volumes: none('host_volume_mapping', 'many'),
-    volume_groups: none('volume_group', 'many'),
+    mapped_volumes: hasMany('host_volume_mapping', 'volume_id'),
+    volume_groups: hasMany('volume_group', 'id', 'group_id'),
     datastores: none('datastore', 'many'),
     remote_snapshots: none('remote_snapshot', 'many'),
     remote_snapshot_sessions: none('remote_snapshot_session', 'many'),
@@ -131,6 +183,8 @@ export const volume: ResourceSpec = {
       required: true,
       answer: BackupSnapshot,
     },
+    attach: { summary: 'Let a host or a host group reach it.', body: VolumeAttach, required: true },
+    detach: { summary: 'Let a host or a host group reach it no more.', body: VolumeDetach, required: true },
     refresh: {
       summary: 'Replace the content by that of another member of the family.',
       body: VolumeRefresh,
@@ -139,4 +193,71 @@ export const volume: ResourceSpec = {
     },
   },
 };
-export const storageResources = [volume] as const;
+
+export const volumeGroup: ResourceSpec = {
+  name: 'volume_group',
+  description:
+    'Volumes that are kept consistent with each other, a clone of such a group, or a set of snapshots of its members.',
+  byName: true,
+  fields: {
+    id: text('Identity of the group on this cluster.'),
+    name: text('Name, unique among groups and their clones without regard to case.'),
+    description: text('Free text.'),
+    creation_timestamp: time('When it was made.'),
+    is_protectable: flag('It has members that snapshots, clones and policies can be about.'),
+    protection_policy_id: text('Protection policy assigned to the group as a whole.'),
+    qos_performance_policy_id: text('Policy that limits its I/O.'),
+    migration_session_id: text('Migration that moves it.'),
+    is_write_order_consistent: flag('Its snapshots hold all members at one instant.'),
+    placement_rule: one('VGPlacementRule', 'Where its members are put.'),
+    type: one('VolumeType', 'What kind of group it is.'),
+    is_replication_destination: flag('Hosts cannot write its members: it is, or was, the copy of another group.'),
+    metro_replication_session_id: text('Metro session that it takes part in.'),
+    is_host_access_available: flag('Hosts can reach its members here.'),
+    protection_data: embedded('Family, parent, source, creator and expiry.'),
+    is_importing: flag('It is being imported.'),
+    location_history: list('Appliances it has been on.'),
+  },
+  associations: {
+    protection_policy: has('policy', 'protection_policy_id'),
+    qos_performance_policy: has('policy', 'qos_performance_policy_id'),
+    volumes: hasMany('volume', 'group_id'),
+    replication_sessions: hasMany('replication_session', 'local_resource_id'),
+    migration_session: none('migration_session', 'one'),
+    remote_snapshots: none('remote_snapshot', 'many'),
+    remote_snapshot_sessions: none('remote_snapshot_session', 'many'),
+    current_remote_snapshot_sessions: none('remote_snapshot_session', 'many'),
+  },
+  create: { body: VolumeGroupCreate },
+  modify: { body: VolumeGroupModify },
+  remove: { body: VolumeGroupDelete },
+  actions: {
+    add_members: { summary: 'Add volumes to the group.', body: VolumeGroupMembers, required: true },
+    remove_members: { summary: 'Take volumes out of the group.', body: VolumeGroupMembers, required: true },
+    snapshot: {
+      summary: 'Take a snapshot of all members at one instant.',
+      body: VolumeGroupSnapshot,
+      required: true,
+      answer: Type.Object({ id: Type.String() }),
+    },
+    clone: {
+      summary: 'Make thin clones of all members, in a group of their own.',
+      body: VolumeGroupClone,
+      required: true,
+      answer: Type.Object({ id: Type.String() }),
+    },
+    restore: {
+      summary: 'Put all members back to a snapshot of the group.',
+      body: VolumeGroupRestore,
+      required: true,
+      answer: BackupSnapshot,
+    },
+    refresh: {
+      summary: 'Replace the members’ content by that of another group of the family.',
+      body: VolumeGroupRefresh,
+      required: true,
+      answer: BackupSnapshot,
+    },
+  },
+};
+export const storageResources = [volume, volumeGroup] as const;

@@ -6,13 +6,20 @@ import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
 import { createShipper } from '@antipode/replication';
 import { Catalog } from '../../catalog/catalog.ts';
 import type { PolicyDocument, SessionDocument, VolumeDocument } from '../../catalog/documents.ts';
-import type { DataPlane } from '../../local/api.ts';
+import type { DataPlane, HostAccess } from '../../local/api.ts';
 import { engineDataPlane } from '../../local/engine-data-plane.ts';
 import type { Method } from '../../local/methods.ts';
 import type { RequestContext } from '../../rest/handlers.ts';
 import { ensureKeyPair, fingerprintOf } from '../../security/certificates.ts';
+import { AccessPublisher } from '../access-table.ts';
+import type { Assignee } from '../assignments.ts';
+import { VolumeGroupService } from '../groups.ts';
+import { HostService } from '../hosts.ts';
+import { MappingService } from '../mappings.ts';
 import { PolicyService } from '../policies.ts';
 import type { ReplicationHooks } from '../replication-hooks.ts';
+import { SnapshotService } from '../snapshots.ts';
+import { VolumeLife } from '../volume-life.ts';
 import { VolumeService } from '../volumes.ts';
 
 /** What the services ask of replication, written down. */
@@ -21,15 +28,20 @@ class RecordedHooks implements ReplicationHooks {
   readonly asked: string[] = [];
   refusal: Error | undefined;
   sessionOf = (id: string) => this.sessions.get(id);
-  protect = async (volume: VolumeDocument, policy: PolicyDocument) => {
+  protect = async (target: Assignee, policy: PolicyDocument) => {
     if (this.refusal !== undefined) throw this.refusal;
-    this.asked.push(`protect ${volume.name} ${policy.name}`);
+    this.asked.push(`protect ${target.name} ${policy.name}`);
   };
   unprotect = async (id: string) => {
     this.asked.push('unprotect');
     this.sessions.delete(id);
   };
-  volumeChanged = () => void this.asked.push('changed');
+  membersChange = async (_: string, add: readonly VolumeDocument[], remove: readonly VolumeDocument[]) => {
+    if (this.refusal !== undefined) throw this.refusal;
+    this.asked.push(`members +${add.map(({ name }) => name)} -${remove.map(({ name }) => name)}`);
+  };
+  membersChanged = async () => undefined;
+  resourceChanged = () => void this.asked.push('changed');
   ruleChanged = () => void this.asked.push('rule changed');
 }
 
@@ -44,6 +56,7 @@ export async function serviceFixture() {
     clientAddress: '127.0.0.1',
     progress: () => undefined,
   };
+  let access: readonly HostAccess[] = [];
   let parts: Awaited<ReturnType<typeof start>>;
 
   async function start() {
@@ -54,6 +67,9 @@ export async function serviceFixture() {
       engine,
       shipper: createShipper({ engine, identity, clock: systemClock, localSerial: 'PS000000000001' }),
       addresses: () => ({ nbd: { host: '127.0.0.1', port: 0 }, replication: { host: '127.0.0.1', port: 0 } }),
+      setAccess: (hosts) => {
+        access = hosts;
+      },
       setPeers: () => undefined,
       setAdmission: () => undefined,
     });
@@ -71,15 +87,28 @@ export async function serviceFixture() {
         };
       },
     }) as DataPlane;
-    const volumes = new VolumeService({
-      catalog,
-      dataPlane,
-      clock: systemClock,
-      random: systemRandom,
-      replication: hooks,
-    });
-    const handlers = { ...volumes.handlers(), ...new PolicyService(catalog, systemRandom, hooks).handlers() };
-    return { engine, catalog, hooks, stop, dataPlane, volumes, handlers };
+    const publisher = new AccessPublisher(catalog, dataPlane);
+    const mappings = new MappingService(catalog, systemRandom, publisher);
+    const hosts = new HostService(catalog, systemRandom, mappings, publisher);
+    const storage = { catalog, dataPlane, clock: systemClock, random: systemRandom };
+    const snapshots = new SnapshotService(storage);
+    const life = new VolumeLife(storage, snapshots);
+    const groups: VolumeGroupService = new VolumeGroupService({ ...storage, replication: hooks, snapshots, life });
+    const all = new VolumeService({ ...storage, replication: hooks, snapshots, life, mappings, groups: () => groups });
+    const volumes = {
+      async recover() {
+        await all.recover();
+        groups.recover();
+      },
+    };
+    const handlers = {
+      ...all.handlers(),
+      ...groups.handlers(),
+      ...mappings.handlers(),
+      ...hosts.handlers(),
+      ...new PolicyService(catalog, systemRandom, hooks).handlers(),
+    };
+    return { engine, catalog, hooks, stop, dataPlane, volumes, snapshots, storage, handlers };
   }
   const halt = async () => {
     parts.catalog.close();
@@ -97,8 +126,19 @@ export async function serviceFixture() {
     get hooks(): RecordedHooks {
       return parts.hooks;
     },
-    get volumes(): VolumeService {
+    get snapshots(): SnapshotService {
+      return parts.snapshots;
+    },
+    /** Catalog, data plane, clock and chance, as services are given them. */
+    get storage() {
+      return parts.storage;
+    },
+    get volumes(): { recover(): Promise<void> } {
       return parts.volumes;
+    },
+    /** What the data plane was told last of who may open what. */
+    get access(): readonly HostAccess[] {
+      return access;
     },
     get dataPlane(): DataPlane {
       return parts.dataPlane;

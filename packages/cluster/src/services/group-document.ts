@@ -1,0 +1,43 @@
+import type { Clock } from '@antipode/base';
+import type { Catalog } from '../catalog/catalog.ts';
+import { type ProtectionData, timestamp, type VolumeDocument, type VolumeGroupDocument } from '../catalog/documents.ts';
+
+/** Members of a group, or member snapshots of a set, in the order in which they came. */
+export const membersOf = (catalog: Catalog, group: string): readonly VolumeDocument[] =>
+  catalog.list('volume', 'group_id', group);
+
+/** A document for a group, a clone of one, or a set that is about to be made. */
+export const groupDocument = (
+  { clock }: { readonly clock: Clock },
+  given: Pick<VolumeGroupDocument, 'id' | 'name' | 'description' | 'type' | 'is_write_order_consistent'> & {
+    readonly protection: ProtectionData;
+  },
+): VolumeGroupDocument => ({
+  id: given.id,
+  name: given.name,
+  description: given.description,
+  creation_timestamp: timestamp(clock.now()),
+  is_protectable: false,
+  protection_policy_id: null,
+  is_write_order_consistent: given.is_write_order_consistent,
+  placement_rule: 'Same_Appliance',
+  type: given.type,
+  is_replication_destination: false,
+  is_host_access_available: true,
+  is_importing: false,
+  protection_data: given.protection,
+  location_history: [],
+});
+
+/** Puts volumes into a group and takes others out, in one transaction; what follows from the membership follows. */
+export function changeMembership(
+  catalog: Catalog,
+  group: string,
+  change: { readonly add?: readonly string[]; readonly remove?: readonly string[] },
+): void {
+  catalog.transaction(() => {
+    for (const id of change.remove ?? []) catalog.change('volume', id, { group_id: null });
+    for (const id of change.add ?? []) catalog.change('volume', id, { group_id: group });
+    catalog.change('volume_group', group, { is_protectable: membersOf(catalog, group).length > 0 });
+  });
+}
