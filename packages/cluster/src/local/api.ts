@@ -38,6 +38,8 @@ type EngineControl = Pick<
   | 'seal'
   | 'unseal'
   | 'refuseProposal'
+  | 'startTest'
+  | 'stopTest'
   | 'promote'
   | 'demote'
   | 'usage'
@@ -51,6 +53,12 @@ export type Remote<T> = {
 /** What the data plane must know of a peer: whose data connections to take. */
 export interface KnownPeer {
   readonly fingerprint: string;
+}
+
+/** What one host may open: the names that its certificate may carry, in lower case, and the ids of its volumes [C11.1]. */
+export interface HostAccess {
+  readonly names: readonly string[];
+  readonly volumes: readonly string[];
 }
 
 export interface Addresses {
@@ -81,6 +89,8 @@ export interface ScrubStatus {
 
 export interface DataPlane extends Remote<EngineControl> {
   addresses(): Promise<Addresses>;
+  /** Who may open what, where clients are known by certificates; connections that it does not cover end. Until told, nobody may. */
+  setAccess(hosts: readonly HostAccess[]): Promise<void>;
   setPeers(peers: readonly KnownPeer[]): Promise<void>;
   /** Whether incoming cycles of a session are taken. Unknown sessions are `peer_not_ready` until told [C5.3]. */
   admit(session: SessionId, admission: Admission): Promise<void>;

@@ -2,7 +2,7 @@ import type { SessionId } from '@antipode/base';
 import type { BlockEngine } from '@antipode/blocks';
 import type { Admission, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
 import type { ScrubJob } from '../dataplane/scrub-job.ts';
-import type { Addresses, DataPlane, DataPlaneEvent, KnownPeer, ScrubOptions } from './api.ts';
+import type { Addresses, DataPlane, DataPlaneEvent, HostAccess, KnownPeer, ScrubOptions } from './api.ts';
 import { methods } from './methods.ts';
 
 /** What a data plane has besides its engine. */
@@ -15,6 +15,7 @@ export interface EngineDataPlaneParts {
     probe(peer: PeerEndpoint): Promise<number>;
   };
   readonly addresses: () => Addresses;
+  readonly setAccess: (hosts: readonly HostAccess[]) => void;
   /** Takes the list of peers whose data connections are accepted. */
   readonly setPeers: (peers: readonly KnownPeer[]) => void;
   readonly scrub: ScrubJob;
@@ -32,6 +33,7 @@ export function engineDataPlane(parts: EngineDataPlaneParts): DataPlane {
   parts.scrub.on(emit);
   const own = {
     addresses: async () => parts.addresses(),
+    setAccess: async (hosts: readonly HostAccess[]) => parts.setAccess(hosts),
     setPeers: async (peers: readonly KnownPeer[]) => parts.setPeers(peers),
     admit: async (session: SessionId, admission: Admission) => parts.setAdmission(session, admission),
     ship: (order: ShipOrder) =>
