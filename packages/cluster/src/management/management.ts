@@ -17,6 +17,7 @@ import { sessionHandlers } from '../replication/session-handlers.ts';
 import { Sessions } from '../replication/sessions.ts';
 import { buildRestApp } from '../rest/app.ts';
 import { restLimits } from '../rest/limits.ts';
+import type { RestOptions } from '../rest/options.ts';
 import { Authenticator } from '../security/authenticator.ts';
 import { ensureKeyPair } from '../security/certificates.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
@@ -29,6 +30,7 @@ import { Reporter } from '../services/occurrences.ts';
 import { buildVersion, enterPlatform, platformHandlers } from '../services/platform.ts';
 import { enterMachine } from '../services/platform-network.ts';
 import { PolicyService } from '../services/policies.ts';
+import { ScrubService } from '../services/scrubs.ts';
 import { SnapshotService } from '../services/snapshots.ts';
 import { UserService } from '../services/users.ts';
 import { VolumeLife } from '../services/volume-life.ts';
@@ -147,6 +149,7 @@ export async function startManagement(config: ClusterConfig) {
     groups: () => groups,
   });
   const policies = new PolicyService(catalog, random, sessions);
+  const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock });
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
   const answer = peerAnswers({ clock, remotes, trust, sessions, pairing, hello });
   const onError = (error: unknown) => log.error({ err: error }, 'a request of a peer failed');
@@ -176,6 +179,7 @@ export async function startManagement(config: ClusterConfig) {
       reporter.clear('writes_stopped', appliance);
       reporter.tell('writes_resumed', appliance);
     }
+    scrubs.event(event);
     sessions.dataPlaneEvent(event);
   });
   showTrust();
@@ -191,6 +195,10 @@ export async function startManagement(config: ClusterConfig) {
   await sessions.start();
 
   const tls = await serverCertificate(config);
+  const audit: RestOptions['audit'] = (request, principal, operation, status) => {
+    auditRequest(catalog, random, clock.now(), request, principal, operation, status);
+    catalog.trim('audit_event', restLimits.audits);
+  };
   const app = await buildRestApp({
     catalog,
     authenticator,
@@ -225,11 +233,8 @@ export async function startManagement(config: ClusterConfig) {
       is_password_change_required: principal.mustChangePassword,
       is_built_in_user: principal.isBuiltIn,
     }),
-    own: (own, guard) => ownRoutes(own, guard, { catalog, dataPlane, sessions, pairing }),
-    audit: (request, principal, operation, status) => {
-      auditRequest(catalog, random, clock.now(), request, principal, operation, status);
-      catalog.trim('audit_event', restLimits.audits);
-    },
+    own: (own, guard) => ownRoutes(own, guard, { catalog, dataPlane, sessions, pairing, scrubs, audit }),
+    audit,
     onError: (error, requestId) => log.error({ err: error, request: requestId }, 'a request failed'),
   });
   const port = await listenOn(ports, 'listen', config.listen.port, async (wanted) => {
@@ -280,6 +285,7 @@ export async function startManagement(config: ClusterConfig) {
     async stop() {
       timer.cancel();
       await app.close();
+      scrubs.close();
       sessions.stop();
       remotes.stop();
       await peerServer.close();
