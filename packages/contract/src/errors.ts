@@ -421,11 +421,18 @@ export const catalogue = {
     'Try again when the peer has finished.',
   ),
   session_failed: error('0xE02010050016', 422, '{0} did not succeed ({1}): {2}', 'Remove the cause and try again.'),
-  session_option: error(
-    '0xE02010050017',
-    400,
-    'The options of the failover contradict each other: {0}',
-    'Leave one of them out.',
+  session_option: error('0xE02010050017', 400, 'The options contradict each other: {0}', 'Leave one of them out.'),
+  session_tested: error(
+    '0xE02010050019',
+    422,
+    '{0} is not possible while a failover test is running.',
+    'Stop the test first, or fail over with use_test_copy.',
+  ),
+  session_not_tested: error(
+    '0xE0201005001A',
+    422,
+    '{0} needs a failover test that is running.',
+    'Start a failover test first.',
   ),
   session_fault: error('0xE02010050020', 422, 'The copy stopped: {0}', 'Remove the cause; it goes on by itself.'),
   peer_refused: error('0xE02010050018', 422, 'The peer refused: {0}', 'Correct it at the peer.'),

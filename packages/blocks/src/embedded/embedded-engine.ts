@@ -1,4 +1,4 @@
-import type { Clock, CycleId, PointId, ProposalId, SessionId, VolumeId } from '@antipode/base';
+import type { Clock, CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
 import { BLOCK_BYTES, type BlockDevice } from '../port/device.ts';
 import type { BlockEngine, BlockRun, Difference, EngineEvent } from '../port/engine.ts';
 import { BlockError } from '../port/errors.ts';
@@ -16,10 +16,13 @@ import type {
   StageInfo,
   Tag,
   Tombstone,
+  VerifyPosition,
+  VerifyStep,
   VolumeInfo,
   VolumeUsage,
 } from '../port/types.ts';
 import type { Chain } from './chain.ts';
+import { verifyStored } from './check/verify-stored.ts';
 import type { EngineCore } from './core.ts';
 import { dataBlocks } from './data-blocks.ts';
 import { differenceOf } from './difference.ts';
@@ -379,6 +382,16 @@ export class EmbeddedEngine implements BlockEngine {
     await this.#do(plan.planRefuse(this.#core.graph, session, proposal));
   }
 
+  async startTest(session: SessionId, test: TestId, from?: PointId): Promise<void> {
+    await this.#do(plan.planStartTest(this.#core.graph, session, test, from));
+    this.#testChanged(session);
+  }
+
+  async stopTest(session: SessionId, test: TestId, keep?: PointSpec): Promise<void> {
+    await this.#do(plan.planStopTest(this.#core.graph, session, test, keep));
+    this.#testChanged(session);
+  }
+
   async promote(session: SessionId, promotion: plan.Promotion): Promise<void> {
     const { graph } = this.#core;
     const change = plan.planPromote(graph, session, promotion);
@@ -422,6 +435,10 @@ export class EmbeddedEngine implements BlockEngine {
     return { ...this.#core.log.usage(), live_bytes: this.#core.live.total() };
   }
 
+  verifyStored(from: VerifyPosition | undefined, most_bytes: number): Promise<VerifyStep> {
+    return verifyStored(this.#core, from, most_bytes);
+  }
+
   on(listener: (event: EngineEvent) => void): () => void {
     return this.#core.on(listener);
   }
@@ -460,6 +477,13 @@ export class EmbeddedEngine implements BlockEngine {
   #storedBytes(volume: VolumeId): number {
     const chain = this.#core.chains.of(plan.needVolume(this.#core.graph, volume).top);
     return chain.links.reduce((sum, link) => sum + link.index.data, 0) * BLOCK_BYTES;
+  }
+
+  /** Another image, perhaps of another size, and another right to write. */
+  #testChanged(session: SessionId): void {
+    const { pairs } = plan.needHalf(this.#core.graph, session);
+    for (const pair of pairs) this.#core.emit({ kind: 'volume_changed', volume: pair.local });
+    this.#accessChanged(pairs);
   }
 
   #accessChanged(pairs: readonly Pair[]): void {

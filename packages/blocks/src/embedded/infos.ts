@@ -31,7 +31,7 @@ export const pointInfo = (point: PointNode): PointInfo => ({
 export const stageInfo = (stage: StageNode): StageInfo => ({ plan: stage.plan, address: stage.address });
 
 export function halfInfo(half: HalfNode): HalfInfo {
-  const { session, role, generation, pairs, base, seal, refused, stage, tag } = half;
+  const { session, role, generation, pairs, base, seal, refused, stage, test, tag } = half;
   return {
     session,
     role,
@@ -42,5 +42,6 @@ export function halfInfo(half: HalfNode): HalfInfo {
     ...(base && { base }),
     ...(seal && { seal }),
     ...(stage && { stage: stageInfo(stage) }),
+    ...(test && { test }),
   };
 }

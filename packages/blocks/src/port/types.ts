@@ -1,4 +1,4 @@
-import type { CycleId, PointId, ProposalId, SessionId, VolumeId } from '@antipode/base';
+import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
 
 /**
  * Who may write, as a counted epoch of a session. Only the present destination mints the next one [C4.1]. Two different
@@ -148,6 +148,8 @@ export interface HalfInfo {
   /** Proposals durably refused here (destination), newest last, bounded. */
   readonly refused: readonly ProposalId[];
   readonly stage?: StageInfo;
+  /** Destination: a failover test is running on a fork of this point, which it keeps [C2.2]. */
+  readonly test?: { readonly id: TestId; readonly point: PointId };
   readonly tag: Tag;
 }
 
@@ -170,4 +172,39 @@ export interface EngineUsage {
   /** Bytes the log occupies, and of these the bytes that something still refers to. */
   readonly log_bytes: number;
   readonly live_bytes: number;
+}
+
+/** Stored bytes that are not what was written, and where they are seen. */
+export interface StoredDamage {
+  readonly detail: string;
+  /** Place in the log, bytes. */
+  readonly segment?: number;
+  readonly offset?: number;
+  readonly bytes?: number;
+  /** Empty: no image shows these bytes, or it cannot be known which. */
+  readonly seen: readonly DamagedRange[];
+}
+
+/** A range of a volume, in bytes, that shows damaged bytes. */
+export interface DamagedRange {
+  readonly volume: VolumeId;
+  readonly name: string;
+  readonly offset: number;
+  readonly length: number;
+  /** Hosts of the volume see it. Otherwise only the points named. */
+  readonly head: boolean;
+  readonly points: readonly { readonly id: PointId; readonly name: string }[];
+}
+
+/** Where a verification goes on: blocks are verified first, by layer and page, then the records of each segment. Plain data. */
+export type VerifyPosition =
+  | { readonly phase: 'blocks'; readonly layer: number; readonly page: number }
+  | { readonly phase: 'records'; readonly segment: number };
+
+/** One bounded piece of a verification. */
+export interface VerifyStep {
+  /** Absent: everything has been verified. */
+  readonly next?: VerifyPosition;
+  readonly verified_bytes: number;
+  readonly damages: readonly StoredDamage[];
 }

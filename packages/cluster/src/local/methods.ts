@@ -45,6 +45,8 @@ const listed: Readonly<Record<Method, true>> = {
   seal: true,
   unseal: true,
   refuseProposal: true,
+  startTest: true,
+  stopTest: true,
   promote: true,
   demote: true,
   usage: true,
@@ -56,6 +58,9 @@ const listed: Readonly<Record<Method, true>> = {
   cancelShip: true,
   progress: true,
   probePeer: true,
+  startScrub: true,
+  scrubStatus: true,
+  stopScrub: true,
 };
 
 export const isMethod = (name: unknown): name is Method => typeof name === 'string' && Object.hasOwn(listed, name);

@@ -18,6 +18,8 @@ export const driverLimits = {
   heartbeatsMissed: 2,
   /** Largest message body on the management channel. */
   peerMessage_bytes: 4 * 1024 * 1024,
+  /** How long what an old source held beyond the common base, or a failover test has written, is kept as a snapshot [C2.4]. */
+  kept_ms: 7 * 86_400_000,
   /** Every how many heartbeats the data connection is tried as well. */
   probeEvery: 5,
 } as const;

@@ -86,6 +86,7 @@ const View = Type.Object({
   base: Type.Optional(Base),
   points: Type.Array(Type.Object({ point: Id, digests: Digests, instant_ms: Moment }), { maxItems: 4096 }),
   staged: Type.Optional(Id),
+  testing: Type.Optional(Type.Boolean()),
   lastSync: Type.Optional(Type.Object({ completed_ms: Moment, duration_ms: Duration, instant_ms: Moment })),
 });
 

@@ -1,4 +1,4 @@
-import { type Clock, type Random, type SessionId, sessionId, volumeId } from '@antipode/base';
+import { type Clock, pointId, type Random, type SessionId, sessionId, volumeId } from '@antipode/base';
 import type { Generation, HalfInfo } from '@antipode/blocks';
 import { RestError } from '@antipode/contract';
 import {
@@ -73,6 +73,7 @@ export class Sessions implements ReplicationHooks {
     for (const intent of catalog.list('intent', 'kind', 'create_session'))
       await this.#undoCreation(intent.id, String(intent.data.remote));
     for (const engine of halves.values()) this.#adopt(engine);
+    await this.#reports.enterAllKept([...this.#entries.values()].map(({ record }) => record));
     for (const { driver } of this.#entries.values()) driver.start();
   }
 
@@ -87,6 +88,19 @@ export class Sessions implements ReplicationHooks {
     if (entry === undefined) throw new RestError('not_found', 'replication_session', id);
     const result = await entry.driver.command(command);
     if (!result.ok) throw rejectionError(result.error);
+  }
+
+  /** Ends a failover test; answers the snapshot that keeps what it has written, if that was asked for. */
+  async stopTest(
+    id: string,
+    options: { readonly keep: boolean; readonly force: boolean },
+  ): Promise<{ readonly snapshot_id: string } | undefined> {
+    const keep = options.keep ? pointId(this.#deps.random.uuid()) : undefined;
+    await this.command(id, { name: 'stop_test', force: options.force, ...(keep && { keep }) });
+    if (keep === undefined) return undefined;
+    const record = this.#entries.get(sessionId(id))?.record;
+    const snapshot = record && (await this.#reports.enterKept(record, keep));
+    return snapshot === undefined ? undefined : { snapshot_id: snapshot };
   }
 
   /** Ours, beside the session: figures that PowerStore's resource has no place for. */
@@ -326,7 +340,10 @@ export class Sessions implements ReplicationHooks {
   dataPlaneEvent(event: DataPlaneEvent): void {
     if (event.kind === 'up') for (const entry of this.#entries.values()) entry.driver.dataPlaneUp();
     if (event.kind === 'ship_progress') this.#showProgress(event.session, event.progress);
-    if (event.kind === 'committed') void this.#copyChanged(event.session);
+    if (event.kind === 'committed') {
+      const entry = this.#entries.get(event.session);
+      if (entry !== undefined) void this.#reports.sizesFollow(entry.record.half);
+    }
   }
 
   #showProgress(
@@ -359,18 +376,6 @@ export class Sessions implements ReplicationHooks {
     return {
       data_connection_state: state?.up !== true || state.data === 'lost' ? 'Complete_Data_Connection_Loss' : 'OK',
     };
-  }
-
-  /** A cycle was committed here: the copy's size follows. */
-  async #copyChanged(session: SessionId): Promise<void> {
-    const entry = this.#entries.get(session);
-    if (entry === undefined) return;
-    for (const { local } of entry.record.half.pairs) {
-      const info = await this.#deps.dataPlane.volume(local).catch(() => undefined);
-      const known = this.#deps.catalog.get('volume', local);
-      if (info !== undefined && known !== undefined && info.size !== known.size)
-        this.#deps.catalog.change('volume', local, { size: info.size });
-    }
   }
 
   // --- inside -------------------------------------------------------------------------------------------------------

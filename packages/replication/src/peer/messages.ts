@@ -23,6 +23,8 @@ export interface HalfView {
   /** Points of all members that this side holds for the session, with the digest of each pair's image, newest first, bounded. */
   readonly points: readonly HeldPoint[];
   readonly staged?: CycleId;
+  /** A failover test is running here. Absent from clusters that do not know of tests. */
+  readonly testing?: boolean;
   readonly lastSync?: LastSync;
 }
 
