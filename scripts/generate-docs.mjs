@@ -15,10 +15,20 @@ const known = new Set([
   '0xE0201005000C',
   '0xE02020010007',
   '0xE0203001000B',
+  '0xE0A010010003',
+  '0xE0A01001000C',
+  '0xE0A010010014',
+  '0xE0A01001001E',
+  '0xE0A01001002F',
+  '0xE0A030010001',
+  '0xE0A030010010',
   '0xE0A05001001A',
   '0xE0A060010012',
   '0xE0A08001000E',
+  '0xE0A08001000F',
   '0xE0A080010014',
+  '0xE0A080010052',
+  '0xE0A080020001',
   '0xE0A090010001',
 ]);
 
@@ -127,8 +137,8 @@ so. The same as an OpenAPI document: \`GET /api/rest/openapi.json\`. What is our
   \`object->>member\` looks into an object.
 - \`order=name.desc,id\`; \`limit\` (100 unless told, 2,000 at most) and \`offset\`, or a Range header; an incomplete list is a 206.
 - Changes take \`?is_async=true\` and then answer 202 with the id of a job.
-- Collections that clients look into on their way, and of which there is nothing here (hosts, mappings, initiators, migrations,
-  ports), are answered as empty.
+- Collections that clients look into on their way, and of which there is nothing here (migrations, ports), are answered as empty.
+- \`metadata\` and \`force_internal\`, which the CSI driver sends, are accepted and not kept.
 - Properties in bold must be given; one that is not in the table is refused.
 
 ${all.map(section).join('\n')}`;

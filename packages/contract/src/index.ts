@@ -4,6 +4,7 @@ export * from './errors.ts';
 export * from './openapi.ts';
 export * from './query/parse-query.ts';
 export * from './resource.ts';
+export * from './resources/hosts.ts';
 export * from './resources/index.ts';
 export * from './resources/platform.ts';
 export * from './resources/protection.ts';

@@ -1,4 +1,4 @@
-import type { Clock, CycleId, PointId, ProposalId, SessionId, VolumeId } from '@antipode/base';
+import type { Clock, CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
 import { BLOCK_BYTES, type BlockDevice } from '../port/device.ts';
 import type { BlockEngine, BlockRun, Difference, EngineEvent } from '../port/engine.ts';
 import { BlockError } from '../port/errors.ts';
@@ -393,6 +393,16 @@ export class EmbeddedEngine implements BlockEngine {
     await this.#do(plan.planRefuse(this.#core.graph, session, proposal));
   }
 
+  async startTest(session: SessionId, test: TestId, from?: PointId): Promise<void> {
+    await this.#do(plan.planStartTest(this.#core.graph, session, test, from));
+    this.#testChanged(session);
+  }
+
+  async stopTest(session: SessionId, test: TestId, keep?: PointSpec): Promise<void> {
+    await this.#do(plan.planStopTest(this.#core.graph, session, test, keep));
+    this.#testChanged(session);
+  }
+
   async promote(session: SessionId, promotion: plan.Promotion): Promise<void> {
     const { graph } = this.#core;
     const change = plan.planPromote(graph, session, promotion);
@@ -478,6 +488,13 @@ export class EmbeddedEngine implements BlockEngine {
   async #baseAt(of: readonly Pair[], point: PointId): Promise<Base> {
     const pairs = of.filter(({ local }) => memberOf(plan.needPoint(this.#core.graph, point), local) !== undefined);
     return { point, pairs, digests: await Promise.all(pairs.map(({ local }) => this.digest(local, point))) };
+  }
+
+  /** Another image, perhaps of another size, and another right to write. */
+  #testChanged(session: SessionId): void {
+    const { pairs } = plan.needHalf(this.#core.graph, session);
+    for (const pair of pairs) this.#core.emit({ kind: 'volume_changed', volume: pair.local });
+    this.#accessChanged(pairs);
   }
 
   #accessChanged(pairs: readonly Pair[]): void {

@@ -31,7 +31,7 @@ export const pointInfo = (point: PointNode): PointInfo => ({
 export const stageInfo = (stage: StageNode): StageInfo => ({ plan: stage.plan, address: stage.address });
 
 export function halfInfo(half: HalfNode): HalfInfo {
-  const { session, role, generation, pairs, joining = [], base, seal, refused, stage, tag } = half;
+  const { session, role, generation, pairs, joining = [], base, seal, refused, stage, test, tag } = half;
   return {
     session,
     role,
@@ -43,5 +43,6 @@ export function halfInfo(half: HalfNode): HalfInfo {
     ...(base && { base: { ...base, pairs: base.pairs ?? pairs } }),
     ...(seal && { seal }),
     ...(stage && { stage: stageInfo(stage) }),
+    ...(test && { test }),
   };
 }

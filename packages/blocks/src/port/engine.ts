@@ -1,4 +1,4 @@
-import type { CycleId, PointId, ProposalId, SessionId, VolumeId } from '@antipode/base';
+import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
 import type { BlockDevice } from './device.ts';
 import type {
   Base,
@@ -198,8 +198,19 @@ export interface BlockEngine {
   /** Destination: durably refuses a proposal; a later promote of it is `stale`. */
   refuseProposal(session: SessionId, proposal: ProposalId): Promise<void>;
   /**
+   * Destination: hosts may write to the heads, which become forks of `from` (a held point; default: the replica) and stop
+   * following. The point stays held; cycles go on moving the replica [C2.2].
+   */
+  startTest(session: SessionId, test: TestId, from?: PointId): Promise<void>;
+  /**
+   * The heads follow the replica again, all at one instant. What the test wrote is frozen under `keep` first, or given up. Done
+   * already when no test is running.
+   */
+  stopTest(session: SessionId, test: TestId, keep?: PointSpec): Promise<void>;
+  /**
    * Destination -> source in one record, the point of no return [C4.2e]: with `commit`, the staged cycle is committed by
-   * the same record. The head becomes a fork of `from` (a held point; default: the replica). `next` must be the present
+   * the same record. The head becomes a fork of `from` (a held point; default: the replica), or with `testCopy` goes on as a
+   * running failover test has left it; without it a running test refuses the promotion (`in_use`). `next` must be the present
    * number + 1.
    */
   promote(
@@ -209,6 +220,7 @@ export interface BlockEngine {
       proposal?: ProposalId;
       commit?: { cycle: CycleId; digests: readonly Digest[] };
       from?: PointId;
+      testCopy?: true;
     },
   ): Promise<void>;
   /**

@@ -1,4 +1,4 @@
-import type { CycleId, PointId, ProposalId, SessionId, VolumeId } from '@antipode/base';
+import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
 
 /**
  * Who may write, as a counted epoch of a session. Only the present destination mints the next one [C4.1]. Two different
@@ -164,6 +164,8 @@ export interface HalfInfo {
   /** Proposals durably refused here (destination), newest last, bounded. */
   readonly refused: readonly ProposalId[];
   readonly stage?: StageInfo;
+  /** Destination: a failover test is running on a fork of this point, which it keeps [C2.2]. */
+  readonly test?: { readonly id: TestId; readonly point: PointId };
   readonly tag: Tag;
 }
 

@@ -22,6 +22,16 @@ const indexes: readonly string[] = [
   uniquely('snapshot_rule', 'snapshot_rule_name', 'name'),
   uniquely('user', 'user_name', 'name'),
   uniquely('remote_system', 'remote_system_serial', 'serial_number'),
+  uniquely('host', 'host_name', 'name'),
+  uniquely('host_group', 'host_group_name', 'name'),
+  `CREATE UNIQUE INDEX initiator_port ON initiator (lower(doc ->> '$.port_name'))`,
+  `CREATE INDEX initiator_host ON initiator (doc ->> '$.host_id')`,
+  `CREATE INDEX host_of_group ON host (doc ->> '$.host_group_id')`,
+  `CREATE INDEX mapping_volume ON host_volume_mapping (doc ->> '$.volume_id')`,
+  `CREATE INDEX mapping_host ON host_volume_mapping (doc ->> '$.host_id')`,
+  `CREATE INDEX mapping_group ON host_volume_mapping (doc ->> '$.host_group_id')`,
+  `CREATE UNIQUE INDEX mapping_lun ON host_volume_mapping (coalesce(doc ->> '$.host_id', doc ->> '$.host_group_id'), doc ->> '$.logical_unit_number')`,
+  `CREATE UNIQUE INDEX mapping_pair ON host_volume_mapping (coalesce(doc ->> '$.host_id', doc ->> '$.host_group_id'), doc ->> '$.volume_id')`,
   `CREATE INDEX session_resource ON replication_session (doc ->> '$.local_resource_id')`,
   `CREATE INDEX volume_family ON volume (doc ->> '$.protection_data.family_id')`,
   `CREATE UNIQUE INDEX volume_group_name ON volume_group (lower(doc ->> '$.name')) WHERE doc ->> '$.type' <> 'Snapshot'`,
@@ -229,6 +239,8 @@ export class Catalog {
 
 function nameTaken(error: unknown, table: Table, name: string): RestError | undefined {
   if (!(error instanceof Error) || !/UNIQUE constraint failed/.test(error.message)) return undefined;
+  if (table === 'host') return new RestError('host_name_in_use', name);
+  if (table === 'host_group') return new RestError('host_group_name_in_use', name);
   if (/volume_snapshot_name|volume_group_snapshot_name/.test(error.message))
     return new RestError('snapshot_name_in_use', name);
   if (table === 'volume_group') return new RestError('group_name_in_use', name);

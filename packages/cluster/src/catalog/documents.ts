@@ -48,6 +48,65 @@ export interface VolumePrivate {
   readonly of?: string;
 }
 
+export interface HostDocument {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string | null;
+  readonly host_group_id: string | null;
+  readonly type: EnumValue<'HostType'>;
+  readonly os_type: EnumValue<'OSType'>;
+  readonly host_connectivity: EnumValue<'HostConnectivity'>;
+  readonly import_host_system_id: null;
+  /** What the rows of `initiator` say, in the form that older clients read. Both are written together. */
+  readonly host_initiators: readonly HostInitiator[];
+}
+
+export interface HostInitiator {
+  readonly port_name: string;
+  readonly port_type: EnumValue<'InitiatorProtocolType'>;
+  readonly port_type_l10n: string;
+  readonly chap_single_username: string | null;
+  readonly chap_mutual_username: string | null;
+  readonly active_sessions: readonly unknown[];
+}
+
+export interface InitiatorDocument {
+  readonly id: string;
+  readonly host_id: string;
+  readonly port_name: string;
+  readonly port_type: EnumValue<'InitiatorProtocolType'>;
+  readonly chap_single_username: string | null;
+  readonly chap_mutual_username: string | null;
+  readonly active_sessions: readonly unknown[];
+}
+
+/** What REST never shows of an initiator. */
+export interface InitiatorPrivate {
+  readonly chap_single_password?: string;
+  readonly chap_mutual_password?: string;
+}
+
+export interface HostGroupDocument {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string | null;
+  readonly host_connectivity: EnumValue<'HostConnectivity'>;
+}
+
+/** The highest logical unit number that was chosen for a host or a group: the next one is higher, so that none comes back soon. */
+export interface LunPrivate {
+  readonly lastLun?: number;
+}
+
+export interface MappingDocument {
+  readonly id: string;
+  /** One of the two. */
+  readonly host_id: string | null;
+  readonly host_group_id: string | null;
+  readonly volume_id: string;
+  readonly logical_unit_number: number;
+}
+
 export interface VolumeGroupDocument {
   readonly id: string;
   readonly name: string;
@@ -205,6 +264,10 @@ export interface AlertDocument extends EventDocument {
 /** Tables of the catalog and what is in each. */
 export interface Documents {
   volume: VolumeDocument;
+  host: HostDocument;
+  host_group: HostGroupDocument;
+  initiator: InitiatorDocument;
+  host_volume_mapping: MappingDocument;
   volume_group: VolumeGroupDocument;
   policy: PolicyDocument;
   replication_rule: ReplicationRuleDocument;
@@ -245,6 +308,10 @@ export interface IntentDocument {
 export type Table = keyof Documents;
 export const tables: readonly Table[] = [
   'volume',
+  'host',
+  'host_group',
+  'initiator',
+  'host_volume_mapping',
   'volume_group',
   'policy',
   'replication_rule',

@@ -39,6 +39,8 @@ type EngineControl = Pick<
   | 'seal'
   | 'unseal'
   | 'refuseProposal'
+  | 'startTest'
+  | 'stopTest'
   | 'promote'
   | 'demote'
   | 'usage'
@@ -54,6 +56,12 @@ export interface KnownPeer {
   readonly fingerprint: string;
 }
 
+/** What one host may open: the names that its certificate may carry, in lower case, and the ids of its volumes [C11.1]. */
+export interface HostAccess {
+  readonly names: readonly string[];
+  readonly volumes: readonly string[];
+}
+
 export interface Addresses {
   /** Ports in use, after any 0 was resolved. */
   readonly nbd: { readonly host: string; readonly port: number };
@@ -62,6 +70,8 @@ export interface Addresses {
 
 export interface DataPlane extends Remote<EngineControl> {
   addresses(): Promise<Addresses>;
+  /** Who may open what, where clients are known by certificates; connections that it does not cover end. Until told, nobody may. */
+  setAccess(hosts: readonly HostAccess[]): Promise<void>;
   setPeers(peers: readonly KnownPeer[]): Promise<void>;
   /** Whether incoming cycles of a session are taken. Unknown sessions are `peer_not_ready` until told [C5.3]. */
   admit(session: SessionId, admission: Admission): Promise<void>;

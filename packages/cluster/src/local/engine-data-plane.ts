@@ -1,7 +1,7 @@
 import type { SessionId } from '@antipode/base';
 import type { BlockEngine } from '@antipode/blocks';
 import type { Admission, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
-import type { Addresses, DataPlane, DataPlaneEvent, KnownPeer } from './api.ts';
+import type { Addresses, DataPlane, DataPlaneEvent, HostAccess, KnownPeer } from './api.ts';
 import { methods } from './methods.ts';
 
 /** What a data plane has besides its engine. */
@@ -14,6 +14,7 @@ export interface EngineDataPlaneParts {
     probe(peer: PeerEndpoint): Promise<number>;
   };
   readonly addresses: () => Addresses;
+  readonly setAccess: (hosts: readonly HostAccess[]) => void;
   /** Takes the list of peers whose data connections are accepted. */
   readonly setPeers: (peers: readonly KnownPeer[]) => void;
   readonly setAdmission: (session: SessionId, admission: Admission) => void;
@@ -29,6 +30,7 @@ export function engineDataPlane(parts: EngineDataPlaneParts): DataPlane {
   engine.on(emit);
   const own = {
     addresses: async () => parts.addresses(),
+    setAccess: async (hosts: readonly HostAccess[]) => parts.setAccess(hosts),
     setPeers: async (peers: readonly KnownPeer[]) => parts.setPeers(peers),
     admit: async (session: SessionId, admission: Admission) => parts.setAdmission(session, admission),
     ship: (order: ShipOrder) =>

@@ -18,8 +18,11 @@ import { restLimits } from '../rest/limits.ts';
 import { Authenticator } from '../security/authenticator.ts';
 import { ensureKeyPair } from '../security/certificates.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
+import { AccessPublisher } from '../services/access-table.ts';
 import { VolumeGroupService } from '../services/groups.ts';
+import { HostService } from '../services/hosts.ts';
 import { JobRunner } from '../services/jobs.ts';
+import { MappingService } from '../services/mappings.ts';
 import { Reporter } from '../services/occurrences.ts';
 import { buildVersion, enterPlatform, platformHandlers } from '../services/platform.ts';
 import { PolicyService } from '../services/policies.ts';
@@ -124,11 +127,21 @@ export async function startManagement(config: ClusterConfig) {
     site: identity.serial,
     localPauseResume: config.localPauseResume,
   });
+  const access = new AccessPublisher(catalog, dataPlane);
+  const mappings = new MappingService(catalog, random, access);
+  const hosts = new HostService(catalog, random, mappings, access);
   const storage = { catalog, dataPlane, clock, random };
   const snapshots = new SnapshotService(storage);
   const life = new VolumeLife(storage, snapshots);
   const groups = new VolumeGroupService({ ...storage, replication: sessions, snapshots, life });
-  const volumes = new VolumeService({ ...storage, replication: sessions, snapshots, life, groups: () => groups });
+  const volumes = new VolumeService({
+    ...storage,
+    replication: sessions,
+    snapshots,
+    life,
+    mappings,
+    groups: () => groups,
+  });
   const policies = new PolicyService(catalog, random, sessions);
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
   const answer = peerAnswers({ clock, remotes, trust, sessions, pairing, hello });
@@ -140,7 +153,10 @@ export async function startManagement(config: ClusterConfig) {
   ports.set('peer', peerAddress.port);
 
   dataPlane.onEvent((event) => {
-    if (event.kind === 'up') showTrust();
+    if (event.kind === 'up') {
+      showTrust();
+      access.publish().catch((error: unknown) => log.error({ err: error }, 'hosts cannot be told of'));
+    }
     if (event.kind === 'damage')
       reporter.tell(
         'damage',
@@ -159,6 +175,7 @@ export async function startManagement(config: ClusterConfig) {
     sessions.dataPlaneEvent(event);
   });
   showTrust();
+  await access.publish();
   if (rebuild) {
     log.warn(await rebuildCatalog(storage), 'the catalog was rebuilt from the log');
     rebuildDone(config.dataDir);
@@ -178,6 +195,8 @@ export async function startManagement(config: ClusterConfig) {
     tls,
     handlers: {
       ...volumes.handlers(),
+      ...mappings.handlers(),
+      ...hosts.handlers(),
       ...groups.handlers(),
       ...policies.handlers(),
       ...pairing.handlers(),

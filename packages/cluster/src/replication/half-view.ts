@@ -23,6 +23,7 @@ export async function viewOf(half: Half, dataPlane: DataPlane): Promise<HalfView
     ...(engine?.seal && { proposal: engine.seal.proposal }),
     ...(engine?.base && { base: engine.base }),
     ...(engine?.stage && { staged: engine.stage.plan.cycle }),
+    ...(half.test && { testing: true }),
     ...(half.lastSync && { lastSync: half.lastSync }),
   };
 }

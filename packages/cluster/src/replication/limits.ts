@@ -25,6 +25,8 @@ export const driverLimits = {
   planPair_bytes: 160,
   planPoint_bytes: 1024,
   planSize_bytes: 32,
+  /** How long what an old source held beyond the common base, or a failover test has written, is kept as a snapshot [C2.4]. */
+  kept_ms: 7 * 86_400_000,
   /** Every how many heartbeats the data connection is tried as well. */
   probeEvery: 5,
 } as const;

@@ -117,7 +117,12 @@ export class Membership {
       return { kind: 'refused', code: '', message: 'the session is not known', arguments: [] };
     if (engine.role !== 'destination') {
       if (check) return { kind: 'members', volumes: [] };
-      return { kind: 'refused', code: '', message: 'this cluster is not the destination of the session', arguments: [] };
+      return {
+        kind: 'refused',
+        code: '',
+        message: 'this cluster is not the destination of the session',
+        arguments: [],
+      };
     }
     const known = new Map([...engine.pairs, ...engine.joining].map(({ local, remote }) => [remote as string, local]));
     const wanted = volumes.filter((volume) => !known.has(volume.id));
@@ -184,7 +189,9 @@ export class Membership {
 
 const samePairs = (engine: HalfInfo, half: Half): boolean =>
   engine.pairs.length === half.pairs.length &&
-  engine.pairs.every(({ local, remote }, index) => half.pairs[index]?.local === local && half.pairs[index]?.remote === remote);
+  engine.pairs.every(
+    ({ local, remote }, index) => half.pairs[index]?.local === local && half.pairs[index]?.remote === remote,
+  );
 
 /** Where copies could be kept: a flagged leftover of the same name that no session uses; a name that is in use otherwise refuses all. */
 export async function findPlaces(

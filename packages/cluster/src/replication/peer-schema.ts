@@ -101,6 +101,7 @@ const View = Type.Object({
   staged: Type.Optional(Id),
   pairs: Type.Optional(Pairs),
   snapshots: Type.Optional(Type.Array(Id, { maxItems: 8192 })),
+  testing: Type.Optional(Type.Boolean()),
   lastSync: Type.Optional(Type.Object({ completed_ms: Moment, duration_ms: Duration, instant_ms: Moment })),
 });
 

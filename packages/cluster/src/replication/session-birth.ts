@@ -157,7 +157,8 @@ export class SessionBirth {
     const named = catalog
       .list('volume_group')
       .find((group) => group.type !== 'Snapshot' && group.name.toLowerCase() === lower);
-    const isFree = named === undefined || (named.is_replication_destination && this.#registry.sessionOf(named.id) === undefined);
+    const isFree =
+      named === undefined || (named.is_replication_destination && this.#registry.sessionOf(named.id) === undefined);
     if (!isFree) return refusedBy(catalog, new RestError('group_name_in_use', offer.group.name));
     const places = await findPlaces(this.#deps, offer.volumes);
     if (places.kind === 'refused') return places;
@@ -331,7 +332,9 @@ export class SessionBirth {
     });
     catalog.transaction(() => {
       catalog.put('volume_group', { ...document, is_replication_destination: role === 'destination' }, {});
-      const add = pairs.flatMap(({ local }) => (catalog.get('volume', local)?.group_id == null ? [local as string] : []));
+      const add = pairs.flatMap(({ local }) =>
+        catalog.get('volume', local)?.group_id == null ? [local as string] : [],
+      );
       changeMembership(catalog, id, { add: add.filter((member) => catalog.get('volume', member) !== undefined) });
     });
   }

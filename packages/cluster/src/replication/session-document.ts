@@ -1,5 +1,5 @@
 import type { EnumValue } from '@antipode/contract';
-import { type FaultCode, type Half, isInitialSync, nextStart_ms } from '@antipode/replication';
+import { type FaultCode, type Half, isInitialSync, isTested, nextStart_ms } from '@antipode/replication';
 import { type SessionDocument, timestamp } from '../catalog/documents.ts';
 import type { SessionRecord } from './session-store.ts';
 
@@ -47,7 +47,7 @@ export function sessionDocument(record: SessionRecord): SessionDocument {
       storage_element_type: 'volume',
       replication_shadow_id: null,
     })),
-    failover_test_in_progress: false,
+    failover_test_in_progress: isTested(half),
     error_code: half.fault === undefined ? null : faultCodes[half.fault.code],
     local_resource_state: 'System_Defined',
     parent_replication_session_id: null,

@@ -260,6 +260,10 @@ export class SessionDriver {
   }
 }
 
+/** What is under way lets cycles land: a failover test begins and ends beside them. */
+const receives = (half: Half): boolean =>
+  half.operation === undefined || half.operation.kind === 'start_test' || half.operation.kind === 'stop_test';
+
 /** Whether this half takes a cycle now. */
 function admissionOf(half: Half, peer: string | undefined): Admission {
   if (half.state === 'Paused' || half.state === 'Pausing') return { admit: false, code: 'peer_paused' };
@@ -269,8 +273,7 @@ function admissionOf(half: Half, peer: string | undefined): Admission {
     half.state === 'Synchronizing' ||
     half.state === 'System_Paused' ||
     half.state === 'Failing_Over';
-  if (half.role !== 'destination' || !receiving || half.operation !== undefined)
-    return { admit: false, code: 'peer_not_ready' };
+  if (half.role !== 'destination' || !receiving || !receives(half)) return { admit: false, code: 'peer_not_ready' };
   // Only the cluster that the session is with: being paired is not enough.
   return { admit: true, ...(peer !== undefined && { peer }) };
 }

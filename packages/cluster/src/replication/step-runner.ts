@@ -13,9 +13,11 @@ import {
   turnedBase,
   turnedView,
 } from '@antipode/replication';
+import { timestamp } from '../catalog/documents.ts';
 import type { DataPlane } from '../local/api.ts';
 import { fixCycle, holder, planOf } from './cycle-plan.ts';
 import { agreeOnBase, viewOf } from './half-view.ts';
+import { driverLimits } from './limits.ts';
 
 /** The way to the peer's management: rejects with PeerUnreachable when there is no answer in time. */
 export interface PeerChannel {
@@ -29,6 +31,9 @@ export class PeerUnreachable extends Error {
 }
 
 export type Recruited = Extract<Outcome, { kind: 'members' }>['result'];
+
+/** Tells the snapshot of an ended failover test in the log. */
+export const testPurpose = 'failover_test';
 
 export interface StepWorld {
   readonly dataPlane: DataPlane;
@@ -87,6 +92,12 @@ async function perform(half: Half, step: Step, world: StepWorld): Promise<Outcom
       await dataPlane.promote(session, promotion);
       return { kind: 'promote', result: { ok: true } };
     }
+    case 'start_test':
+      await dataPlane.startTest(session, step.test, step.from);
+      return { kind: 'start_test' };
+    case 'stop_test':
+      await dataPlane.stopTest(session, step.test, step.keep && keptTest(half, step.keep, step.keep_ms));
+      return { kind: 'stop_test' };
     case 'refuse_proposal':
       await dataPlane.refuseProposal(session, step.proposal);
       return { kind: 'refuse_proposal' };
@@ -95,7 +106,7 @@ async function perform(half: Half, step: Step, world: StepWorld): Promise<Outcom
         id: step.preserve,
         kind: 'diverged',
         instant_ms: step.preserve_ms,
-        tag: { session, name: `diverged_${new Date(step.preserve_ms).toISOString()}` },
+        tag: keptTag(half, `diverged_${new Date(step.preserve_ms).toISOString()}`, step.preserve_ms),
       };
       const { diverged_bytes } = await dataPlane.demote(session, step.learned, step.base, preserve);
       return { kind: 'demote', diverged_bytes };
@@ -134,6 +145,26 @@ const internalPoint = (half: Half, id: PointId, instant_ms: number): PointSpec =
   kind: 'internal',
   instant_ms,
   tag: { session: half.id },
+});
+
+/** What a failover test has written, as a snapshot that operators can see. */
+const keptTest = (half: Half, id: PointId, instant_ms: number): PointSpec => ({
+  id,
+  kind: 'snapshot',
+  instant_ms,
+  tag: {
+    ...keptTag(half, `failover_test_STOPPED_${new Date(instant_ms).toISOString()}`, instant_ms),
+    purpose: testPurpose,
+    description: 'written during a failover test',
+  },
+});
+
+/** How a snapshot that a session leaves is called, and when it expires [C2.4]. */
+const keptTag = (half: Half, name: string, now_ms: number) => ({
+  session: half.id,
+  name,
+  creator: 'System',
+  expires: timestamp(now_ms + driverLimits.kept_ms),
 });
 
 /** Bytes that hosts have changed at the source since the common base: what a pause lets accumulate. */

@@ -56,6 +56,14 @@ export const occurrences = {
     'Hosts can write at this site.',
     'Reprotect to copy in the new direction.',
   ),
+  test_started: told(
+    '0x02010111',
+    'Info',
+    'A failover test of {0} has started.',
+    'Hosts can write to the tested image at this site; copying goes on.',
+    'Stop the test when it is over.',
+  ),
+  test_stopped: told('0x02010112', 'Info', 'The failover test of {0} was stopped; what it has written is {1}.'),
   failover_aborted: told(
     '0x02010108',
     'Major',

@@ -249,6 +249,9 @@ export const SessionFailover = Body({
   failover_snapshot_id: Opt(Ref()),
 });
 
+export const StartFailoverTest = Body({ snapshot_id: Opt(Ref()) });
+export const StopFailoverTest = Body({ create_end_of_test_snapshot: Opt(Flag()), force: Opt(Flag()) });
+
 export const replicationSession: ResourceSpec = {
   name: 'replication_session',
   description: 'A volume kept as a recoverable copy at another cluster, seen from this one.',
@@ -290,6 +293,15 @@ export const replicationSession: ResourceSpec = {
     resume: { summary: 'Go on after a pause.', body: Body({}) },
     failover: { summary: 'Make the destination the source.', body: SessionFailover },
     reprotect: { summary: 'Copy in the new direction.', body: Body({ discard_changes_after_failover: Opt(Flag()) }) },
+    start_failover_test: {
+      summary: 'Let hosts write to a fork of the copy; copying goes on beneath it.',
+      body: StartFailoverTest,
+    },
+    stop_failover_test: {
+      summary: 'Give up what the test has written, or keep it as a snapshot.',
+      body: StopFailoverTest,
+      answer: Type.Object({ snapshot_id: Type.String() }),
+    },
   },
 };
 export const protectionResources = [policy, replicationRule, snapshotRule, remoteSystem, replicationSession] as const;

@@ -28,6 +28,8 @@ export interface HalfView {
   readonly pairs?: readonly Pair[];
   /** Snapshots of members that are here, newest last, bounded: what need not be shipped again. */
   readonly snapshots?: readonly PointId[];
+  /** A failover test is running here. Absent from clusters that do not know of tests. */
+  readonly testing?: boolean;
   readonly lastSync?: LastSync;
 }
 

@@ -24,7 +24,7 @@ export interface Context {
 export const unchanged = (half: Half): Change => ({ half, notices: [] });
 
 /** A copy of `half` without the named optional fields (exactOptionalPropertyTypes forbids setting them to undefined). */
-export function without<K extends 'operation' | 'cycle' | 'paused' | 'fault' | 'lastFailure' | 'newcomers'>(
+export function without<K extends 'operation' | 'cycle' | 'paused' | 'fault' | 'lastFailure' | 'newcomers' | 'test'>(
   half: Half,
   ...keys: readonly K[]
 ): Half {

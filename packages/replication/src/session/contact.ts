@@ -13,9 +13,19 @@ import type { State } from './states.ts';
  */
 export function absorb(half: Half, theirs: HalfView, common: BaseRef | undefined, context: Context): Change {
   const mine = half.generation;
+  const testing = theirs.testing === true;
+  const { told, ...known } = half.peer;
+  // What is new of a test is asked once more: an answer that was under way meanwhile may be older than what it replaces.
+  const settled = testing === (half.peer.testing ?? false) && told !== undefined;
   const seen: Half = {
     ...half,
-    peer: { ...half.peer, generation: theirs.generation.number, paused: theirs.paused !== undefined },
+    peer: {
+      ...known,
+      generation: theirs.generation.number,
+      paused: theirs.paused !== undefined,
+      testing,
+      ...(settled && { told }),
+    },
   };
   if (theirs.generation.number < mine.number) return unchanged(seen);
   if (theirs.generation.number > mine.number) return learn(seen, theirs, common, context);

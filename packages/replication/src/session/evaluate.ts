@@ -53,9 +53,19 @@ function nextStep(half: Half, context: Context): Step | undefined {
     case 'planned_failover':
       return plannedFailoverStep(half, operation, context);
     case 'promote': {
-      const { next, proposal, commit, from } = operation;
-      return { kind: 'promote', next, ...(proposal && { proposal }), ...(commit && { commit }), ...(from && { from }) };
+      const { next, proposal, commit, from, testCopy } = operation;
+      return {
+        kind: 'promote',
+        next,
+        ...(proposal && { proposal }),
+        ...(commit && { commit }),
+        ...(from && { from }),
+        ...(testCopy && { testCopy }),
+      };
     }
+    case 'start_test':
+    case 'stop_test':
+      return operation;
     case 'refuse_proposal':
       return { kind: 'refuse_proposal', proposal: operation.proposal };
     case 'reprotect': {

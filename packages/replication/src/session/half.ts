@@ -1,4 +1,4 @@
-import type { CycleId, PointId, ProposalId, SessionId, VolumeId } from '@antipode/base';
+import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
 import type { Base, Digest, Generation, Pair, Role } from '@antipode/blocks';
 import type { ShipFailure } from '../transfer/types.ts';
 import type { State } from './states.ts';
@@ -56,7 +56,11 @@ export type Operation =
       readonly proposal?: ProposalId;
       readonly commit?: { readonly cycle: CycleId; readonly digests: readonly Digest[] };
       readonly from?: PointId;
+      readonly testCopy?: true;
     }
+  /** Destination: heads open on a fork, or follow again; the state shown stays what it is. */
+  | { readonly kind: 'start_test'; readonly test: TestId; readonly from?: PointId }
+  | { readonly kind: 'stop_test'; readonly test: TestId; readonly keep?: PointId; readonly keep_ms: number }
   | { readonly kind: 'refuse_proposal'; readonly proposal: ProposalId }
   | { readonly kind: 'reprotect'; readonly phase: 'contact' | 'reset_base' | 'activate'; readonly base?: BaseRef }
   /** New destination side of a reprotect: its engine takes over the agreed base. */
@@ -121,6 +125,8 @@ export interface LastSync {
 export interface PeerView {
   readonly generation: number;
   readonly paused: boolean;
+  /** A failover test is running there. */
+  readonly testing?: boolean;
   /** The state of ours that it was told last. */
   readonly told?: State;
 }
@@ -144,6 +150,8 @@ export interface Half {
   readonly cycle?: Cycle;
   readonly fault?: Fault;
   readonly lastSync?: LastSync;
+  /** Destination: hosts may write to a fork of the copy while cycles go on landing beneath [C2.2]. */
+  readonly test?: { readonly id: TestId };
   /** Start of the newest cycle, and how long the recent ones took at most: the schedule's two inputs (A30). */
   readonly previousStart_ms?: number;
   readonly transfer_ms: number;

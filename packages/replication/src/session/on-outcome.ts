@@ -1,4 +1,4 @@
-import { assertNever } from '@antipode/base';
+import { assertNever, type PointId, type TestId } from '@antipode/base';
 import type { ShipFailure } from '../transfer/types.ts';
 import { type Change, type Context, unchanged, without } from './change.ts';
 import { absorb } from './contact.ts';
@@ -58,6 +58,10 @@ export function onOutcome(half: Half, outcome: Outcome, context: Context): Chang
       return onPromoteSent(half, outcome, context);
     case 'promote':
       return operation?.kind === 'promote' ? onPromoted(half, operation, outcome) : unchanged(half);
+    case 'start_test':
+      return operation?.kind === 'start_test' ? onTestStarted(half, operation.test) : unchanged(half);
+    case 'stop_test':
+      return operation?.kind === 'stop_test' ? onTestStopped(half, operation.keep) : unchanged(half);
     case 'refuse_proposal':
       return unchanged(
         operation?.kind === 'refuse_proposal' ? keepPauseOr(without(half, 'operation'), 'System_Paused') : half,
@@ -262,7 +266,7 @@ function onPromoted(
     const { told: _, ...peer } = half.peer;
     return {
       half: {
-        ...without(half, 'operation', 'cycle', 'paused', 'fault'),
+        ...without(half, 'operation', 'cycle', 'paused', 'fault', 'test'),
         role: 'source',
         generation: operation.next,
         state: 'Failed_Over',
@@ -284,6 +288,20 @@ function onPromoted(
   return unchanged({ ...keepPauseOr(without(half, 'operation'), 'System_Paused'), lastFailure });
 }
 
+/** The peer is to hear of it at the next contact, which an unknown `told` brings about. */
+function onTestStarted(half: Half, test: TestId): Change {
+  const { told: _, ...peer } = half.peer;
+  return { half: { ...without(half, 'operation'), test: { id: test }, peer }, notices: [{ kind: 'test_started' }] };
+}
+
+function onTestStopped(half: Half, kept: PointId | undefined): Change {
+  const { told: _, ...peer } = half.peer;
+  return {
+    half: { ...without(half, 'operation', 'test'), peer },
+    notices: [{ kind: 'test_stopped', ...(kept && { kept }) }],
+  };
+}
+
 function onDemoted(
   half: Half,
   operation: Extract<Half['operation'], { kind: 'demote' }>,
@@ -291,7 +309,7 @@ function onDemoted(
 ): Change {
   return {
     half: {
-      ...without(half, 'operation', 'cycle', 'paused', 'fault'),
+      ...without(half, 'operation', 'cycle', 'paused', 'fault', 'newcomers'),
       role: 'destination',
       generation: operation.learned,
       state: 'Failed_Over',
@@ -401,6 +419,10 @@ function onFailed(half: Half, outcome: Of<'failed'>, context: Context): Change {
       state: 'Failed_Over',
       lastFailure: { command: 'reprotect', code: 'internal', message: outcome.message },
     });
+  }
+  if ((operation?.kind === 'start_test' || operation?.kind === 'stop_test') && outcome.fatal) {
+    const lastFailure = { command: operation.kind, code: 'internal', message: outcome.message } as const;
+    return unchanged({ ...without(half, 'operation'), lastFailure });
   }
   return interrupted(half, 'internal', outcome.message, true, context);
 }

@@ -1,4 +1,4 @@
-import type { CycleId, PointId, ProposalId, VolumeId } from '@antipode/base';
+import type { CycleId, PointId, ProposalId, TestId, VolumeId } from '@antipode/base';
 import type { Digest, Generation, Pair } from '@antipode/blocks';
 import type { HalfView } from '../peer/messages.ts';
 import type { ShipFailure } from '../transfer/types.ts';
@@ -33,7 +33,10 @@ export type Step =
       readonly proposal?: ProposalId;
       readonly commit?: { readonly cycle: CycleId; readonly digests: readonly Digest[] };
       readonly from?: PointId;
+      readonly testCopy?: true;
     }
+  | { readonly kind: 'start_test'; readonly test: TestId; readonly from?: PointId }
+  | { readonly kind: 'stop_test'; readonly test: TestId; readonly keep?: PointId; readonly keep_ms: number }
   | { readonly kind: 'refuse_proposal'; readonly proposal: ProposalId }
   | {
       readonly kind: 'demote';
@@ -122,6 +125,8 @@ export type Outcome =
       readonly kind: 'promote';
       readonly result: { readonly ok: true } | { readonly ok: false; readonly message: string };
     }
+  | { readonly kind: 'start_test' }
+  | { readonly kind: 'stop_test' }
   | { readonly kind: 'refuse_proposal' }
   | { readonly kind: 'demote'; readonly diverged_bytes: number }
   | { readonly kind: 'tell_pause'; readonly result: Told }

@@ -148,6 +148,11 @@ export function applyChange(graph: Graph, change: Change): void {
       half.refused = [...half.refused, change.proposal].slice(-engineLimits.refusedProposals);
       return;
     }
+    case 'start_test':
+      return startTest(graph, change);
+    case 'stop_test':
+      stopTest(graph, halfOf(graph, change.session), change.keep);
+      return sweep(graph);
     case 'promote':
       return promote(graph, change);
     case 'demote':
@@ -216,6 +221,13 @@ function changeMembers(graph: Graph, half: HalfNode, pairs: readonly Pair[], joi
     const volume = graph.volumes.get(local);
     if (now.has(local) || volume?.session !== half.session) continue;
     delete volume.session;
+    // What a failover test wrote is given up for a member that goes while it runs.
+    const replica = volume.replica && graph.points.get(volume.replica);
+    const member = replica && memberOf(replica, local);
+    if (volume.destination && !volume.follows && member !== undefined) {
+      volume.top = member.layer;
+      volume.follows = true;
+    }
     delete volume.replica;
   }
   for (const local of now) volumeOf(graph, local).session = half.session;
@@ -270,6 +282,7 @@ function tidySession(graph: Graph, half: HalfNode): void {
 
 function removeHalf(graph: Graph, session: SessionId): void {
   const half = halfOf(graph, session);
+  stopTest(graph, half, undefined);
   graph.halves.delete(session);
   graph.tombstones.set(session, half.generation);
   for (const pair of [...half.pairs, ...(half.joining ?? [])]) {
@@ -329,6 +342,45 @@ function commitStage(graph: Graph, half: HalfNode, digests: readonly string[]): 
   tidySession(graph, half);
 }
 
+/** Heads leave the replica and become forks of the chosen point [C2.2]. */
+function startTest(graph: Graph, change: Extract<Change, { op: 'start_test' }>): void {
+  const half = halfOf(graph, change.session);
+  const point = pointOf(graph, change.point);
+  half.pairs.forEach((pair, index) => {
+    const member = memberOf(point, pair.local);
+    assert(member !== undefined, 'the image exists');
+    own(graph, volumeOf(graph, pair.local), member.layer, change.layers[index]!, member.size);
+  });
+  half.test = { id: change.test, point: change.point };
+}
+
+/** Heads follow the replica again; what the test has written is kept as a point, or nobody's any more. */
+function stopTest(graph: Graph, half: HalfNode, keep: PointSpec | undefined): void {
+  if (half.test === undefined) return;
+  const begun = pointOf(graph, half.test.point);
+  if (keep !== undefined) keepHeads(graph, half, keep);
+  for (const pair of half.pairs) {
+    const volume = volumeOf(graph, pair.local);
+    if (volume.follows) continue;
+    const replica = volume.replica && graph.points.get(volume.replica);
+    const image = replica && memberOf(replica, pair.local);
+    // Without a replica it had an empty image before; the image that the test began with is no worse.
+    volume.top = image?.layer ?? memberOf(begun, pair.local)?.layer ?? volume.top;
+    volume.follows = true;
+  }
+  delete half.test;
+}
+
+/** Freezes what the heads of a half hold under a point, without giving them fresh layers: they are about to follow. */
+function keepHeads(graph: Graph, half: HalfNode, spec: PointSpec): void {
+  const members = half.pairs.map((pair) => {
+    const { top } = volumeOf(graph, pair.local);
+    return { volume: pair.local, layer: top, size: graph.layers.get(top)?.size ?? 0 };
+  });
+  const { id, kind, instant_ms, tag } = spec;
+  graph.points.set(id, { id, kind, instant_ms, members, holds: [], dropped: false, tag });
+}
+
 function promote(graph: Graph, change: Extract<Change, { op: 'promote' }>): void {
   const half = halfOf(graph, change.session);
   // Looked up first: with the commit the former base may go, and be what the heads become forks of.
@@ -343,23 +395,19 @@ function promote(graph: Graph, change: Extract<Change, { op: 'promote' }>): void
   half.pairs.forEach((pair, index) => {
     const volume = volumeOf(graph, pair.local);
     const member = from && memberOf(from, pair.local);
-    own(graph, volume, member?.layer ?? volume.top, change.layers[index]!, member?.size);
+    // The test's head is a writable layer of its own already.
+    if (change.testCopy === undefined)
+      own(graph, volume, member?.layer ?? volume.top, change.layers[index]!, member?.size);
     volume.destination = false;
     delete volume.replica;
   });
+  delete half.test;
   sweep(graph);
 }
 
 function demote(graph: Graph, change: Extract<Change, { op: 'demote' }>): void {
   const half = halfOf(graph, change.session);
-  if (change.preserve !== undefined) {
-    const { id, kind, instant_ms, tag } = change.preserve;
-    const members = half.pairs.map((pair) => {
-      const { top } = volumeOf(graph, pair.local);
-      return { volume: pair.local, layer: top, size: graph.layers.get(top)?.size ?? 0 };
-    });
-    graph.points.set(id, { id, kind, instant_ms, members, holds: [], dropped: false, tag });
-  }
+  if (change.preserve !== undefined) keepHeads(graph, half, change.preserve);
   const base = change.base && graph.points.get(change.base.point);
   half.pairs.forEach((pair, index) => {
     const volume = volumeOf(graph, pair.local);

@@ -1,4 +1,4 @@
-import type { CycleId, PointId, ProposalId, SessionId, VolumeId } from '@antipode/base';
+import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
 import type {
   Base,
   CyclePlan,
@@ -107,11 +107,20 @@ export type Change =
   | { readonly op: 'unseal'; readonly session: SessionId }
   | { readonly op: 'refuse_proposal'; readonly session: SessionId; readonly proposal: ProposalId }
   | {
+      readonly op: 'start_test';
+      readonly session: SessionId;
+      readonly test: TestId;
+      readonly point: PointId;
+      readonly layers: readonly LayerId[];
+    }
+  | { readonly op: 'stop_test'; readonly session: SessionId; readonly keep?: PointSpec }
+  | {
       readonly op: 'promote';
       readonly session: SessionId;
       readonly next: Generation;
       readonly commit?: { readonly cycle: CycleId; readonly digests: readonly Digest[] };
       readonly from?: PointId;
+      readonly testCopy?: true;
       readonly layers: readonly LayerId[];
     }
   | {

@@ -1,4 +1,4 @@
-import type { CycleId, PointId, ProposalId, SessionId, VolumeId } from '@antipode/base';
+import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
 import type { Base, CyclePlan, Generation, Pair, PointKind, RestartAddress, Role, Tag } from '../../port/types.ts';
 import type { LayerId } from '../log/types.ts';
 
@@ -55,6 +55,8 @@ export interface HalfNode {
   seal?: { readonly proposal: ProposalId; readonly point: PointId };
   refused: ProposalId[];
   stage?: StageNode;
+  /** A failover test: the heads are forks of this point and do not follow. */
+  test?: { readonly id: TestId; readonly point: PointId };
   /** The cycle committed last: a commit that arrives twice is found done. */
   committed?: CycleId;
   tag: Tag;
@@ -68,8 +70,8 @@ export interface HalfNode {
  *  G1 Every top, member and staging layer exists; every parent exists; parents have smaller ids.
  *  G2 A layer that is somebody's parent, or a point's member, takes no writes.
  *  G3 A layer id is never used twice [C1.1].
- *  G4 A point that is held, or is the base, seal or stage base of a half, or the replica of a volume, exists.
- *  G5 A destination's volumes follow; a source's do not.
+ *  G4 A point that is held, or is the base, seal, test or stage base of a half, or the replica of a volume, exists.
+ *  G5 A destination's volumes follow, but while a failover test runs; a source's do not.
  */
 export interface Graph {
   nextLayer: number;
@@ -145,6 +147,7 @@ export function isHeld(graph: Graph, point: PointNode): boolean {
   for (const half of graph.halves.values()) {
     if (half.base?.point === point.id || half.seal?.point === point.id || half.stage?.plan.base === point.id)
       return true;
+    if (half.test?.point === point.id) return true;
   }
   return point.members.some((member) => graph.volumes.get(member.volume)?.replica === point.id);
 }

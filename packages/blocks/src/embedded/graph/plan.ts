@@ -1,4 +1,4 @@
-import type { CycleId, PointId, ProposalId, SessionId, VolumeId } from '@antipode/base';
+import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
 import { BlockError } from '../../port/errors.ts';
 import {
   type Base,
@@ -177,8 +177,9 @@ export function planRestore(graph: Graph, volume: VolumeId, point: PointId, of: 
 
 /** The right to write: from role and seal, never from what an upper floor believes [C4.3]. */
 export function canWrite(graph: Graph, volume: VolumeNode): boolean {
-  if (volume.follows || volume.destination) return false;
+  if (volume.follows) return false;
   const half = volume.session === undefined ? undefined : graph.halves.get(volume.session);
+  if (volume.destination) return half?.test !== undefined;
   return half === undefined || (half.role === 'source' && half.seal === undefined);
 }
 
@@ -354,16 +355,37 @@ export function planUnseal(graph: Graph, session: SessionId, proposal: ProposalI
 export const planRefuse = (graph: Graph, session: SessionId, proposal: ProposalId): Planned =>
   needHalf(graph, session).refused.includes(proposal) ? undefined : { op: 'refuse_proposal', session, proposal };
 
+export function planStartTest(graph: Graph, session: SessionId, test: TestId, from?: PointId): Planned {
+  const half = needHalf(graph, session);
+  if (half.test?.id === test) return undefined;
+  if (half.test !== undefined) refuse('in_use', `session ${session} is being tested already`);
+  if (half.role !== 'destination') refuse('stale', 'only a destination is tested');
+  const first = half.pairs[0];
+  const point = from ?? half.base?.point ?? (first && graph.volumes.get(first.local)?.replica);
+  if (point === undefined) return refuse('not_found', 'nothing was copied yet that could be tested');
+  for (const pair of half.pairs) needMember(graph, point, pair.local);
+  return { op: 'start_test', session, test, point, layers: freshLayers(graph, half.pairs.length) };
+}
+
+export function planStopTest(graph: Graph, session: SessionId, test: TestId, keep?: PointSpec): Planned {
+  const half = needHalf(graph, session);
+  if (half.test === undefined) return undefined;
+  if (half.test.id !== test) refuse('stale', `session ${session} is being tested by another test`);
+  if (keep !== undefined && graph.points.has(keep.id)) refuse('exists', `point ${keep.id} exists`);
+  return { op: 'stop_test', session, ...(keep && { keep }) };
+}
+
 export interface Promotion {
   readonly next: Generation;
   readonly proposal?: ProposalId;
   readonly commit?: { readonly cycle: CycleId; readonly digests: readonly Digest[] };
   readonly from?: PointId;
+  readonly testCopy?: true;
 }
 
 export function planPromote(graph: Graph, session: SessionId, promotion: Promotion): Planned {
   const half = needHalf(graph, session);
-  const { next, proposal, commit, from } = promotion;
+  const { next, proposal, commit, from, testCopy } = promotion;
   if (sameGeneration(half.generation, next) && half.role === 'source') return undefined;
   if (half.role !== 'destination') refuse('stale', 'only a destination is promoted');
   if (next.number !== half.generation.number + 1)
@@ -372,6 +394,10 @@ export function planPromote(graph: Graph, session: SessionId, promotion: Promoti
   if (commit !== undefined) planCommitStage(graph, session, commit.cycle, half.generation, commit.digests);
   if (commit !== undefined && half.stage?.plan.cycle !== commit.cycle)
     refuse('stale', `cycle ${commit.cycle} is not staged`);
+  if (half.test !== undefined && testCopy === undefined) refuse('in_use', 'a failover test is running');
+  if (testCopy !== undefined && half.test === undefined) refuse('stale', 'no failover test is running');
+  if (testCopy !== undefined && (from !== undefined || commit !== undefined))
+    refuse('out_of_range', 'the copy that is tested takes neither another image nor a commit');
   if (from !== undefined) for (const pair of half.pairs) needMember(graph, from, pair.local);
   // The commit in the same record may bring other members.
   const members = commit === undefined ? half.pairs : (half.stage?.plan.pairs ?? half.pairs);
@@ -382,6 +408,7 @@ export function planPromote(graph: Graph, session: SessionId, promotion: Promoti
     layers: freshLayers(graph, members.length),
     ...(commit && { commit }),
     ...(from && { from }),
+    ...(testCopy && { testCopy }),
   };
 }
 

@@ -2,6 +2,7 @@ import { createConnection, createServer, type Server, type Socket } from 'node:n
 import type { HostPort } from '@antipode/cluster';
 import { limits } from '../../limits.ts';
 import type { Lane } from './lane.ts';
+import { reset, resetBehind } from './reset.ts';
 
 export interface ForwarderOptions {
   readonly listen: HostPort;
@@ -43,7 +44,7 @@ export class Forwarder {
 
   cut(): void {
     this.#cut = true;
-    for (const socket of this.#open) socket.resetAndDestroy();
+    for (const socket of this.#open) reset(socket);
   }
 
   heal(): void {
@@ -59,7 +60,7 @@ export class Forwarder {
   #carry(near: Socket): void {
     near.on('error', () => near.destroy());
     if (this.#cut) {
-      near.resetAndDestroy();
+      reset(near);
       return;
     }
     const { host, port } = this.#options.target;
@@ -98,6 +99,6 @@ function pump(from: Socket, to: Socket, lane: Lane): void {
   // An end without a goodbye travels like everything else: behind what was sent before.
   from.on('close', (hadError) => {
     if (from.readableEnded && !hadError) return;
-    lane.send(0, () => to.resetAndDestroy());
+    lane.send(0, () => resetBehind(to));
   });
 }

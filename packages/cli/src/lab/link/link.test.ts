@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, createConnection, createServer, type Server, type Socket } from 'node:net';
 import { type Clock, systemClock } from '@antipode/base';
@@ -98,6 +98,40 @@ describe('link', () => {
     const ended = closeReason(far);
     link.change({ cut: true });
     expect(await ended).toBe('ECONNRESET');
+  });
+
+  test('however connections end, a stopped link holds none of them open', async () => {
+    const held = () => process.getActiveResourcesInfo().filter((kind) => kind.startsWith('TCPSocket')).length;
+    const chance = (of: number) => randomInt(of) === 0;
+    for (let round = 0; round < 8; round += 1) {
+      const { link, dial, server, accepted } = await linkToEcho();
+      const open = new Set<Socket>();
+      const converse = (): void => {
+        const socket = dial();
+        open.add(socket);
+        socket.on('error', () => undefined);
+        socket.on('data', () => {
+          if (chance(40)) socket.end();
+          else if (chance(80)) socket.destroy();
+          else if (chance(10) && !socket.destroyed) socket.write(Buffer.alloc(randomInt(100_000)));
+        });
+        socket.write(Buffer.alloc(randomInt(3_000_000)));
+      };
+      for (let step = 0; step < 40; step += 1) {
+        converse();
+        converse();
+        if (chance(4)) link.change({ cut: chance(2) });
+        if (chance(4)) link.change({ rate_bps: chance(2) ? 10e9 : 80e6, delay_ms: randomInt(4) });
+        if (chance(6)) for (const socket of open) if (chance(2)) socket.end();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      await link.stop();
+      for (const socket of [...open, ...accepted]) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(held()).toBe(0);
   });
 
   test('with rate and delay every byte still arrives, in order, on many connections', async () => {

@@ -6,13 +6,16 @@ import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
 import { createShipper } from '@antipode/replication';
 import { Catalog } from '../../catalog/catalog.ts';
 import type { PolicyDocument, SessionDocument, VolumeDocument } from '../../catalog/documents.ts';
-import type { DataPlane } from '../../local/api.ts';
+import type { DataPlane, HostAccess } from '../../local/api.ts';
 import { engineDataPlane } from '../../local/engine-data-plane.ts';
 import type { Method } from '../../local/methods.ts';
 import type { RequestContext } from '../../rest/handlers.ts';
 import { ensureKeyPair, fingerprintOf } from '../../security/certificates.ts';
+import { AccessPublisher } from '../access-table.ts';
 import type { Assignee } from '../assignments.ts';
 import { VolumeGroupService } from '../groups.ts';
+import { HostService } from '../hosts.ts';
+import { MappingService } from '../mappings.ts';
 import { PolicyService } from '../policies.ts';
 import type { ReplicationHooks } from '../replication-hooks.ts';
 import { SnapshotService } from '../snapshots.ts';
@@ -53,6 +56,7 @@ export async function serviceFixture() {
     clientAddress: '127.0.0.1',
     progress: () => undefined,
   };
+  let access: readonly HostAccess[] = [];
   let parts: Awaited<ReturnType<typeof start>>;
 
   async function start() {
@@ -63,6 +67,9 @@ export async function serviceFixture() {
       engine,
       shipper: createShipper({ engine, identity, clock: systemClock, localSerial: 'PS000000000001' }),
       addresses: () => ({ nbd: { host: '127.0.0.1', port: 0 }, replication: { host: '127.0.0.1', port: 0 } }),
+      setAccess: (hosts) => {
+        access = hosts;
+      },
       setPeers: () => undefined,
       setAdmission: () => undefined,
     });
@@ -80,11 +87,14 @@ export async function serviceFixture() {
         };
       },
     }) as DataPlane;
+    const publisher = new AccessPublisher(catalog, dataPlane);
+    const mappings = new MappingService(catalog, systemRandom, publisher);
+    const hosts = new HostService(catalog, systemRandom, mappings, publisher);
     const storage = { catalog, dataPlane, clock: systemClock, random: systemRandom };
     const snapshots = new SnapshotService(storage);
     const life = new VolumeLife(storage, snapshots);
     const groups: VolumeGroupService = new VolumeGroupService({ ...storage, replication: hooks, snapshots, life });
-    const all = new VolumeService({ ...storage, replication: hooks, snapshots, life, groups: () => groups });
+    const all = new VolumeService({ ...storage, replication: hooks, snapshots, life, mappings, groups: () => groups });
     const volumes = {
       async recover() {
         await all.recover();
@@ -94,6 +104,8 @@ export async function serviceFixture() {
     const handlers = {
       ...all.handlers(),
       ...groups.handlers(),
+      ...mappings.handlers(),
+      ...hosts.handlers(),
       ...new PolicyService(catalog, systemRandom, hooks).handlers(),
     };
     return { engine, catalog, hooks, stop, dataPlane, volumes, snapshots, storage, handlers };
@@ -123,6 +135,10 @@ export async function serviceFixture() {
     },
     get volumes(): { recover(): Promise<void> } {
       return parts.volumes;
+    },
+    /** What the data plane was told last of who may open what. */
+    get access(): readonly HostAccess[] {
+      return access;
     },
     get dataPlane(): DataPlane {
       return parts.dataPlane;
