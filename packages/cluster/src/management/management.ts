@@ -15,6 +15,7 @@ import { sessionHandlers } from '../replication/session-handlers.ts';
 import { Sessions } from '../replication/sessions.ts';
 import { buildRestApp } from '../rest/app.ts';
 import { restLimits } from '../rest/limits.ts';
+import type { RestOptions } from '../rest/options.ts';
 import { Authenticator } from '../security/authenticator.ts';
 import { ensureKeyPair } from '../security/certificates.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
@@ -26,6 +27,7 @@ import { MappingService } from '../services/mappings.ts';
 import { Reporter } from '../services/occurrences.ts';
 import { buildVersion, enterPlatform, platformHandlers } from '../services/platform.ts';
 import { PolicyService } from '../services/policies.ts';
+import { ScrubService } from '../services/scrubs.ts';
 import { SnapshotService } from '../services/snapshots.ts';
 import { VolumeLife } from '../services/volume-life.ts';
 import { VolumeService } from '../services/volumes.ts';
@@ -143,6 +145,7 @@ export async function startManagement(config: ClusterConfig) {
     groups: () => groups,
   });
   const policies = new PolicyService(catalog, random, sessions);
+  const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock });
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
   const answer = peerAnswers({ clock, remotes, trust, sessions, pairing, hello });
   const onError = (error: unknown) => log.error({ err: error }, 'a request of a peer failed');
@@ -172,6 +175,7 @@ export async function startManagement(config: ClusterConfig) {
       reporter.clear('writes_stopped', appliance);
       reporter.tell('writes_resumed', appliance);
     }
+    scrubs.event(event);
     sessions.dataPlaneEvent(event);
   });
   showTrust();
@@ -187,6 +191,10 @@ export async function startManagement(config: ClusterConfig) {
   await sessions.start();
 
   const tls = await serverCertificate(config);
+  const audit: RestOptions['audit'] = (request, principal, operation, status) => {
+    auditRequest(catalog, random, clock.now(), request, principal, operation, status);
+    catalog.trim('audit_event', restLimits.audits);
+  };
   const app = await buildRestApp({
     catalog,
     authenticator,
@@ -219,11 +227,8 @@ export async function startManagement(config: ClusterConfig) {
       is_password_change_required: false,
       is_built_in_user: principal.isBuiltIn,
     }),
-    own: (own, guard) => ownRoutes(own, guard, { catalog, dataPlane, sessions, pairing }),
-    audit: (request, principal, operation, status) => {
-      auditRequest(catalog, random, clock.now(), request, principal, operation, status);
-      catalog.trim('audit_event', restLimits.audits);
-    },
+    own: (own, guard) => ownRoutes(own, guard, { catalog, dataPlane, sessions, pairing, scrubs, audit }),
+    audit,
     onError: (error, requestId) => log.error({ err: error, request: requestId }, 'a request failed'),
   });
   const port = await listenOn(ports, 'listen', config.listen.port, async (wanted) => {
@@ -265,6 +270,7 @@ export async function startManagement(config: ClusterConfig) {
     async stop() {
       timer.cancel();
       await app.close();
+      scrubs.close();
       sessions.stop();
       remotes.stop();
       await peerServer.close();
