@@ -53,6 +53,7 @@ const listed: Readonly<Record<Method, true>> = {
   usage: true,
   addresses: true,
   changedChunks: true,
+  ioCounters: true,
   setAccess: true,
   setPeers: true,
   admit: true,

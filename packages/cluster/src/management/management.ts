@@ -7,6 +7,7 @@ import { Catalog } from '../catalog/catalog.ts';
 import { timestamp } from '../catalog/documents.ts';
 import type { ClusterConfig, HostPort } from '../config.ts';
 import { connectDataPlane } from '../local/client.ts';
+import { startMetrics } from '../metrics/start-metrics.ts';
 import { remoteStore, showLink, trustStore } from '../replication/catalog-stores.ts';
 import { Pairing } from '../replication/pairing.ts';
 import { peerAnswers } from '../replication/peer-answers.ts';
@@ -27,6 +28,7 @@ import { VolumeGroupService } from '../services/groups.ts';
 import { HostService } from '../services/hosts.ts';
 import { JobRunner } from '../services/jobs.ts';
 import { MappingService } from '../services/mappings.ts';
+import { metricsHandlers } from '../services/metrics.ts';
 import { Reporter } from '../services/occurrences.ts';
 import { buildVersion, enterPlatform, platformHandlers } from '../services/platform.ts';
 import { enterMachine } from '../services/platform-network.ts';
@@ -194,6 +196,14 @@ export async function startManagement(config: ClusterConfig) {
   await reportUnexplained(catalog, dataPlane, reporter);
   remotes.start();
   await sessions.start();
+  const metrics = await startMetrics({
+    directory: places(config.dataDir).catalog,
+    catalog,
+    dataPlane,
+    clock,
+    figures: (id) => sessions.figures(id),
+    onError: (error) => log.warn({ err: error }, 'figures could not be measured'),
+  });
 
   const tls = await serverCertificate(config);
   const audit: RestOptions['audit'] = (request, principal, operation, status) => {
@@ -210,6 +220,7 @@ export async function startManagement(config: ClusterConfig) {
     handlers: {
       ...volumes.handlers(),
       ...changedBlocksHandlers(catalog, dataPlane),
+      ...metricsHandlers(catalog, metrics.store, clock),
       ...mappings.handlers(),
       ...hosts.handlers(),
       ...groups.handlers(),
@@ -288,6 +299,7 @@ export async function startManagement(config: ClusterConfig) {
       timer.cancel();
       await app.close();
       scrubs.close();
+      metrics.stop();
       sessions.stop();
       remotes.stop();
       await peerServer.close();
