@@ -40,6 +40,8 @@ export function clusterConfig(values: ServeValues): ClusterConfig {
     logLevel: values.logLevel,
     heartbeat_ms: values.heartbeat,
     localPauseResume: values.localPauseResume,
+    schedule: values.schedule,
+    cyclesAtOnce: values.cyclesAtOnce,
   };
 }
 

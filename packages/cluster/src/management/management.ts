@@ -126,6 +126,8 @@ export async function startManagement(config: ClusterConfig) {
     reporter,
     site: identity.serial,
     localPauseResume: config.localPauseResume,
+    schedule: config.schedule,
+    cyclesAtOnce: config.cyclesAtOnce,
   });
   const access = new AccessPublisher(catalog, dataPlane);
   const mappings = new MappingService(catalog, random, access);
@@ -219,7 +221,7 @@ export async function startManagement(config: ClusterConfig) {
       is_password_change_required: false,
       is_built_in_user: principal.isBuiltIn,
     }),
-    own: (own, guard) => ownRoutes(own, guard, { catalog, dataPlane, sessions, pairing }),
+    own: (own, guard) => ownRoutes(own, guard, { catalog, dataPlane, clock, sessions, pairing }),
     audit: (request, principal, operation, status) => {
       auditRequest(catalog, random, clock.now(), request, principal, operation, status);
       catalog.trim('audit_event', restLimits.audits);

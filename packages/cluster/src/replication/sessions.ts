@@ -4,13 +4,13 @@ import { RestError } from '@antipode/contract';
 import {
   type Command,
   type Half,
-  lag_ms,
   type Notice,
   newHalf,
   nextStart_ms,
   type PeerMessage,
   type PeerReply,
   recoverHalf,
+  type ScheduleRule,
 } from '@antipode/replication';
 import type { Catalog } from '../catalog/catalog.ts';
 import { type PolicyDocument, type SessionDocument, timestamp, type VolumeDocument } from '../catalog/documents.ts';
@@ -20,11 +20,13 @@ import type { Reporter } from '../services/occurrences.ts';
 import { rpo_ms } from '../services/policies.ts';
 import type { ReplicationHooks, ResourceKind } from '../services/replication-hooks.ts';
 import { newVolumeDocument, protectionOf } from '../services/volume-document.ts';
+import { LinkGate } from './link-gate.ts';
 import type { PeerAnswer, PolicyCopy, SessionOffer } from './peer-wire.ts';
 import { rejectionError } from './rejection-error.ts';
 import type { RemoteRecord, RemoteSystems } from './remote-systems.ts';
 import { dropUnusedReplica, keepReplicaPolicy, policyCopyOf } from './replica-policy.ts';
 import { SessionDriver } from './session-driver.ts';
+import { objectiveFigures, SessionMonitor } from './session-monitor.ts';
 import { SessionReports } from './session-reports.ts';
 import { type SessionRecord, SessionStore } from './session-store.ts';
 import { accumulatedBytes, PeerUnreachable } from './step-runner.ts';
@@ -39,6 +41,9 @@ export interface SessionsDeps {
   /** Serial of this cluster. */
   readonly site: string;
   readonly localPauseResume: 'pause_both' | 'refuse';
+  readonly schedule: ScheduleRule;
+  /** Cycles that may run at once on the link to one peer. */
+  readonly cyclesAtOnce: number;
 }
 
 interface Entry {
@@ -52,11 +57,18 @@ export class Sessions implements ReplicationHooks {
   readonly #store: SessionStore;
   readonly #entries = new Map<SessionId, Entry>();
   readonly #reports: SessionReports;
+  readonly #gates = new Map<string, LinkGate>();
+  readonly monitor: SessionMonitor;
 
   constructor(deps: SessionsDeps) {
     this.#deps = deps;
     this.#store = new SessionStore(deps.catalog);
     this.#reports = new SessionReports(deps);
+    this.monitor = new SessionMonitor({
+      ...deps,
+      records: () => this.records(),
+      about: (record) => this.#reports.about(record),
+    });
   }
 
   /** Puts catalog and engine together and sets every session in motion [C7.2]. */
@@ -75,9 +87,25 @@ export class Sessions implements ReplicationHooks {
     for (const engine of halves.values()) this.#adopt(engine);
     await this.#reports.enterAllKept([...this.#entries.values()].map(({ record }) => record));
     for (const { driver } of this.#entries.values()) driver.start();
+    this.monitor.start();
+  }
+
+  records(): readonly SessionRecord[] {
+    return [...this.#entries.values()].map(({ record }) => record);
+  }
+
+  /** The places for cycles on the link to a peer. */
+  gateOf(remoteSystemId: string): LinkGate {
+    let gate = this.#gates.get(remoteSystemId);
+    if (gate === undefined) {
+      gate = new LinkGate(this.#deps.cyclesAtOnce);
+      this.#gates.set(remoteSystemId, gate);
+    }
+    return gate;
   }
 
   stop(): void {
+    this.monitor.stop();
     for (const { driver } of this.#entries.values()) driver.stop();
   }
 
@@ -119,9 +147,9 @@ export class Sessions implements ReplicationHooks {
       copied_bytes: progress?.copied_bytes ?? 0,
       remaining_bytes: progress === undefined ? 0 : progress.total_bytes - progress.copied_bytes,
       accumulated_bytes: accumulated,
-      lag_ms: lag_ms(half, this.#deps.clock.now()) ?? null,
-      rpo_ms: half.rpo_ms,
-      is_rpo_met: half.lastSync === undefined ? null : (lag_ms(half, this.#deps.clock.now()) ?? 0) <= half.rpo_ms,
+      ...objectiveFigures(half, this.#deps.clock.now()),
+      achieved_rpo_ms: this.monitor.of(half.id).achieved_ms ?? null,
+      waiting_since: this.#waitingSince(entry.record),
       next_sync_timestamp: next === undefined ? null : timestamp(next),
       paused_scope: half.paused?.scope ?? null,
       fault:
@@ -129,6 +157,13 @@ export class Sessions implements ReplicationHooks {
           ? null
           : { code: half.fault.code, message: half.fault.message, goes_on_by_itself: half.fault.retry },
     };
+  }
+
+  #waitingSince(record: SessionRecord): string | null {
+    const claim = this.gateOf(record.remoteSystemId)
+      .waiting()
+      .find(({ session }) => session === record.half.id);
+    return claim === undefined ? null : timestamp(claim.since_ms);
   }
 
   /** What a failover or reprotect would do now (DESIGN, preview). */
@@ -356,6 +391,7 @@ export class Sessions implements ReplicationHooks {
     const share = total_bytes === 0 ? 1 : copied_bytes / total_bytes;
     const started = entry.record.half.cycle?.started_ms ?? this.#deps.clock.now();
     const elapsed = this.#deps.clock.now() - started;
+    this.monitor.progress(session, progress);
     this.#deps.catalog.live('replication_session', session, {
       ...this.#linkFields(entry.record),
       progress_percentage: Math.floor(share * 100),
@@ -373,7 +409,11 @@ export class Sessions implements ReplicationHooks {
 
   #linkFields(record: SessionRecord) {
     const state = this.#deps.remotes.state(record.remoteSystemId);
+    const { half } = record;
+    const due = half.state === 'OK' || half.state === 'Synchronizing' ? nextStart_ms(half) : undefined;
     return {
+      // Overdue or in line: from now on at any moment.
+      ...(due !== undefined && { next_sync_timestamp: timestamp(Math.max(due, this.#deps.clock.now())) }),
       data_connection_state: state?.up !== true || state.data === 'lost' ? 'Complete_Data_Connection_Loss' : 'OK',
     };
   }
@@ -381,24 +421,28 @@ export class Sessions implements ReplicationHooks {
   // --- inside -------------------------------------------------------------------------------------------------------
 
   #open(record: SessionRecord): Entry {
-    const { dataPlane, clock, random, remotes, site, localPauseResume } = this.#deps;
+    const { dataPlane, clock, random, remotes, site, localPauseResume, schedule } = this.#deps;
     const channel = remotes.channel(record.remoteSystemId);
-    const driver = new SessionDriver(record.half, {
-      clock,
-      random,
-      site,
-      localPauseResume,
-      linkUp: () => remotes.isUp(record.remoteSystemId),
-      world: {
-        dataPlane,
-        peer: channel,
-        now_ms: () => clock.now(),
-        shipped: (bytes) => this.#shipped(record.half.id, bytes),
+    const driver = new SessionDriver(
+      { ...record.half, schedule },
+      {
+        gate: this.gateOf(record.remoteSystemId),
+        clock,
+        random,
+        site,
+        localPauseResume,
+        linkUp: () => remotes.isUp(record.remoteSystemId),
+        world: {
+          dataPlane,
+          peer: channel,
+          now_ms: () => clock.now(),
+          shipped: (bytes) => this.#shipped(record.half.id, bytes),
+        },
+        persist: (half) => this.#persist(half),
+        notify: (notice, half) => this.#notify(notice, half),
+        removed: (half) => this.#removed(half),
       },
-      persist: (half) => this.#persist(half),
-      notify: (notice, half) => this.#notify(notice, half),
-      removed: (half) => this.#removed(half),
-    });
+    );
     const entry: Entry = { record, driver };
     this.#entries.set(record.half.id, entry);
     this.#store.save(record);
@@ -408,9 +452,11 @@ export class Sessions implements ReplicationHooks {
   #persist(half: Half): void {
     const entry = this.#entries.get(half.id);
     if (entry === undefined) return;
+    const another = entry.record.half.cycle?.id !== half.cycle?.id;
     entry.record = { ...entry.record, half };
     this.#store.save(entry.record);
-    if (half.cycle === undefined)
+    // What passed belonged to another cycle.
+    if (half.cycle === undefined || another)
       this.#deps.catalog.live('replication_session', half.id, this.#linkFields(entry.record));
   }
 
@@ -424,6 +470,7 @@ export class Sessions implements ReplicationHooks {
     const entry = this.#entries.get(half.id);
     if (entry === undefined) return;
     this.#entries.delete(half.id);
+    this.monitor.removed(entry.record);
     const { catalog, reporter } = this.#deps;
     reporter.tell('session_deleted', this.#reports.about(entry.record), 'on request');
     for (const name of ['session_parked', 'failover_in_doubt', 'session_split'] as const)
@@ -443,7 +490,9 @@ export class Sessions implements ReplicationHooks {
 
   #notify(notice: Notice, half: Half): void {
     const entry = this.#entries.get(half.id);
-    if (entry !== undefined) this.#reports.notice(notice, entry.record, half);
+    if (entry === undefined) return;
+    this.#reports.notice(notice, entry.record, half);
+    this.monitor.notice(notice, entry.record);
   }
 
   /** A half that the catalog does not know: rebuilt from what the log says of it [C7.1]. */
