@@ -129,7 +129,7 @@ export class EngineCore {
   ): void | Promise<void> {
     const damaged = (at: number, detail: string) => this.emit({ kind: 'damage', volume, block: at, detail });
     return readBlocks(
-      { pages: this.pages, log: this.log, damaged, pin: (work) => this.#pin(work) },
+      { pages: this.pages, log: this.log, damaged, pin: (work) => this.pin(work) },
       chain,
       block,
       count,
@@ -158,7 +158,8 @@ export class EngineCore {
     return this.log.lastSequence();
   }
 
-  async #pin<T>(work: Promise<T>): Promise<T> {
+  /** No segment is given back before `work` has ended. */
+  async pin<T>(work: Promise<T>): Promise<T> {
     this.#readers += 1;
     try {
       return await work;

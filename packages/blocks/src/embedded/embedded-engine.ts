@@ -16,10 +16,13 @@ import type {
   StageInfo,
   Tag,
   Tombstone,
+  VerifyPosition,
+  VerifyStep,
   VolumeInfo,
   VolumeUsage,
 } from '../port/types.ts';
 import type { Chain } from './chain.ts';
+import { verifyStored } from './check/verify-stored.ts';
 import type { EngineCore } from './core.ts';
 import { dataBlocks } from './data-blocks.ts';
 import { differenceOf } from './difference.ts';
@@ -430,6 +433,10 @@ export class EmbeddedEngine implements BlockEngine {
 
   usage(): EngineUsage {
     return { ...this.#core.log.usage(), live_bytes: this.#core.live.total() };
+  }
+
+  verifyStored(from: VerifyPosition | undefined, most_bytes: number): Promise<VerifyStep> {
+    return verifyStored(this.#core, from, most_bytes);
   }
 
   on(listener: (event: EngineEvent) => void): () => void {

@@ -16,6 +16,8 @@ import type {
   StageInfo,
   Tag,
   Tombstone,
+  VerifyPosition,
+  VerifyStep,
   VolumeInfo,
   VolumeUsage,
 } from './types.ts';
@@ -234,6 +236,11 @@ export interface BlockEngine {
 
   // --- the whole -------------------------------------------------------------------------------------------------
   usage(): EngineUsage;
+  /**
+   * Verifies stored bytes against their checksums, about `most_bytes` of them from a position on, without waiting for the medium
+   * on the thread of the hosts. The positions survive restarts: what is written meanwhile need not be visited.
+   */
+  verifyStored(from: VerifyPosition | undefined, most_bytes: number): Promise<VerifyStep>;
   on(listener: (event: EngineEvent) => void): () => void;
   /** Makes everything durable and lets go of the medium. */
   close(): Promise<void>;

@@ -173,3 +173,38 @@ export interface EngineUsage {
   readonly log_bytes: number;
   readonly live_bytes: number;
 }
+
+/** Stored bytes that are not what was written, and where they are seen. */
+export interface StoredDamage {
+  readonly detail: string;
+  /** Place in the log, bytes. */
+  readonly segment?: number;
+  readonly offset?: number;
+  readonly bytes?: number;
+  /** Empty: no image shows these bytes, or it cannot be known which. */
+  readonly seen: readonly DamagedRange[];
+}
+
+/** A range of a volume, in bytes, that shows damaged bytes. */
+export interface DamagedRange {
+  readonly volume: VolumeId;
+  readonly name: string;
+  readonly offset: number;
+  readonly length: number;
+  /** Hosts of the volume see it. Otherwise only the points named. */
+  readonly head: boolean;
+  readonly points: readonly { readonly id: PointId; readonly name: string }[];
+}
+
+/** Where a verification goes on: blocks are verified first, by layer and page, then the records of each segment. Plain data. */
+export type VerifyPosition =
+  | { readonly phase: 'blocks'; readonly layer: number; readonly page: number }
+  | { readonly phase: 'records'; readonly segment: number };
+
+/** One bounded piece of a verification. */
+export interface VerifyStep {
+  /** Absent: everything has been verified. */
+  readonly next?: VerifyPosition;
+  readonly verified_bytes: number;
+  readonly damages: readonly StoredDamage[];
+}

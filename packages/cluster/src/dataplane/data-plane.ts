@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { type SessionId, systemClock } from '@antipode/base';
+import { join } from 'node:path';
+import { type SessionId, systemClock, systemRandom } from '@antipode/base';
 import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
 import { type ExportSource, startNbdServer } from '@antipode/hosts';
 import { type Admission, createReceiver, createShipper, plainFingerprint } from '@antipode/replication';
@@ -10,6 +11,7 @@ import { serveDataPlane } from '../local/server.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
 import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
 import { HostAccessTable } from './host-access.ts';
+import { ScrubJob } from './scrub-job.ts';
 
 /**
  * The data-plane process of one appliance: its engine, its hosts' sockets and the data connections of replication. Bytes of
@@ -57,8 +59,17 @@ export async function startDataPlane(config: ClusterConfig) {
   );
   const nbdAddress = nbd.address();
   ports.set('nbd', nbdAddress.port);
+  const scrub = new ScrubJob({
+    engine,
+    clock,
+    random: systemRandom,
+    path: join(places(config.dataDir).appliance('A1'), 'scrub.json'),
+    every_ms: config.scrubEvery_ms,
+    rate_bytes_per_s: config.scrubRate_bytes_per_s,
+  });
   const plane = engineDataPlane({
     engine,
+    scrub,
     shipper,
     addresses: () => ({ nbd: nbdAddress, replication }),
     setAccess: (hosts) => {
@@ -79,9 +90,11 @@ export async function startDataPlane(config: ClusterConfig) {
       nbd.disconnect((connection) => connection.exportId === event.volume, 'the volume was deleted');
   });
   const local = await serveDataPlane(plane, dataPlaneSocket('A1'));
+  scrub.open();
   return {
     info: { nbd: nbdAddress, replication },
     async stop() {
+      await scrub.close();
       await local.close();
       await receiver.close();
       await nbd.close();

@@ -1,7 +1,8 @@
 import type { SessionId } from '@antipode/base';
 import type { BlockEngine } from '@antipode/blocks';
 import type { Admission, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
-import type { Addresses, DataPlane, DataPlaneEvent, HostAccess, KnownPeer } from './api.ts';
+import type { ScrubJob } from '../dataplane/scrub-job.ts';
+import type { Addresses, DataPlane, DataPlaneEvent, HostAccess, KnownPeer, ScrubOptions } from './api.ts';
 import { methods } from './methods.ts';
 
 /** What a data plane has besides its engine. */
@@ -17,6 +18,7 @@ export interface EngineDataPlaneParts {
   readonly setAccess: (hosts: readonly HostAccess[]) => void;
   /** Takes the list of peers whose data connections are accepted. */
   readonly setPeers: (peers: readonly KnownPeer[]) => void;
+  readonly scrub: ScrubJob;
   readonly setAdmission: (session: SessionId, admission: Admission) => void;
 }
 
@@ -28,6 +30,7 @@ export function engineDataPlane(parts: EngineDataPlaneParts): DataPlane {
     for (const listener of listeners) listener(event);
   };
   engine.on(emit);
+  parts.scrub.on(emit);
   const own = {
     addresses: async () => parts.addresses(),
     setAccess: async (hosts: readonly HostAccess[]) => parts.setAccess(hosts),
@@ -37,6 +40,9 @@ export function engineDataPlane(parts: EngineDataPlaneParts): DataPlane {
       shipper.ship(order, (progress) => emit({ kind: 'ship_progress', session: order.plan.session, progress })),
     cancelShip: (session: SessionId) => shipper.cancel(session),
     progress: async (session: SessionId) => shipper.progress(session),
+    startScrub: async (options: ScrubOptions) => parts.scrub.start(options),
+    scrubStatus: async () => parts.scrub.status(),
+    stopScrub: () => parts.scrub.stop(),
     probePeer: (peer: PeerEndpoint) => shipper.probe(peer),
     onEvent: (listener: (event: DataPlaneEvent) => void) => {
       listeners.add(listener);

@@ -58,6 +58,9 @@ const listed: Readonly<Record<Method, true>> = {
   cancelShip: true,
   progress: true,
   probePeer: true,
+  startScrub: true,
+  scrubStatus: true,
+  stopScrub: true,
 };
 
 export const isMethod = (name: unknown): name is Method => typeof name === 'string' && Object.hasOwn(listed, name);

@@ -6,6 +6,7 @@ import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
 import { createShipper } from '@antipode/replication';
 import { Catalog } from '../../catalog/catalog.ts';
 import type { PolicyDocument, SessionDocument, VolumeDocument } from '../../catalog/documents.ts';
+import { ScrubJob } from '../../dataplane/scrub-job.ts';
 import type { DataPlane, HostAccess } from '../../local/api.ts';
 import { engineDataPlane } from '../../local/engine-data-plane.ts';
 import type { Method } from '../../local/methods.ts';
@@ -52,7 +53,7 @@ export async function serviceFixture() {
   const pair = await ensureKeyPair(directory, 'link', 'PS000000000001', []);
   const identity = { ...pair, fingerprint: fingerprintOf(pair.certificate) };
   const context: RequestContext = {
-    principal: { user: 'admin', roleIds: ['1'], isBuiltIn: true },
+    principal: { user: 'admin', roleIds: ['1'], isBuiltIn: true, mustChangePassword: false },
     clientAddress: '127.0.0.1',
     progress: () => undefined,
   };
@@ -72,6 +73,14 @@ export async function serviceFixture() {
       },
       setPeers: () => undefined,
       setAdmission: () => undefined,
+      scrub: new ScrubJob({
+        engine,
+        clock: systemClock,
+        random: systemRandom,
+        path: join(directory, 'scrub.json'),
+        every_ms: 0,
+        rate_bytes_per_s: 2 ** 30,
+      }),
     });
     const stop: { at?: { method: Method; when: 'before' | 'after'; reached: () => void }; fail?: [Method, Error] } = {};
     const dataPlane = new Proxy(real, {
