@@ -56,6 +56,12 @@ export class LinkGate {
     return [...this.#waiting];
   }
 
+  /** Since when a session stands in line, if it does. */
+  waitingSince(session: string): number | undefined {
+    for (const entry of this.#waiting) if (entry.session === session) return entry.since_ms;
+    return undefined;
+  }
+
   #admit(asking?: Waiting): void {
     for (const entry of this.#waiting) {
       if (this.#running.size >= this.most) return;

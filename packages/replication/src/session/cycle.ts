@@ -17,20 +17,20 @@ export function startCycle(half: Half, trigger: Cycle['trigger'], context: Conte
       ...rest,
       state: 'Synchronizing',
       previousStart_ms: context.now_ms,
-      cycle: newCycle(trigger, context),
+      cycle: newCycle(half, trigger, context),
       ...(!inStep && { outOfStep: true as const }),
     },
     notices: [{ kind: 'cycle_started', trigger, late_ms }],
   };
 }
 
-/** A fresh cycle whose target is about to be frozen. Uses `fresh.a` and `fresh.b`. */
-export const newCycle = (trigger: Cycle['trigger'], context: Context): Cycle => ({
+/** A fresh cycle whose target is about to be frozen, once every member has a peer. Uses `fresh.a` and `fresh.b`. */
+export const newCycle = (half: Half, trigger: Cycle['trigger'], context: Context): Cycle => ({
   id: cycleId(context.fresh.a),
   point: pointId(context.fresh.b),
   started_ms: context.now_ms,
   trigger,
-  phase: 'freeze',
+  phase: half.newcomers === undefined ? 'freeze' : 'members',
   confirmed: false,
 });
 
