@@ -40,6 +40,8 @@ import { rebuildCatalog } from './rebuild-catalog.ts';
 import { rebuildDone, rebuildRequested } from './rebuild-request.ts';
 
 const backupEvery_ms = 6 * 3_600_000;
+/** How often what the catalog could not store is tried again. */
+const settleEvery_ms = 2_000;
 
 /** The management process: REST, sessions, catalog. Its loss does not stop hosts' I/O [C9.1]. */
 export async function startManagement(config: ClusterConfig) {
@@ -251,6 +253,14 @@ export async function startManagement(config: ClusterConfig) {
       log.warn({ err: error }, 'the catalog could not be copied');
     }
   };
+  const nextSettle = () => {
+    settling = clock.after(settleEvery_ms, () => {
+      catalog.settle();
+      nextSettle();
+    });
+  };
+  let settling = clock.after(0, () => undefined);
+  nextSettle();
   const nextBackup = () => {
     timer = clock.after(backupEvery_ms, () => {
       backup();
@@ -269,6 +279,7 @@ export async function startManagement(config: ClusterConfig) {
     info: info as unknown as Readonly<Record<string, unknown>>,
     async stop() {
       timer.cancel();
+      settling.cancel();
       await app.close();
       scrubs.close();
       sessions.stop();
