@@ -20,6 +20,7 @@ import type {
   VerifyStep,
   VolumeInfo,
   VolumeUsage,
+  WriteState,
 } from '../port/types.ts';
 import type { Chain } from './chain.ts';
 import { verifyStored } from './check/verify-stored.ts';
@@ -31,6 +32,7 @@ import { ancestry } from './graph/graph.ts';
 import * as plan from './graph/plan.ts';
 import { Housekeeper } from './housekeeper.ts';
 import { halfInfo, pointInfo, stageInfo, volumeInfo } from './infos.ts';
+import type { LogState } from './log/types.ts';
 import { raiseAbove, stageRuns, verifyStaged } from './staging.ts';
 import { PointDevice, VolumeDevice } from './volume-device.ts';
 
@@ -52,9 +54,9 @@ export class EmbeddedEngine implements BlockEngine {
       }
     });
     core.log.onState((state) => {
-      if (state.kind === 'running') return core.emit({ kind: 'writes_resumed' });
-      const reason = state.kind === 'no_space' ? 'no_space' : state.reason;
-      core.emit({ kind: 'writes_stopped', reason, detail: state.detail });
+      const now = writeStateOf(state);
+      if (now.kind === 'running') return core.emit({ kind: 'writes_resumed' });
+      core.emit({ kind: 'writes_stopped', reason: now.reason, detail: now.detail });
     });
     this.#housekeeper.look();
   }
@@ -435,6 +437,10 @@ export class EmbeddedEngine implements BlockEngine {
     return { ...this.#core.log.usage(), live_bytes: this.#core.live.total() };
   }
 
+  writeState(): WriteState {
+    return writeStateOf(this.#core.log.state());
+  }
+
   verifyStored(from: VerifyPosition | undefined, most_bytes: number): Promise<VerifyStep> {
     return verifyStored(this.#core, from, most_bytes);
   }
@@ -490,6 +496,9 @@ export class EmbeddedEngine implements BlockEngine {
     for (const pair of pairs) this.#core.emit({ kind: 'access_changed', volume: pair.local });
   }
 }
+
+const writeStateOf = (state: LogState): WriteState =>
+  state.kind === 'no_space' ? { kind: 'stopped', reason: 'no_space', detail: state.detail } : state;
 
 function* until<T>(items: readonly T[], stop: T | undefined): Generator<T> {
   for (const item of items) {

@@ -50,6 +50,7 @@ const listed: Readonly<Record<Method, true>> = {
   promote: true,
   demote: true,
   usage: true,
+  writeState: true,
   addresses: true,
   setAccess: true,
   setPeers: true,

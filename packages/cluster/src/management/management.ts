@@ -4,6 +4,7 @@ import pino from 'pino';
 import { Catalog } from '../catalog/catalog.ts';
 import { timestamp } from '../catalog/documents.ts';
 import type { ClusterConfig, HostPort } from '../config.ts';
+import type { DataPlane } from '../local/api.ts';
 import { connectDataPlane } from '../local/client.ts';
 import { remoteStore, showLink, trustStore } from '../replication/catalog-stores.ts';
 import { Pairing } from '../replication/pairing.ts';
@@ -173,10 +174,8 @@ export async function startManagement(config: ClusterConfig) {
         event.detail,
       );
     if (event.kind === 'writes_stopped') reporter.tell('writes_stopped', appliance, event.detail);
-    if (event.kind === 'writes_resumed') {
-      reporter.clear('writes_stopped', appliance);
-      reporter.tell('writes_resumed', appliance);
-    }
+    if (event.kind === 'writes_resumed') writesResumed(reporter);
+    if (event.kind === 'up') void showWriteState(dataPlane, reporter);
     scrubs.event(event);
     sessions.dataPlaneEvent(event);
   });
@@ -187,6 +186,7 @@ export async function startManagement(config: ClusterConfig) {
     rebuildDone(config.dataDir);
   }
   await volumes.recover();
+  await showWriteState(dataPlane, reporter);
   groups.recover();
   await reportUnexplained(catalog, dataPlane, reporter);
   remotes.start();
@@ -289,6 +289,18 @@ export async function startManagement(config: ClusterConfig) {
       catalog.close();
     },
   };
+}
+
+/** What a data plane that has started, or management that has, did not hear of. */
+async function showWriteState(dataPlane: DataPlane, reporter: Reporter): Promise<void> {
+  const state = await dataPlane.writeState().catch(() => undefined);
+  if (state?.kind === 'stopped') reporter.tell('writes_stopped', appliance, state.detail);
+  if (state?.kind === 'running' && reporter.active('writes_stopped').length > 0) writesResumed(reporter);
+}
+
+function writesResumed(reporter: Reporter): void {
+  reporter.clear('writes_stopped', appliance);
+  reporter.tell('writes_resumed', appliance);
 }
 
 const appliance = { type: 'appliance', id: 'A1', name: 'A1' };
