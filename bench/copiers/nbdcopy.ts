@@ -1,4 +1,4 @@
-import { type Export, fill } from '../load/export-load.ts';
+import { fill } from '../load/export-load.ts';
 import { type ImageFormat, QemuNbd } from '../peers/qemu-nbd.ts';
 import type { Bench } from '../runner/bench.ts';
 import type { Sample } from '../runner/results.ts';
@@ -27,7 +27,7 @@ export class NbdcopyCopier implements Copier {
   static async source(bench: Bench): Promise<QemuNbd> {
     const { size } = bench.settings;
     const server = await QemuNbd.start(bench, 'qcow2', size);
-    await fill(bench, { server, uri: server.uri, size } satisfies Export);
+    await fill(bench, { uri: server.uri, size });
     return server;
   }
 

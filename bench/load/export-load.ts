@@ -28,12 +28,12 @@ const rateOf = ({ ops, bytes, seconds }: FioResult, work: Work, cpu_ms: number):
     : { value: ops / seconds, cpu: (cpu_ms * 1000) / ops };
 
 /** Writes an export whole, 1 MiB at a time. */
-export async function fill(bench: Bench, { uri, size }: Export): Promise<void> {
+export async function fill(bench: Bench, { uri, size }: Omit<Export, 'server'>): Promise<void> {
   await runFio(bench, uri, size, { pattern: 'write', block_bytes: MiB, depth: 4 }, { bytes: size });
 }
 
 /** Rewrites a share (0 to 1) of an export in 4 KiB blocks at random, so that its layout is that of a volume in use. */
-export async function scatter(bench: Bench, { uri, size }: Export, share: number): Promise<void> {
+export async function scatter(bench: Bench, { uri, size }: Omit<Export, 'server'>, share: number): Promise<void> {
   const bytes = Math.max(4096, Math.floor((size * share) / 4096) * 4096);
   await runFio(bench, uri, size, { pattern: 'randwrite', block_bytes: 4096, depth: 32 }, { bytes });
 }
