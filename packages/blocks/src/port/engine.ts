@@ -1,6 +1,7 @@
 import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
 import type { BlockDevice } from './device.ts';
 import type {
+  Base,
   CyclePlan,
   DiffExtent,
   DifferenceSummary,
@@ -86,6 +87,8 @@ export interface BlockEngine {
   hold(point: PointId, holder: string): Promise<void>;
   release(point: PointId, holder: string): Promise<void>;
   points(): readonly PointInfo[];
+  /** Points that hold one of these volumes, oldest first: all, or those made after `since`. Dropped ones are left out. */
+  pointsOf(volumes: readonly VolumeId[], since?: PointId): readonly PointInfo[];
   point(id: PointId): PointInfo | undefined;
   /** A new, writable volume on a frozen image: constant time, shares blocks. */
   fork(spec: { id: VolumeId; name: string; point: PointId; of: VolumeId; tag: Tag }): Promise<void>;
@@ -122,7 +125,14 @@ export interface BlockEngine {
     pairs: readonly Pair[];
     tag: Tag;
   }): Promise<void>;
-  changeHalf(session: SessionId, change: { pairs?: readonly Pair[]; tag?: Tag }): Promise<void>;
+  /**
+   * Source: `pairs` are the members from now on; who leaves is an ordinary volume. Destination: `joining` are set aside for the next
+   * commit, which alone changes the members there. Both are whole lists.
+   */
+  changeHalf(
+    session: SessionId,
+    change: { pairs?: readonly Pair[]; joining?: readonly Pair[]; tag?: Tag },
+  ): Promise<void>;
   /** Ends the half and leaves a tombstone [C5.6]: points and holds of the session go, a destination's volumes stay flagged. */
   removeHalf(session: SessionId): Promise<void>;
   halves(): readonly HalfInfo[];
@@ -132,17 +142,9 @@ export interface BlockEngine {
    * Source: the cycle is known committed at the destination: its last point becomes the base, the former base is
    * released [C3.4]. Refused (`stale`) when the generation is not the present one.
    */
-  advanceBase(
-    session: SessionId,
-    generation: Generation,
-    base: { point: PointId; digests: readonly Digest[] },
-  ): Promise<void>;
+  advanceBase(session: SessionId, generation: Generation, base: Base): Promise<void>;
   /** Either role: the base agreed at a handshake (an older common point, or none) [C2.3, C3.7]. */
-  resetBase(
-    session: SessionId,
-    generation: Generation,
-    base: { point: PointId; digests: readonly Digest[] } | undefined,
-  ): Promise<void>;
+  resetBase(session: SessionId, generation: Generation, base: Base | undefined): Promise<void>;
 
   // --- receiving a cycle (destination) ---------------------------------------------------------------------------
   /** Opens, or finds again, the staging layers of a cycle. A stage of another cycle of this session is given up. Resolves with the durable restart address. */
@@ -184,8 +186,8 @@ export interface BlockEngine {
     runs: readonly BlockRun[],
   ): Promise<void>;
   /**
-   * The commit point [C3.3]: one record makes the staged points visible, the last one replica and base, and the sizes
-   * present. Refused (`stale`) unless generation and base are the present ones. The former base is dropped.
+   * The commit point [C3.3]: one record makes the staged points visible, the last one replica and base, the sizes present, and
+   * the cycle's pairs the members: a volume that is no longer one stays a destination, without a session. Refused (`stale`) unless generation and base are the present ones. The former base is dropped.
    */
   commitStage(session: SessionId, cycle: CycleId, generation: Generation, digests: readonly Digest[]): Promise<void>;
   abandonStage(session: SessionId, cycle: CycleId): Promise<void>;

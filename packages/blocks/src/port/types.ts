@@ -96,6 +96,20 @@ export interface Pair {
   readonly remote: VolumeId;
 }
 
+/** A pair as one cycle ships it. */
+export interface CyclePair extends Pair {
+  /** The base has no image of it that both sides hold: all of it is shipped. */
+  readonly whole?: true;
+}
+
+/** A point that both sides hold, with the digest of each pair's image there. */
+export interface Base {
+  readonly point: PointId;
+  readonly digests: readonly Digest[];
+  /** What the digests are of, in their order. Absent: the half's pairs. */
+  readonly pairs?: readonly Pair[];
+}
+
 /** The next block that is not yet durable at the destination [C3.5]. */
 export interface RestartAddress {
   /** Index into the cycle's points, in order of shipping. */
@@ -114,7 +128,7 @@ export type Digest = string;
 
 /** A point as one cycle ships it: sizes and digests per pair, in the order of the cycle's pairs. */
 export interface CyclePoint extends PointSpec {
-  /** Size of each pair's volume at this point, bytes. */
+  /** Size of each pair's volume at this point, bytes. 0: the volume is not in this point; the last point has all. */
   readonly sizes: readonly number[];
 }
 
@@ -126,8 +140,8 @@ export interface CyclePlan {
   /** The common base it builds on; absent: nothing in common, the whole is shipped. */
   readonly base?: PointId;
   readonly points: readonly CyclePoint[];
-  /** As seen from the cluster that reads this. */
-  readonly pairs: readonly Pair[];
+  /** As seen from the cluster that reads this. With the commit they become the session's members. */
+  readonly pairs: readonly CyclePair[];
 }
 
 export interface StageInfo {
@@ -142,8 +156,10 @@ export interface HalfInfo {
   readonly role: Role;
   readonly generation: Generation;
   readonly pairs: readonly Pair[];
-  /** Newest point known to be equal on both sides, with the digest of each pair's image. */
-  readonly base?: { readonly point: PointId; readonly digests: readonly Digest[] };
+  /** Destination: volumes that are set aside for members to come; the commit that brings them makes them members. */
+  readonly joining: readonly Pair[];
+  /** Newest point known to be equal on both sides; `pairs` is always there. */
+  readonly base?: Base;
   readonly seal?: { readonly proposal: ProposalId; readonly point: PointId };
   /** Proposals durably refused here (destination), newest last, bounded. */
   readonly refused: readonly ProposalId[];

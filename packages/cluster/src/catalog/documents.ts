@@ -283,20 +283,56 @@ export interface Documents {
   appliance: { readonly id: string } & Readonly<Record<string, unknown>>;
   node: { readonly id: string } & Readonly<Record<string, unknown>>;
   software_installed: { readonly id: string } & Readonly<Record<string, unknown>>;
-  /** Ours, not shown: users, settings, intents. */
-  user: UserDocument;
+  role: Stated;
+  network: Stated;
+  ip_pool_address: Stated;
+  ip_port: Stated;
+  eth_port: Stated;
+  hardware: Stated;
+  chap_config: Stated;
+  dns: Stated;
+  ntp: Stated;
+  system_limit: Stated;
+  local_user: LocalUserDocument;
+  security_config: SecurityConfigDocument;
+  /** Ours, not shown: settings, intents. */
   setting: { readonly id: string; readonly value: unknown };
   intent: IntentDocument;
 }
 
-export interface UserDocument {
+export interface LocalUserDocument {
   readonly id: string;
   readonly name: string;
+  readonly role_id: string;
+  readonly is_built_in: boolean;
+  readonly is_default_password: boolean;
+  readonly is_locked: boolean;
+  readonly is_mfa_bypass: boolean;
+  readonly mfa_alias: null;
+  readonly password_expiration_timestamp: null;
+}
+
+/** What REST never shows of a user. */
+export interface LocalUserPrivate {
   /** argon2id, with its parameters. */
   readonly hash: string;
-  readonly role_ids: readonly string[];
-  readonly is_built_in: boolean;
+  /** Somebody else chose the password: it has to be changed before anything else. */
+  readonly changeRequired: boolean;
 }
+
+export interface SecurityConfigDocument {
+  readonly id: string;
+  readonly idle_timeout: number;
+  readonly protocol_mode: 'TLSv1_2';
+  readonly is_http_redirect_enabled: false;
+  readonly is_stig_enabled: false;
+  readonly is_fips_enabled: false;
+  readonly vasa_retain_certificate: false;
+  readonly cert_user_name_policy: null;
+}
+
+/** Rows that are made of what the machine and the program are, anew at every start. */
+type Stated = { readonly id: string } & Readonly<Record<string, unknown>>;
 
 /** What is about to be done, recorded before its first effect and removed after its last [C7.3]. */
 export interface IntentDocument {
@@ -327,7 +363,18 @@ export const tables: readonly Table[] = [
   'appliance',
   'node',
   'software_installed',
-  'user',
+  'role',
+  'network',
+  'ip_pool_address',
+  'ip_port',
+  'eth_port',
+  'hardware',
+  'chap_config',
+  'dns',
+  'ntp',
+  'system_limit',
+  'local_user',
+  'security_config',
   'setting',
   'intent',
 ];

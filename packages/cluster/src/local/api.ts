@@ -22,6 +22,7 @@ type EngineControl = Pick<
   | 'hold'
   | 'release'
   | 'points'
+  | 'pointsOf'
   | 'point'
   | 'fork'
   | 'restore'

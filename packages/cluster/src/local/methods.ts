@@ -29,6 +29,7 @@ const listed: Readonly<Record<Method, true>> = {
   hold: true,
   release: true,
   points: true,
+  pointsOf: true,
   point: true,
   fork: true,
   restore: true,

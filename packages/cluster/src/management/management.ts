@@ -1,4 +1,6 @@
+import { getServers } from 'node:dns';
 import { readFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { systemClock, systemRandom, volumeId } from '@antipode/base';
 import pino from 'pino';
 import { Catalog } from '../catalog/catalog.ts';
@@ -26,9 +28,11 @@ import { JobRunner } from '../services/jobs.ts';
 import { MappingService } from '../services/mappings.ts';
 import { Reporter } from '../services/occurrences.ts';
 import { buildVersion, enterPlatform, platformHandlers } from '../services/platform.ts';
+import { enterMachine } from '../services/platform-network.ts';
 import { PolicyService } from '../services/policies.ts';
 import { ScrubService } from '../services/scrubs.ts';
 import { SnapshotService } from '../services/snapshots.ts';
+import { UserService } from '../services/users.ts';
 import { VolumeLife } from '../services/volume-life.ts';
 import { VolumeService } from '../services/volumes.ts';
 import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
@@ -198,6 +202,7 @@ export async function startManagement(config: ClusterConfig) {
   const app = await buildRestApp({
     catalog,
     authenticator,
+    clock,
     jobs,
     version: buildVersion,
     tls,
@@ -206,6 +211,7 @@ export async function startManagement(config: ClusterConfig) {
       ...mappings.handlers(),
       ...hosts.handlers(),
       ...groups.handlers(),
+      ...new UserService(catalog, random, authenticator).handlers(),
       ...policies.handlers(),
       ...pairing.handlers(),
       ...sessionHandlers(catalog, sessions),
@@ -224,7 +230,7 @@ export async function startManagement(config: ClusterConfig) {
       user: principal.user,
       role_ids: principal.roleIds,
       idle_timeout: authenticator.idleTimeout_s,
-      is_password_change_required: false,
+      is_password_change_required: principal.mustChangePassword,
       is_built_in_user: principal.isBuiltIn,
     }),
     own: (own, guard) => ownRoutes(own, guard, { catalog, dataPlane, sessions, pairing, scrubs, audit }),
@@ -242,6 +248,15 @@ export async function startManagement(config: ClusterConfig) {
     name: config.name,
     managementAddress: `${reachable(config.listen.host)}:${port}`,
     now_ms: clock.now(),
+  });
+  enterMachine(catalog, {
+    serial: identity.serial,
+    interfaces: networkInterfaces(),
+    nameServers: getServers(),
+    reached: [
+      { host: reachable(config.listen.host), purpose: 'Mgmt_Cluster_Floating' },
+      { host: reachedAt().data.host, purpose: 'External_Replication' },
+    ],
   });
 
   const backup = () => {

@@ -20,6 +20,7 @@ export const faultCodes: Readonly<Record<FaultCode, string>> = {
   proposal_refused: '0xE0201005002D',
   split_generation: '0xE0201005002E',
   internal: '0xE0201005002F',
+  member_refused: '0xE02010050030',
 };
 
 /** What REST shows of a session. */
@@ -30,7 +31,7 @@ export function sessionDocument(record: SessionRecord): SessionDocument {
     id: half.id,
     state: half.state,
     role: half.role === 'source' ? 'Source' : 'Destination',
-    resource_type: 'volume',
+    resource_type: record.resourceKind ?? 'volume',
     data_transfer_state: transferState(half),
     type: 'Asynchronous',
     last_sync_timestamp: half.lastSync === undefined ? null : timestamp(half.lastSync.completed_ms),

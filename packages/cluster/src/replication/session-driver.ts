@@ -17,6 +17,7 @@ import {
   type Step,
   settled,
   stepKey,
+  turnedView,
 } from '@antipode/replication';
 import { agreeOnBase, viewOf } from './half-view.ts';
 import { driverLimits } from './limits.ts';
@@ -123,8 +124,9 @@ export class SessionDriver {
     await agreeOnBase(this.#half, mine, message.view, common, this.#deps.world.dataPlane);
     this.submit({ kind: 'message', message, ...(common && { common }) });
     await this.#until((half) => this.#gone || !awaitsOperation(half, message), driverLimits.peerVerb_ms);
-    if (this.#gone) return { kind: 'view', view: { ...mine, state: 'Deleting' } };
-    return replyTo(message, this.#half, await viewOf(this.#half, this.#deps.world.dataPlane));
+    if (this.#gone) return { kind: 'view', view: turnedView({ ...mine, state: 'Deleting' }) };
+    const view = await viewOf(this.#half, this.#deps.world.dataPlane);
+    return replyTo(message, this.#half, turnedView(view));
   }
 
   /** The rule's objective was changed: the schedule follows at once. */

@@ -32,7 +32,10 @@ export function sessionHandlers(catalog: Catalog, sessions: Sessions): Handlers 
 /** The point of a snapshot that a caller names. */
 function pointOf(catalog: Catalog, snapshot: string | undefined): PointId | undefined {
   if (snapshot === undefined) return undefined;
-  const point = catalog.private<VolumePrivate>('volume', snapshot)?.point;
+  // Of a group's session: a set.
+  const point = (['volume', 'volume_group'] as const)
+    .map((kind) => catalog.private<VolumePrivate>(kind, snapshot)?.point)
+    .find((found) => found !== undefined);
   if (point === undefined) throw new RestError('volume_not_found', snapshot);
   return pointId(point);
 }

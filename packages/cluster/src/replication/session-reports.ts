@@ -53,7 +53,7 @@ export class SessionReports {
       case 'failover_started':
         return tell('failover_started', notice.planned ? 'planned' : 'unplanned');
       case 'failed_over':
-        for (const pair of half.pairs) catalog.change('volume', pair.local, { is_replication_destination: false });
+        this.#flag(record, half, false);
         reporter.clear('session_parked', about);
         return tell('failed_over', String(notice.generation));
       case 'test_started':
@@ -68,7 +68,7 @@ export class SessionReports {
       case 'in_doubt':
         return tell('failover_in_doubt');
       case 'fenced':
-        for (const pair of half.pairs) catalog.change('volume', pair.local, { is_replication_destination: true });
+        this.#flag(record, half, true);
         reporter.clear('failover_in_doubt', about);
         // The data plane may be away: the next start enters what was not.
         if (notice.diverged_bytes > 0) this.#enterDiverged(record, notice.diverged_bytes).catch(() => undefined);
@@ -87,6 +87,16 @@ export class SessionReports {
       case 'fault':
         return tell('session_parked', notice.message);
     }
+  }
+
+  /** Whether hosts can write here: of a group and all its members at once. */
+  #flag(record: SessionRecord, half: Half, is_replication_destination: boolean): void {
+    const { catalog } = this.#deps;
+    catalog.transaction(() => {
+      for (const { local } of half.pairs) catalog.change('volume', local, { is_replication_destination });
+      if (record.resourceKind === 'volume_group')
+        catalog.change('volume_group', record.localResourceId, { is_replication_destination });
+    });
   }
 
   /** A copy's size follows what was committed, a tested one's its image: the engine knows. */

@@ -47,7 +47,13 @@ export class VolumeLife {
       // Killed before its image was frozen: an empty volume must not pass for it.
       return catalog.remove('volume', volume.id);
     } else if (volume.type !== 'Snapshot')
-      await dataPlane.createVolume({ id, name: volume.name, size: volume.size, tag: {} });
+      await dataPlane.createVolume({
+        id,
+        name: volume.name,
+        size: volume.size,
+        destination: volume.is_replication_destination,
+        tag: {},
+      });
     else if (hidden?.point !== undefined && (await dataPlane.point(pointId(hidden.point))) === undefined) {
       // A snapshot that was never taken: nobody was told that it was.
       return catalog.remove('volume', volume.id);

@@ -237,7 +237,7 @@ export const remoteSystem: ResourceSpec = {
       summary: 'Look at the peer now and renew its connections.',
       body: Body({ update_transport: Opt(Flag()) }),
     },
-    query_appliances: { summary: 'The peer’s appliances.', body: Body({}), answer: Type.Object({}) },
+    query_appliances: { reads: true, summary: 'The peer’s appliances.', body: Body({}), answer: Type.Object({}) },
   },
 };
 

@@ -192,6 +192,7 @@ export class TwoHalves {
       role: engine.role,
       generation: engine.generation,
       pairs: half.pairs,
+      joining: [],
       refused: engine.refused.map(proposalId),
       tag: {},
       ...(engine.base && { base: { point: engine.base.point, digests: [String(engine.base.content)] } }),
@@ -233,6 +234,13 @@ export class TwoHalves {
           return { kind: 'contact', result: { ok: false, reason: 'unknown_session' } };
         const common = newestCommon(this.#view(site).points, reply.view.points);
         return { kind: 'contact', result: { ok: true, view: reply.view, ...(common && { common }) } };
+      }
+      case 'members': {
+        if (!this.linkUp || loseAnswer)
+          return { kind: 'members', result: { ok: false, code: 'link_lost', message: 'unreachable' } };
+        const fresh = step.newcomers.map((local): Pair => ({ local, remote: volumeId(`${local}-copy`) }));
+        const kept = half.pairs.filter(({ local }) => !step.newcomers.includes(local));
+        return { kind: 'members', result: { ok: true, pairs: [...kept, ...fresh] } };
       }
       case 'freeze':
         if (!engine.points.has(step.cycle.point))

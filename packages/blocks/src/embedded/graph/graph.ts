@@ -1,5 +1,5 @@
 import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
-import type { CyclePlan, Digest, Generation, Pair, PointKind, RestartAddress, Role, Tag } from '../../port/types.ts';
+import type { Base, CyclePlan, Generation, Pair, PointKind, RestartAddress, Role, Tag } from '../../port/types.ts';
 import type { LayerId } from '../log/types.ts';
 
 /** What was written while it was on top of its stack. */
@@ -33,9 +33,12 @@ export interface PointNode {
   tag: Tag;
 }
 
+/** No layer: ids begin at 1. */
+export const noLayer = 0 as LayerId;
+
 export interface StageNode {
   readonly plan: CyclePlan;
-  /** Staging layer of each point of each pair: `layers[pair][point]`. */
+  /** Staging layer of each point of each pair: `layers[pair][point]`; {@link noLayer} where the pair is not in the point. */
   readonly layers: readonly (readonly LayerId[])[];
   address: RestartAddress;
 }
@@ -45,7 +48,10 @@ export interface HalfNode {
   role: Role;
   generation: Generation;
   pairs: readonly Pair[];
-  base?: { readonly point: PointId; readonly digests: readonly Digest[] };
+  /** Volumes set aside for members to come. */
+  joining?: readonly Pair[];
+  /** Its `pairs` are there only where they are not the half's. */
+  base?: Base;
   seal?: { readonly proposal: ProposalId; readonly point: PointId };
   refused: ProposalId[];
   stage?: StageNode;
@@ -124,6 +130,15 @@ export function* ancestry(graph: Graph, layer: LayerId): Generator<LayerNode> {
     yield at;
     at = at.parent === undefined ? undefined : graph.layers.get(at.parent);
   }
+}
+
+export const sameList = (a: readonly Pair[], b: readonly Pair[]): boolean =>
+  a.length === b.length &&
+  a.every(({ local, remote }, index) => b[index]!.local === local && b[index]!.remote === remote);
+
+/** A base names its pairs only where they are not the half's. */
+export function plainBase(half: HalfNode, { point, digests, pairs }: Base): Base {
+  return pairs === undefined || sameList(pairs, half.pairs) ? { point, digests } : { point, digests, pairs };
 }
 
 /** Who keeps a point besides its own holds. */

@@ -53,7 +53,7 @@ export async function serviceFixture() {
   const pair = await ensureKeyPair(directory, 'link', 'PS000000000001', []);
   const identity = { ...pair, fingerprint: fingerprintOf(pair.certificate) };
   const context: RequestContext = {
-    principal: { user: 'admin', roleIds: ['1'], isBuiltIn: true },
+    principal: { user: 'admin', roleIds: ['1'], isBuiltIn: true, mustChangePassword: false },
     clientAddress: '127.0.0.1',
     progress: () => undefined,
   };
