@@ -87,6 +87,9 @@ async function measure(settings: Settings, args: readonly string[]): Promise<num
 /** The user has had enough. */
 class Interrupted extends Error {}
 
+// A reader that has gone away, such as `head`, must not keep the bench from cleaning up.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
