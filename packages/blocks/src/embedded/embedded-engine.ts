@@ -23,6 +23,7 @@ import type {
   VolumeUsage,
 } from '../port/types.ts';
 import type { Chain } from './chain.ts';
+import { changedWithin } from './changed-within.ts';
 import { verifyStored } from './check/verify-stored.ts';
 import type { EngineCore } from './core.ts';
 import { dataBlocks } from './data-blocks.ts';
@@ -206,6 +207,21 @@ export class EmbeddedEngine implements BlockEngine {
       this.#image(to, volume),
       this.#core.pages,
     );
+  }
+
+  changedWithin(
+    volume: VolumeId,
+    from: PointId | undefined,
+    to: PointId,
+    block: number,
+    count: number,
+    mark: (block: number) => void,
+  ): Promise<number | undefined> {
+    const images = () => ({
+      ...(from !== undefined && { from: this.#image(from, volume) }),
+      to: this.#image(to, volume),
+    });
+    return changedWithin(images, this.#core.pages, block, count, mark);
   }
 
   async readBlocks(

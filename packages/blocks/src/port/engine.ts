@@ -102,6 +102,18 @@ export interface BlockEngine {
   openPoint(point: PointId, volume: VolumeId): BlockDevice;
   /** What turns image `from` of the volume into image `to` [C1.2, C1.5]. Both must stay held while it is read. */
   difference(volume: VolumeId, from: PointId | undefined, to: PointId): Promise<Difference>;
+  /**
+   * Calls `mark` for each of `count` blocks from `block` that differs between two images of a volume; without `from`, that holds anything
+   * but zeros. Answers the next block beyond them that differs, or may; nothing: none does. Its cost follows what changed.
+   */
+  changedWithin(
+    volume: VolumeId,
+    from: PointId | undefined,
+    to: PointId,
+    block: number,
+    count: number,
+    mark: (block: number) => void,
+  ): Promise<number | undefined>;
   /** Reads whole blocks of an image with their stored checksums, verified, into `payload` and `checksums` (sized for `count`). */
   readBlocks(
     volume: VolumeId,

@@ -62,6 +62,23 @@ export interface HostAccess {
   readonly volumes: readonly string[];
 }
 
+/** A range of an image in chunks, all in bytes; `from`: the image that it is compared with. */
+export interface ChunkRange {
+  readonly volume: string;
+  readonly from?: string;
+  readonly to: string;
+  readonly offset: number;
+  readonly length: number;
+  readonly chunk: number;
+}
+
+export interface ChunkBitmap {
+  /** Base64. */
+  readonly bitmap: string;
+  /** Where to look next, bytes; absent: nothing more differs. */
+  readonly next?: number;
+}
+
 export interface Addresses {
   /** Ports in use, after any 0 was resolved. */
   readonly nbd: { readonly host: string; readonly port: number };
@@ -90,6 +107,8 @@ export interface ScrubStatus {
 
 export interface DataPlane extends Remote<EngineControl> {
   addresses(): Promise<Addresses>;
+  /** Which chunks of a range differ between two images of a volume. */
+  changedChunks(range: ChunkRange): Promise<ChunkBitmap>;
   /** Who may open what, where clients are known by certificates; connections that it does not cover end. Until told, nobody may. */
   setAccess(hosts: readonly HostAccess[]): Promise<void>;
   setPeers(peers: readonly KnownPeer[]): Promise<void>;

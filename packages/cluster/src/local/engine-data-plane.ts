@@ -1,8 +1,9 @@
 import type { SessionId } from '@antipode/base';
 import type { BlockEngine } from '@antipode/blocks';
 import type { Admission, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
+import { changedChunks } from '../dataplane/changed-chunks.ts';
 import type { ScrubJob } from '../dataplane/scrub-job.ts';
-import type { Addresses, DataPlane, DataPlaneEvent, HostAccess, KnownPeer, ScrubOptions } from './api.ts';
+import type { Addresses, ChunkRange, DataPlane, DataPlaneEvent, HostAccess, KnownPeer, ScrubOptions } from './api.ts';
 import { methods } from './methods.ts';
 
 /** What a data plane has besides its engine. */
@@ -33,6 +34,7 @@ export function engineDataPlane(parts: EngineDataPlaneParts): DataPlane {
   parts.scrub.on(emit);
   const own = {
     addresses: async () => parts.addresses(),
+    changedChunks: (range: ChunkRange) => changedChunks(engine, range),
     setAccess: async (hosts: readonly HostAccess[]) => parts.setAccess(hosts),
     setPeers: async (peers: readonly KnownPeer[]) => parts.setPeers(peers),
     admit: async (session: SessionId, admission: Admission) => parts.setAdmission(session, admission),

@@ -52,6 +52,7 @@ const listed: Readonly<Record<Method, true>> = {
   demote: true,
   usage: true,
   addresses: true,
+  changedChunks: true,
   setAccess: true,
   setPeers: true,
   admit: true,

@@ -22,6 +22,7 @@ import { Authenticator } from '../security/authenticator.ts';
 import { ensureKeyPair } from '../security/certificates.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
 import { AccessPublisher } from '../services/access-table.ts';
+import { changedBlocksHandlers } from '../services/changed-blocks.ts';
 import { VolumeGroupService } from '../services/groups.ts';
 import { HostService } from '../services/hosts.ts';
 import { JobRunner } from '../services/jobs.ts';
@@ -208,6 +209,7 @@ export async function startManagement(config: ClusterConfig) {
     tls,
     handlers: {
       ...volumes.handlers(),
+      ...changedBlocksHandlers(catalog, dataPlane),
       ...mappings.handlers(),
       ...hosts.handlers(),
       ...groups.handlers(),

@@ -35,6 +35,7 @@ const references: Readonly<Record<string, string>> = {
   remove_host_ids: 'host',
   host_group_id: 'host_group',
   volume_id: 'volume',
+  base_snapshot_id: 'volume',
   remote_system_id: 'remote_system',
   volume_ids: 'volume',
   volume_group_id: 'volume_group',

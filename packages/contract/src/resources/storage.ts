@@ -118,6 +118,12 @@ export const VolumeGroupRefresh = Body({
   create_backup_snap: Opt(Flag()),
   backup_snap_profile: Opt(VolumeGroupSnapshot),
 });
+export const VolumeComputeDifferences = Body({
+  base_snapshot_id: Opt(Nullable(Ref())),
+  offset: Opt(Type.Integer({ minimum: 0, maximum: 281_474_976_710_656 })),
+  length: Type.Integer({ minimum: 512, maximum: 281_474_976_710_656 }),
+  chunk_size: Type.Integer({ minimum: 512, maximum: 1_099_511_627_776 }),
+});
 const BackupSnapshot = Type.Object({ backup_snapshot_id: Type.String() });
 
 export const volume: ResourceSpec = {
@@ -176,6 +182,13 @@ export const volume: ResourceSpec = {
       summary: 'Make a thin clone that shares all blocks.',
       body: VolumeClone,
       answer: Type.Object({ id: Type.String() }),
+    },
+    compute_differences: {
+      summary: 'Which chunks of a snapshot differ from those of another; outside the published interface.',
+      body: VolumeComputeDifferences,
+      required: true,
+      reads: true,
+      answer: Type.Object({ chunk_bitmap: Type.String(), next_offset: Type.Integer() }),
     },
     restore: {
       summary: 'Put a volume back to one of its snapshots.',

@@ -14,6 +14,7 @@ import type { RequestContext } from '../../rest/handlers.ts';
 import { ensureKeyPair, fingerprintOf } from '../../security/certificates.ts';
 import { AccessPublisher } from '../access-table.ts';
 import type { Assignee } from '../assignments.ts';
+import { changedBlocksHandlers } from '../changed-blocks.ts';
 import { VolumeGroupService } from '../groups.ts';
 import { HostService } from '../hosts.ts';
 import { MappingService } from '../mappings.ts';
@@ -113,6 +114,7 @@ export async function serviceFixture() {
     const handlers = {
       ...all.handlers(),
       ...groups.handlers(),
+      ...changedBlocksHandlers(catalog, dataPlane),
       ...mappings.handlers(),
       ...hosts.handlers(),
       ...new PolicyService(catalog, systemRandom, hooks).handlers(),
