@@ -66,7 +66,7 @@ describe('a group between two sites', () => {
           }
         },
       ),
-      { numRuns: 150 },
+      { numRuns: 15 },
     );
   }, 300_000);
 });

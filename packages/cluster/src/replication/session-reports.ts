@@ -39,6 +39,8 @@ export class SessionReports {
       case 'cycle_started':
         reporter.clear('session_parked', about);
         return tell('cycle_started', notice.trigger);
+      case 'snapshots_left_out':
+        return tell('snapshots_left_out', String(notice.count));
       case 'synchronized':
         reporter.clear('session_parked', about);
         return tell('synchronized', String(notice.duration_ms));

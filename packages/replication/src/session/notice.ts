@@ -4,6 +4,7 @@ import type { Fault, FaultCode } from './half.ts';
 /** Something operators should hear of; the cluster turns each into an event or alert with a stable code. */
 export type Notice =
   | { readonly kind: 'cycle_started'; readonly trigger: string }
+  | { readonly kind: 'snapshots_left_out'; readonly count: number }
   | { readonly kind: 'synchronized'; readonly duration_ms: number }
   | { readonly kind: 'parked'; readonly fault: Fault }
   | { readonly kind: 'recovered' }
