@@ -1,7 +1,8 @@
 import type { Clock, Random } from '@antipode/base';
 import type { EnumValue } from '@antipode/contract';
 import type { Catalog } from '../catalog/catalog.ts';
-import { timestamp } from '../catalog/documents.ts';
+import { type Documents, timestamp } from '../catalog/documents.ts';
+import { isMediumRefusal } from '../catalog/medium-errors.ts';
 import { restLimits } from '../rest/limits.ts';
 
 interface Occurrence {
@@ -66,6 +67,14 @@ export const occurrences = {
     'Stop the test when it is over.',
   ),
   test_stopped: told('0x02010112', 'Info', 'The failover test of {0} was stopped; what it has written is {1}.'),
+  rpo_missed: raised(
+    '0x02010113',
+    'Minor',
+    'The copy of {0} is older than its objective allows (age, objective: {1}).',
+    'A failover now would lose more than was agreed.',
+    'Look at the state of the session, the link and the bytes that remain; give it more time or a longer objective.',
+  ),
+  rpo_met: told('0x02010114', 'Info', 'The copy of {0} meets its objective again; its age is {1}.'),
   failover_aborted: told(
     '0x02010108',
     'Major',
@@ -202,19 +211,29 @@ export class Reporter {
       system_impact_l10n: entry.impact,
       repair_flow_l10n: entry.remedy,
     };
-    this.#catalog.transaction(() => {
-      this.#catalog.put('event', event);
-      this.#catalog.trim('event', restLimits.events);
-      if (!entry.alert || (!entry.each && this.#active(name, about).length > 0)) return;
-      this.#catalog.put('alert', {
-        ...event,
-        state: 'ACTIVE',
-        is_acknowledged: false,
-        acknowledged_timestamp: null,
-        raised_timestamp: now,
-        cleared_timestamp: null,
+    const isNew = entry.alert === true && (entry.each === true || this.#active(name, about).length === 0);
+    const alert: Documents['alert'] | undefined = isNew
+      ? {
+          ...event,
+          state: 'ACTIVE',
+          is_acknowledged: false,
+          acknowledged_timestamp: null,
+          raised_timestamp: now,
+          cleared_timestamp: null,
+        }
+      : undefined;
+    try {
+      this.#catalog.transaction(() => {
+        this.#catalog.put('event', event);
+        this.#catalog.trim('event', restLimits.events);
+        if (alert !== undefined) this.#catalog.put('alert', alert);
       });
-    });
+    } catch (error) {
+      // A full or failing medium is what operators must hear of first.
+      if (!isMediumRefusal(error)) throw error;
+      this.#catalog.keepAside('event', event);
+      if (alert !== undefined) this.#catalog.keepAside('alert', alert);
+    }
   }
 
   /** It is over: the alert about it, if there is one, is cleared. */
@@ -230,7 +249,14 @@ export class Reporter {
   }
 
   clearOne(id: string): void {
-    this.#catalog.change('alert', id, { state: 'CLEARED', cleared_timestamp: timestamp(this.#clock.now()) });
+    const alert = this.#catalog.get('alert', id);
+    if (alert === undefined) return;
+    this.#catalog.tell('alert', { ...alert, state: 'CLEARED', cleared_timestamp: timestamp(this.#clock.now()) });
+  }
+
+  /** Whether there is an alert about it that has not been cleared. */
+  isRaised(name: OccurrenceName, about: About): boolean {
+    return this.#active(name, about).length > 0;
   }
 
   #active(name: OccurrenceName, about: About) {

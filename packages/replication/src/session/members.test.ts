@@ -12,6 +12,7 @@ const pair = (name: string): Pair => ({ local: volumeId(name), remote: volumeId(
 const [one, two] = [pair('one'), pair('two')];
 let count = 0;
 const context: Context = {
+  slot: true,
   now_ms: 1_000_000,
   linkUp: true,
   site: 'A',
