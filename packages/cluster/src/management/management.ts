@@ -136,6 +136,8 @@ export async function startManagement(config: ClusterConfig) {
     reporter,
     site: identity.serial,
     localPauseResume: config.localPauseResume,
+    schedule: config.schedule,
+    cyclesAtOnce: config.cyclesAtOnce,
   });
   const access = new AccessPublisher(catalog, dataPlane);
   const mappings = new MappingService(catalog, random, access);
@@ -237,7 +239,7 @@ export async function startManagement(config: ClusterConfig) {
       is_password_change_required: principal.mustChangePassword,
       is_built_in_user: principal.isBuiltIn,
     }),
-    own: (own, guard) => ownRoutes(own, guard, { catalog, dataPlane, sessions, pairing, scrubs, audit }),
+    own: (own, guard) => ownRoutes(own, guard, { catalog, dataPlane, clock, sessions, pairing, scrubs, audit }),
     audit,
     onError: (error, requestId) => log.error({ err: error, request: requestId }, 'a request failed'),
   });

@@ -67,6 +67,14 @@ export const occurrences = {
     'Stop the test when it is over.',
   ),
   test_stopped: told('0x02010112', 'Info', 'The failover test of {0} was stopped; what it has written is {1}.'),
+  rpo_missed: raised(
+    '0x02010113',
+    'Minor',
+    'The copy of {0} is older than its objective allows (age, objective: {1}).',
+    'A failover now would lose more than was agreed.',
+    'Look at the state of the session, the link and the bytes that remain; give it more time or a longer objective.',
+  ),
+  rpo_met: told('0x02010114', 'Info', 'The copy of {0} meets its objective again; its age is {1}.'),
   failover_aborted: told(
     '0x02010108',
     'Major',
@@ -231,6 +239,11 @@ export class Reporter {
     const alert = this.#catalog.get('alert', id);
     if (alert === undefined) return;
     this.#catalog.tell('alert', { ...alert, state: 'CLEARED', cleared_timestamp: timestamp(this.#clock.now()) });
+  }
+
+  /** Whether there is an alert about it that has not been cleared. */
+  isRaised(name: OccurrenceName, about: About): boolean {
+    return this.#active(name, about).length > 0;
   }
 
   #active(name: OccurrenceName, about: About) {
