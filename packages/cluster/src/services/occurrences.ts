@@ -103,6 +103,19 @@ export const occurrences = {
     'The common base of {0} was lost: the {1} is shipped.',
     'The next synchronization takes longer.',
   ),
+  members_changed: told(
+    '0x02010120',
+    'Info',
+    'The members of {0} have changed: {1}.',
+    'At the destination they change with the next copy.',
+  ),
+  snapshots_left_out: told(
+    '0x02010121',
+    'Minor',
+    '{1} snapshots of {0} were too many for one synchronization and are not copied; the newest are.',
+    'The destination has fewer snapshots than the source.',
+    'Synchronize more often, or take fewer snapshots.',
+  ),
   session_created: told('0x0201010D', 'Info', 'A replication session of {0} was created.'),
   session_deleted: told(
     '0x0201010E',
