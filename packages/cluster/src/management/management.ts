@@ -35,6 +35,7 @@ import { buildVersion, enterPlatform, platformHandlers } from '../services/platf
 import { enterMachine } from '../services/platform-network.ts';
 import { PolicyService } from '../services/policies.ts';
 import { ScrubService } from '../services/scrubs.ts';
+import { SnapshotScheduler } from '../services/snapshot-rules/snapshot-scheduler.ts';
 import { SnapshotService } from '../services/snapshots.ts';
 import { UserService } from '../services/users.ts';
 import { VolumeLife } from '../services/volume-life.ts';
@@ -156,7 +157,8 @@ export async function startManagement(config: ClusterConfig) {
     mappings,
     groups: () => groups,
   });
-  const policies = new PolicyService(catalog, random, sessions);
+  const scheduler = new SnapshotScheduler({ catalog, clock, reporter, snapshots });
+  const policies = new PolicyService(catalog, random, sessions, scheduler);
   const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock });
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
   const answer = peerAnswers({ clock, remotes, trust, sessions, pairing, hello });
@@ -208,6 +210,7 @@ export async function startManagement(config: ClusterConfig) {
     figures: (id) => sessions.figures(id),
     onError: (error) => log.warn({ err: error }, 'figures could not be measured'),
   });
+  scheduler.start();
 
   const tls = await serverCertificate(config);
   const audit: RestOptions['audit'] = (request, principal, operation, status) => {
@@ -313,6 +316,7 @@ export async function startManagement(config: ClusterConfig) {
       await app.close();
       scrubs.close();
       metrics.stop();
+      scheduler.stop();
       sessions.stop();
       remotes.stop();
       await peerServer.close();
