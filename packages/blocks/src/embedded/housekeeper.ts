@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '@antipode/base';
 import { writeCheckpoint } from './checkpoint.ts';
-import { compactSegments, removableSegments, sparseSegments } from './compaction.ts';
+import { compactSegments, deadSegments, removableSegments, sparseSegments } from './compaction.ts';
 import type { EngineCore } from './core.ts';
 import { foldSome } from './folding.ts';
 import { encodeChange } from './graph/changes.ts';
@@ -118,6 +118,9 @@ export class Housekeeper {
   }
 
   async #checkpoint(): Promise<void> {
-    this.#checkpointed = await writeCheckpoint(this.#core);
+    const core = this.#core;
+    const dead = deadSegments(core);
+    this.#checkpointed = await writeCheckpoint(core);
+    for (const segment of dead) core.emptied.add(segment);
   }
 }

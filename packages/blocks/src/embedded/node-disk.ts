@@ -1,6 +1,5 @@
 import {
   close,
-  closeSync,
   constants,
   fdatasync,
   fstatSync,
@@ -25,6 +24,9 @@ const fdatasyncAsync = promisify(fdatasync);
 const fsyncAsync = promisify(fsync);
 const closeAsync = promisify(close);
 
+/** What a close says of bytes is said by the syncs before it; nobody waits for it. */
+const closeLater = (handle: number): void => close(handle, () => undefined);
+
 /** The kernel takes at most this many parts in one writev (IOV_MAX). */
 const WRITE_PARTS_MAX = 1024;
 
@@ -44,7 +46,15 @@ export function openNodeDisk(directory: string): Disk {
       readdirSync(directory, { withFileTypes: true })
         .filter((entry) => entry.isFile())
         .map((entry) => entry.name),
-    remove: (name) => unlinkSync(path(name)),
+    remove(name) {
+      // Held open over its removal: the space is then given back with the last handle, off this thread.
+      const handle = openSync(path(name), constants.O_RDONLY);
+      try {
+        unlinkSync(path(name));
+      } finally {
+        closeLater(handle);
+      }
+    },
     rename: (from, to) => renameSync(path(from), path(to)),
     async syncDirectory() {
       const handle = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY);
@@ -124,7 +134,7 @@ class NodeFile implements DiskFile {
   close(): void {
     if (this.closed) return;
     this.closed = true;
-    if (this.busy === 0) closeSync(this.handle);
+    if (this.busy === 0) closeLater(this.handle);
   }
 
   private open(): number {
@@ -137,7 +147,7 @@ class NodeFile implements DiskFile {
     try {
       return await operation();
     } finally {
-      if (--this.busy === 0 && this.closed) closeSync(this.handle);
+      if (--this.busy === 0 && this.closed) closeLater(this.handle);
     }
   }
 }

@@ -37,7 +37,7 @@ export interface LogLimits {
   readonly retry_ms_max: number;
   /** Files kept open for reading. */
   readonly open_files_max: number;
-  /** Removed segments kept as files for reuse. */
+  /** Removed segments kept as files for reuse: blocks that are there already cost a write less. Given up when space gets scarce. */
   readonly spare_files_max: number;
   /** Memory for the buffers of one scan, over all segments that it merges. */
   readonly scan_bytes: number;
@@ -71,7 +71,7 @@ export const LOG_LIMITS: LogLimits = {
   retry_ms_min: 250,
   retry_ms_max: 10_000,
   open_files_max: 256,
-  spare_files_max: 2,
+  spare_files_max: 8,
   scan_bytes: 16 * MIB,
   sync_read_bytes_max: 128 * KIB,
 };
