@@ -1,6 +1,7 @@
 // `npm run bench`: measures the built product and its peers on this machine.
 import { writeFileSync } from 'node:fs';
 import { groups } from './groups/index.ts';
+import { quickTime_ms } from './groups/names.ts';
 import { help, readSettings, type Settings, UsageError } from './options.ts';
 import { isBuilt } from './peers/antipode.ts';
 import { compare } from './report/compare.ts';
@@ -41,6 +42,7 @@ async function measure(settings: Settings, args: readonly string[]): Promise<num
     await using bench = await Bench.open(settings, stop.signal);
     for (const group of groups.filter(({ name }) => settings.groups.includes(name))) {
       bench.progress.begin(group.name);
+      if (settings.quick) bench.deadline_ms = performance.now() + quickTime_ms(group.name, settings.groups);
       try {
         const result = await group.run(bench);
         results.push(result);

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { catalogue, enums, resources } from '@antipode/contract';
+import { catalogue, enums, resources, roles } from '@antipode/contract';
 import { stateDiagram, tableOfCommands } from '@antipode/replication/describe';
 
 const docs = join(dirname(dirname(fileURLToPath(import.meta.url))), 'docs');
@@ -10,15 +10,28 @@ const docs = join(dirname(dirname(fileURLToPath(import.meta.url))), 'docs');
 /** Codes that PowerStore's clients have been seen to know; the others are ours, within the ranges that PowerStore uses. */
 const known = new Set([
   '0xE04040010005',
+  '0xE04040020002',
   '0xE04040020009',
   '0xE04040030001',
   '0xE0201005000C',
   '0xE02020010007',
   '0xE0203001000B',
+  '0xE09040040001',
+  '0xE09040050001',
+  '0xE0A010010003',
+  '0xE0A01001000C',
+  '0xE0A010010014',
+  '0xE0A01001001E',
+  '0xE0A01001002F',
+  '0xE0A030010001',
+  '0xE0A030010010',
   '0xE0A05001001A',
   '0xE0A060010012',
   '0xE0A08001000E',
+  '0xE0A08001000F',
   '0xE0A080010014',
+  '0xE0A080010052',
+  '0xE0A080020001',
   '0xE0A090010001',
 ]);
 
@@ -92,6 +105,13 @@ function section(resource) {
     .map(([name, { resource: target, many }]) => (many ? `${name} (many ${target})` : `${name} (${target})`));
   const empty = Object.entries(resource.associations).flatMap(([name, { none }]) => (none ? [name] : []));
   const notes = [
+    ...(resource.hidden === undefined
+      ? []
+      : [
+          resource.hidden === 'always'
+            ? 'Not in the published interface.'
+            : 'Not in the published interface; there for those who send `DELL-VISIBILITY: internal`.',
+        ]),
     resource.byName ? '`name:NAME` serves as an id.' : 'There are no names to address it by.',
     ...(resource.simple ? ['Filters, order and pages are ignored.'] : []),
     ...(associations.length > 0 ? [`Associations: ${associations.join(', ')}.`] : []),
@@ -127,9 +147,19 @@ so. The same as an OpenAPI document: \`GET /api/rest/openapi.json\`. What is our
   \`object->>member\` looks into an object.
 - \`order=name.desc,id\`; \`limit\` (100 unless told, 2,000 at most) and \`offset\`, or a Range header; an incomplete list is a 206.
 - Changes take \`?is_async=true\` and then answer 202 with the id of a job.
-- Collections that clients look into on their way, and of which there is nothing here (hosts, mappings, initiators, migrations,
-  ports), are answered as empty.
+- Collections that clients look into on their way, and of which there is nothing here (migrations, Fibre Channel, virtual
+  volumes, file services), are answered as empty; creating something of file services is a 422.
+- \`metadata\` and \`force_internal\`, which the CSI driver sends, are accepted and not kept.
 - Properties in bold must be given; one that is not in the table is refused.
+
+## Roles
+
+Everybody who can log in may look at everything, log out, and change the own password. What else a role allows:
+
+${table(
+  ['Id', 'Role', 'Meaning'],
+  roles.map(({ id, name, description }) => [id, name, description]),
+)}
 
 ${all.map(section).join('\n')}`;
 }

@@ -1,11 +1,13 @@
 import { join } from 'node:path';
-import { alone, type Export, fill, load, scatter, settleDisk } from '../load/export-load.ts';
+import { type Export, fill, load, scatter, settleDisk, snapshotWhileWriting } from '../load/export-load.ts';
 import { Antipode } from '../peers/antipode.ts';
 import { Nbdkit } from '../peers/nbdkit.ts';
 import { QemuNbd } from '../peers/qemu-nbd.ts';
+import type { Server } from '../peers/server.ts';
 import type { Bench } from '../runner/bench.ts';
 import type { GroupResult, Role } from '../runner/results.ts';
-import { type Cell, measureInRounds, stepsOf } from '../runner/rounds.ts';
+import type { Cell } from '../runner/rounds.ts';
+import { alone } from '../runner/standstill.ts';
 import { missing } from '../runner/tools.ts';
 import { blockCells } from './block-cells.ts';
 import { type Group, isWanted } from './group.ts';
@@ -15,6 +17,7 @@ const snapshots = 10;
 const scattered = 0.1;
 
 interface Contestant extends Export {
+  readonly server: Server;
   readonly name: string;
   readonly role: Role;
 }
@@ -25,7 +28,7 @@ export const block: Group = {
     'reads and writes of one host over NBD, against qemu-nbd and nbdkit; again with 10 snapshots taken while writing',
   cells: blockCells.map(({ title, quick }) => `${title}${quick ? '' : ' (not quick)'}`),
   async run(bench): Promise<GroupResult> {
-    const { size, seconds, rounds, quick } = bench.settings;
+    const { size, seconds, quick } = bench.settings;
     const cellsWanted = blockCells.filter((cell) => (cell.quick || !quick) && isWanted(bench, cell));
     const lacking = missing('block', ['fio']);
     if (lacking !== undefined || cellsWanted.length === 0)
@@ -45,8 +48,7 @@ export const block: Group = {
         })),
       }),
     );
-    bench.progress.expect(stepsOf(cells, rounds));
-    const results = await measureInRounds(cells, { rounds, progress: bench.progress, signal: bench.signal });
+    const results = await bench.measure(cells);
     await Promise.all(servers.map((server) => server.stop()));
     return {
       group: 'block',
@@ -93,15 +95,8 @@ async function prepare(
     bench.progress.say(`writing ${contestant.name}`);
     await fill(bench, contestant);
     await scatter(bench, contestant, scattered);
-    if (contestant.role === 'variant') await snapshotWhileWriting(bench, ours, id, contestant);
+    if (contestant.role === 'variant')
+      await snapshotWhileWriting(bench, contestant, snapshots, (name) => ours.snapshot(id, name));
   }
   return { contestants, skipped };
-}
-
-/** Takes snapshots one after the other while a host rewrites a tenth of the volume between each and the next. */
-async function snapshotWhileWriting(bench: Bench, ours: Antipode, id: string, volume: Export): Promise<void> {
-  for (let number = 1; number <= snapshots; number += 1) {
-    bench.progress.say(`snapshot ${number} of ${snapshots} while writing`);
-    await Promise.all([scatter(bench, volume, 1 / snapshots), ours.snapshot(id, `snapshot-${number}`)]);
-  }
 }

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Server } from '../peers/server.ts';
 import type { Bench } from '../runner/bench.ts';
 import type { Sample } from '../runner/results.ts';
+import type { Party } from '../runner/standstill.ts';
 import { type Extent, type FioResult, runFio, type Work } from './fio.ts';
 
 const MiB = 2 ** 20;
@@ -9,7 +9,7 @@ const GiB = 2 ** 30;
 
 /** A volume as a host sees it: the server it is on, and where. */
 export interface Export {
-  readonly server: Server;
+  readonly server: Party;
   readonly uri: string;
   readonly size: number;
 }
@@ -28,12 +28,12 @@ const rateOf = ({ ops, bytes, seconds }: FioResult, work: Work, cpu_ms: number):
     : { value: ops / seconds, cpu: (cpu_ms * 1000) / ops };
 
 /** Writes an export whole, 1 MiB at a time. */
-export async function fill(bench: Bench, { uri, size }: Export): Promise<void> {
+export async function fill(bench: Bench, { uri, size }: Omit<Export, 'server'>): Promise<void> {
   await runFio(bench, uri, size, { pattern: 'write', block_bytes: MiB, depth: 4 }, { bytes: size });
 }
 
 /** Rewrites a share (0 to 1) of an export in 4 KiB blocks at random, so that its layout is that of a volume in use. */
-export async function scatter(bench: Bench, { uri, size }: Export, share: number): Promise<void> {
+export async function scatter(bench: Bench, { uri, size }: Omit<Export, 'server'>, share: number): Promise<void> {
   const bytes = Math.max(4096, Math.floor((size * share) / 4096) * 4096);
   await runFio(bench, uri, size, { pattern: 'randwrite', block_bytes: 4096, depth: 32 }, { bytes });
 }
@@ -43,26 +43,33 @@ export async function settleDisk(bench: Bench): Promise<void> {
   await bench.run('sync', ['-f', bench.dir]);
 }
 
-/** A server that woke up is given this long to do what it would have done while it was idle. */
-const awaken = { most_ms: 1_000, look_ms: 50, idle_ms: 10 } as const;
+/** Writes between one snapshot and the next go on for this long. */
+const between_ms = { few: 200, many: 20 } as const;
 
-/**
- * Runs one measurement while every other server stands still. The chosen one is first left alone until it is idle, or for a second:
- * timers that came due while it stood still are not the load's cost; background work that goes on longer is.
- */
-export async function alone<T>(servers: readonly Server[], chosen: Server, measure: () => Promise<T>): Promise<T> {
-  for (const server of servers) if (server !== chosen) server.freeze();
-  chosen.thaw();
-  try {
-    const until_ms = performance.now() + awaken.most_ms;
-    for (let before_ms = chosen.cpu_ms; performance.now() < until_ms; ) {
-      await pause(awaken.look_ms);
-      const now_ms = chosen.cpu_ms;
-      if (now_ms - before_ms <= awaken.idle_ms) break;
-      before_ms = now_ms;
+/** Takes snapshots one after the other while a host rewrites the volume at random in 4 KiB blocks. */
+export async function snapshotWhileWriting(
+  bench: Bench,
+  volume: Export,
+  count: number,
+  take: (name: string) => Promise<void>,
+): Promise<void> {
+  const enough = new AbortController();
+  const writer = runFio(
+    bench,
+    volume.uri,
+    volume.size,
+    { pattern: 'randwrite', block_bytes: 4096, depth: 4 },
+    { seconds: 3600 },
+    enough.signal,
+  ).catch((error: unknown) => {
+    if (!enough.signal.aborted) throw error;
+  });
+  const snapshots = (async () => {
+    for (let number = 1; number <= count; number += 1) {
+      bench.progress.say(`snapshot ${number} of ${count} while writing`);
+      await pause(count > 32 ? between_ms.many : between_ms.few, undefined, { signal: bench.signal });
+      await take(`snapshot-${number}`);
     }
-    return await measure();
-  } finally {
-    for (const server of servers) server.thaw();
-  }
+  })().finally(() => enough.abort());
+  await Promise.all([snapshots, writer]);
 }

@@ -43,22 +43,23 @@ export function fioArguments(uri: string, volume_bytes: number, work: Work, exte
   ];
 }
 
-/** Runs fio against an NBD export. */
+/** Runs fio against an NBD export, to its end or until there is `enough` of it. */
 export async function runFio(
   bench: Bench,
   uri: string,
   volume_bytes: number,
   work: Work,
   extent: Extent,
+  enough?: AbortSignal,
 ): Promise<FioResult> {
   runs += 1;
   const output = join(bench.dir, `fio-${runs}.json`);
   try {
-    await bench.run(findTool('fio') ?? 'fio', [
-      ...fioArguments(uri, volume_bytes, work, extent),
-      '--output-format=json',
-      `--output=${output}`,
-    ]);
+    await bench.run(
+      findTool('fio') ?? 'fio',
+      [...fioArguments(uri, volume_bytes, work, extent), '--output-format=json', `--output=${output}`],
+      enough,
+    );
     return parseFio(readFileSync(output, 'utf8'));
   } finally {
     rmSync(output, { force: true });

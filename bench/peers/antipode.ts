@@ -16,6 +16,8 @@ const password = 'Measured-1';
 export class Antipode extends Server {
   readonly client: Client;
   readonly url: string;
+  readonly username = 'admin';
+  readonly password = password;
   readonly nbd: { readonly host: string; readonly port: number };
   readonly dir: string;
 

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Bench } from '../runner/bench.ts';
 import { freePort, loopback, waitForPort } from '../runner/ports.ts';
@@ -32,6 +33,12 @@ export class QemuNbd extends Server {
       if (!(error instanceof Error)) throw error;
       return await QemuNbd.serve(bench, format, file, 'threads');
     }
+  }
+
+  /** Ends it and removes its image. */
+  async discard(): Promise<void> {
+    await this.stop();
+    await rm(this.file, { force: true });
   }
 
   static async serve(bench: Bench, format: ImageFormat, file: string, aio: 'io_uring' | 'threads'): Promise<QemuNbd> {

@@ -2,9 +2,10 @@ import type { ChildProcess } from 'node:child_process';
 import type { Bench } from '../runner/bench.ts';
 import { signalGroup } from '../runner/children.ts';
 import { cpu_ms, processesOfGroup } from '../runner/process-figures.ts';
+import type { Party } from '../runner/standstill.ts';
 
 /** A server under measurement: its processes are one process group. */
-export class Server {
+export class Server implements Party {
   readonly name: string;
   /** Version and settings, for the notes of a report. */
   readonly about: string;

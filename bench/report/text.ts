@@ -1,4 +1,4 @@
-import type { CellResult, GroupResult } from '../runner/results.ts';
+import type { CellResult, Figure, GroupResult } from '../runner/results.ts';
 import { compare, type Line } from './compare.ts';
 import type { Verdict } from './goals.ts';
 import { show, showRatio, showSpread } from './numbers.ts';
@@ -22,18 +22,36 @@ export function groupText(result: GroupResult): string {
   const parts = [
     `── ${result.group} ──`,
     ...(result.cells.length === 0 ? [] : [cellsTable(result.cells)]),
-    ...(result.figures.length === 0
-      ? []
-      : [
-          table(
-            ['figure', 'value', 'unit'],
-            result.figures.map(({ title, value, unit }) => [title, show(value), unit]),
-          ),
-        ]),
+    ...figuresTables(result.figures),
     ...result.skipped.map((line) => `skipped: ${line}`),
     ...result.notes.map((line) => `note: ${line}`),
   ];
   return `${parts.join('\n')}\n`;
+}
+
+/** Figures that have a place in a table by row and column, then those that stand alone. */
+function figuresTables(figures: readonly Figure[]): readonly string[] {
+  const placed = figures.filter((figure) => figure.place !== undefined);
+  const alone = figures.filter((figure) => figure.place === undefined);
+  const columns = [...new Set(placed.map(({ place }) => place?.column ?? ''))];
+  const rows = [...new Set(placed.map(({ place }) => place?.row ?? ''))].map((row) => [
+    row,
+    ...columns.map((column) => {
+      const figure = placed.find(({ place }) => place?.row === row && place.column === column);
+      return figure === undefined ? '' : `${show(figure.value)} ${figure.unit}`;
+    }),
+  ]);
+  return [
+    ...(rows.length === 0 ? [] : [table(['over time', ...columns], rows)]),
+    ...(alone.length === 0
+      ? []
+      : [
+          table(
+            ['figure', 'value', 'unit'],
+            alone.map(({ title, value, unit }) => [title, show(value), unit]),
+          ),
+        ]),
+  ];
 }
 
 function cellsTable(cells: readonly CellResult[]): string {

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import type { Settings } from '../options.ts';
 import { Children } from './children.ts';
 import { Progress } from './progress.ts';
+import type { CellResult } from './results.ts';
+import { type Cell, measureInRounds, stepsOf } from './rounds.ts';
 
 /** What every group works with. Closing it ends every process and removes every file that a group made. */
 export class Bench implements AsyncDisposable {
@@ -13,6 +15,8 @@ export class Bench implements AsyncDisposable {
   readonly children = new Children();
   /** A directory of this run alone, on the disk to be measured. */
   readonly dir: string;
+  /** When the group in work should be done, on the scale of performance.now(). */
+  deadline_ms = Number.POSITIVE_INFINITY;
   readonly #cleanups: (() => Promise<void>)[] = [];
 
   private constructor(settings: Settings, dir: string, signal: AbortSignal) {
@@ -26,13 +30,22 @@ export class Bench implements AsyncDisposable {
   }
 
   /** Runs a program to its end; see Children.run. */
-  run(command: string, args: readonly string[]): Promise<string> {
-    return this.children.run(command, args, { signal: this.signal });
+  run(command: string, args: readonly string[], enough?: AbortSignal): Promise<string> {
+    const signal = enough === undefined ? this.signal : AbortSignal.any([this.signal, enough]);
+    return this.children.run(command, args, { signal });
   }
 
   /** Has something undone when the bench is closed, the latest first: mounts and loop devices, before files are removed. */
   onClose(undo: () => Promise<void>): void {
     this.#cleanups.push(undo);
+  }
+
+  /** Measures cells in the rounds that the user asked for, at most `roundsMost`, and that the group's time allows. */
+  measure(cells: readonly Cell[], roundsMost = Number.POSITIVE_INFINITY): Promise<readonly CellResult[]> {
+    const rounds = Math.min(this.settings.rounds, roundsMost);
+    const { progress, signal, deadline_ms } = this;
+    progress.expect(stepsOf(cells, rounds));
+    return measureInRounds(cells, { rounds, progress, signal, deadline_ms });
   }
 
   /** A directory for one use, below the bench's. */

@@ -36,3 +36,14 @@ const accepts = (port: number): Promise<boolean> =>
       resolve(true);
     });
   });
+
+/** The first of so many ports in a row that nobody uses. */
+export async function freeStretch(length: number): Promise<number> {
+  for (let attempt = 0; attempt < 50; attempt += 1) {
+    const first = await freePort();
+    if (first + length > 65_535) continue;
+    const taken = await Promise.all(Array.from({ length }, (_, index) => accepts(first + index)));
+    if (!taken.includes(true)) return first;
+  }
+  throw new Error('no free ports');
+}

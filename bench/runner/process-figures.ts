@@ -5,10 +5,7 @@ const tick_ms = 10;
 
 /** The processes of a group, its leader included; those that ended meanwhile are not there. */
 export function processesOfGroup(leader: number): readonly number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => fieldsOf(pid)?.[2] === String(leader));
+  return allPids().filter((pid) => fieldsOf(pid)?.[2] === String(leader));
 }
 
 /** Processor time that the processes have used since their start, in user and kernel, milliseconds. */
@@ -34,6 +31,14 @@ export const pssOf_MiB = (pids: readonly number[]): number =>
 
 /** The command line of a process, its arguments apart by spaces. */
 export const commandOf = (pid: number): string => (read(`/proc/${pid}/cmdline`) ?? '').replaceAll('\0', ' ').trim();
+
+/** A process whose command line holds a text, such as a directory that no other run has. */
+export const findProcess = (text: string): number | undefined => allPids().find((pid) => commandOf(pid).includes(text));
+
+const allPids = (): readonly number[] =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
 
 /** The fields of /proc/PID/stat after the name, which may hold anything: state, parent, group, ... */
 function fieldsOf(pid: number): readonly string[] | undefined {

@@ -45,6 +45,16 @@ export interface Figure {
   readonly title: string;
   readonly value: number;
   readonly unit: string;
+  /** Its place in a table of figures of one unit; alone in a line when it has none. */
+  readonly place?: { readonly row: string; readonly column: string };
+}
+
+/** A figure over time. */
+export interface Series {
+  readonly id: string;
+  readonly unit: string;
+  readonly every_s: number;
+  readonly values: readonly number[];
 }
 
 export interface GroupResult {
@@ -55,4 +65,5 @@ export interface GroupResult {
   readonly skipped: readonly string[];
   readonly cells: readonly CellResult[];
   readonly figures: readonly Figure[];
+  readonly series?: readonly Series[];
 }

@@ -14,6 +14,8 @@ export interface Cell extends CellFacts {
 
 export interface RoundsSetting {
   readonly rounds: number;
+  /** No round begins that would end after this, except the first (on the scale of performance.now()). */
+  readonly deadline_ms?: number;
   readonly progress: Progress;
   /** Aborted: the round in work is given up. */
   readonly signal: AbortSignal;
@@ -26,11 +28,14 @@ export interface RoundsSetting {
  */
 export async function measureInRounds(
   cells: readonly Cell[],
-  { rounds, progress, signal }: RoundsSetting,
+  { rounds, progress, signal, deadline_ms = Number.POSITIVE_INFINITY }: RoundsSetting,
 ): Promise<readonly CellResult[]> {
   const samples = new Map<Contender, Sample[]>();
   const failures = new Map<Contender, string>();
+  const begin_ms = performance.now();
   for (let round = 0; round < rounds; round += 1) {
+    const now_ms = performance.now();
+    if (round > 0 && now_ms + (now_ms - begin_ms) / round > deadline_ms) break;
     for (const cell of cells) {
       for (const contender of rotated(cell.contenders, round)) {
         signal.throwIfAborted();

@@ -12,9 +12,12 @@ export type SessionId = Brand<string, 'SessionId'>;
 export type CycleId = Brand<string, 'CycleId'>;
 /** Identity of one planned-failover attempt (uuid). */
 export type ProposalId = Brand<string, 'ProposalId'>;
+/** Identity of one failover test (uuid). */
+export type TestId = Brand<string, 'TestId'>;
 
 export const volumeId = (text: string): VolumeId => text as VolumeId;
 export const pointId = (text: string): PointId => text as PointId;
 export const sessionId = (text: string): SessionId => text as SessionId;
 export const cycleId = (text: string): CycleId => text as CycleId;
 export const proposalId = (text: string): ProposalId => text as ProposalId;
+export const testId = (text: string): TestId => text as TestId;

@@ -1,4 +1,6 @@
 export * from './decorators/index.ts';
+export { checkDirectory } from './embedded/check/check-directory.ts';
+export type * from './embedded/check/report.ts';
 export type { CheckpointStore } from './embedded/checkpoint-store.ts';
 export type { Disk, DiskFile } from './embedded/disk.ts';
 export { lmdbCheckpointStore } from './embedded/lmdb-checkpoint-store.ts';

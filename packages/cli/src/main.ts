@@ -9,6 +9,8 @@ import { CommandError, UsageError } from './options/usage-error.ts';
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import('./commands/serve.ts')).serve,
   recover: async () => (await import('./commands/recover.ts')).recover,
+  fsck: async () => (await import('./commands/fsck.ts')).fsck,
+  scrub: async () => (await import('./commands/scrub.ts')).scrub,
   lab: async () => (await import('./commands/lab.ts')).lab,
   drill: async () => (await import('./commands/drill.ts')).drill,
 };

@@ -31,6 +31,10 @@ export interface ClusterConfig {
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
   /** Heartbeat period on the management channel, ms. */
   readonly heartbeat_ms: number;
+  /** What is stored is verified this long after it was last, ms; 0: only when asked. */
+  readonly scrubEvery_ms: number;
+  /** How fast a scrub reads at most. */
+  readonly scrubRate_bytes_per_s: number;
   /** Resume of a locally paused session: the guide's sentence, or the refusal of 4.x (REPLICATION A1). */
   readonly localPauseResume: 'pause_both' | 'refuse';
 }

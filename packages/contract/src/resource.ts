@@ -28,6 +28,8 @@ export interface AssociationSpec {
 export interface ActionSpec {
   readonly summary: string;
   readonly body?: TObject;
+  /** It changes nothing: everybody may, and no job or audit entry tells of it. */
+  readonly reads?: true;
   /** The body must be there. */
   readonly required?: true;
   /** Shape of a 200 answer; absent: 204. */
@@ -45,6 +47,8 @@ export interface ResourceSpec {
   /** Collections that take no filter, order or page. */
   readonly simple?: true;
   readonly noInstance?: true;
+  /** Outside the published interface: always there, or only for those who ask with a DELL-VISIBILITY header. */
+  readonly hidden?: 'always' | 'on_request';
   readonly create?: { readonly body: TObject };
   readonly modify?: { readonly body: TObject };
   readonly remove?: { readonly body?: TObject };

@@ -237,6 +237,35 @@ export function describeEngineContract(name: string, open: () => Promise<EngineU
         expect(difference.summary.whole).toBe(false);
       });
 
+      it('changed blocks of a range are marked, with where to look next; without a base those that are not zeros', async () => {
+        const under = await start();
+        const { engine } = under;
+        await engine.createVolume({ id: v('a'), name: 'a', size: 4 * MiB, tag: {} });
+        const device = engine.open(v('a'));
+        const changed = async (from: string | undefined, to: string, block: number, count: number) => {
+          const marked: number[] = [];
+          const base = from === undefined ? undefined : p(from);
+          const next = await engine.changedWithin(v('a'), base, p(to), block, count, (one) => marked.push(one));
+          return [marked, next];
+        };
+        await device.write(0, filled(8192, 1), false);
+        await device.write(12_288, new Uint8Array(4096), false);
+        await engine.freeze(spec(p('one')), [v('a')]);
+        await device.trim(4096, 4096, false);
+        await device.write(2 * MiB, filled(4096, 2), false);
+        await engine.freeze(spec(p('two')), [v('a')]);
+        await device.write(0, filled(4096, 3), false);
+        await engine.freeze(spec(p('three')), [v('a')]);
+        expect(await changed(undefined, 'one', 0, 1024)).toEqual([[0, 1], undefined]);
+        expect(await changed('one', 'two', 0, 256)).toEqual([[1], 512]);
+        expect(await changed('two', 'one', 2, 1000)).toEqual([[512], undefined]);
+        expect(await changed('one', 'three', 0, 1)).toEqual([[0], 1]);
+        expect(await changed('one', 'one', 0, 1024)).toEqual([[], undefined]);
+        await engine.dropPoint(p('two'));
+        await under.settle?.();
+        expect(await changed('one', 'three', 0, 1024)).toEqual([[0, 1, 512], undefined]);
+      });
+
       it('written zeros, trimmed and never written hash alike, and sizes count [C8.2]', async () => {
         const { engine } = await start();
         for (const id of [v('a'), v('b'), v('c')]) await engine.createVolume({ id, name: id, size: 2 * MiB, tag: {} });

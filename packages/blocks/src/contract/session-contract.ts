@@ -1,4 +1,4 @@
-import { cycleId, type PointId, pointId, proposalId, sessionId, type VolumeId, volumeId } from '@antipode/base';
+import { cycleId, type PointId, pointId, proposalId, sessionId, testId, type VolumeId, volumeId } from '@antipode/base';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BLOCK_BYTES } from '../port/device.ts';
@@ -22,6 +22,9 @@ export type SessionStep =
   | { kind: 'restore' | 'drop'; side: number; point: number }
   | { kind: 'cycle'; accidents: readonly { after: number; side: number; crash: boolean }[]; giveUpAfter: number }
   | { kind: 'planned' | 'unplanned' | 'replug' }
+  | { kind: 'start_test'; point: number }
+  | { kind: 'test_write'; volume: number; block: number; count: number }
+  | { kind: 'stop_test'; keep: boolean }
   | { kind: 'crash' | 'reopen' | 'settle'; side: number };
 
 const volume = fc.nat(1);
@@ -69,6 +72,19 @@ export const sessionStep: fc.Arbitrary<SessionStep> = fc.oneof(
     arbitrary: fc.record({ kind: fc.constantFrom('planned' as const, 'unplanned' as const, 'replug' as const) }),
   },
   {
+    weight: 2,
+    arbitrary: fc.oneof(
+      fc.record({ kind: fc.constant('start_test' as const), point: fc.nat(9) }),
+      fc.record({
+        kind: fc.constant('test_write' as const),
+        volume,
+        block,
+        count: fc.integer({ min: 1, max: 16 }),
+      }),
+      fc.record({ kind: fc.constant('stop_test' as const), keep: fc.boolean() }),
+    ),
+  },
+  {
     weight: 3,
     arbitrary: fc.record({ kind: fc.constantFrom('crash' as const, 'reopen' as const, 'settle' as const), side }),
   },
@@ -81,7 +97,7 @@ export function describeSessionContract(
   options: { readonly runs?: number } = {},
 ): void {
   describe(`the session contract: ${name}`, () => {
-    it('replicas equal their points through accidents, failovers and what diverged [C2.1] [C2.4] [C2.5] [C3.1] [C3.5] [C8.2]', async () => {
+    it('replicas equal their points through accidents, failovers, tests and what diverged [C2.1] [C2.2] [C2.4] [C2.5] [C2.6] [C3.1] [C3.5] [C8.2]', async () => {
       await fc.assert(
         fc.asyncProperty(
           fc.nat(1e9),
@@ -118,6 +134,8 @@ export class SessionHistory {
   #toShip: PointId[] = [];
   readonly #dropped = [new Set<PointId>(), new Set<PointId>()];
   #cycle: CyclePlan | undefined;
+  /** What the heads of the destination hold while they are tested. */
+  #test: { readonly id: string; readonly heads: Image[] } | undefined;
   #next = 1;
 
   constructor(sides: [CrashingEngine, CrashingEngine]) {
@@ -199,6 +217,21 @@ export class SessionHistory {
         return this.#cut ? undefined : this.#failOver(true);
       case 'unplanned':
         return this.#cut ? undefined : this.#failOver(false);
+      case 'start_test':
+        return this.#cut || this.#test !== undefined ? undefined : this.#startTest(step.point);
+      case 'test_write': {
+        if (this.#test === undefined) return;
+        const image = this.#test.heads[step.volume]!.slice();
+        const from = step.block % image.length;
+        const to = Math.min(image.length, from + step.count);
+        const token = this.#next++;
+        const device = this.#engine(1 - this.#source).open(names[(1 - this.#source) as 0][step.volume]!);
+        await device.write(from * BLOCK_BYTES, bytesOf(token, to - from), false);
+        this.#test.heads[step.volume] = image.fill(token, from, to);
+        return;
+      }
+      case 'stop_test':
+        return this.#test === undefined ? undefined : this.#stopTest(step.keep);
       case 'replug':
         return this.#cut ? this.#demote() : undefined;
       case 'crash':
@@ -221,6 +254,32 @@ export class SessionHistory {
     await this.check();
   }
 
+  async #startTest(pick: number): Promise<void> {
+    const engine = this.#engine(1 - this.#source);
+    const snapshots = engine.points().filter((point) => point.kind === 'snapshot' && !point.dropped);
+    const chosen = pick % 2 === 0 ? undefined : snapshots[pick % Math.max(1, snapshots.length)]?.id;
+    const point = chosen ?? engine.half(session)?.base?.point;
+    const id = testId(`t${this.#next++}`);
+    if (point === undefined) return expect(engine.startTest(session, id)).rejects.toThrow('nothing was copied');
+    await engine.startTest(session, id, chosen);
+    await engine.startTest(session, id, chosen);
+    this.#test = { id, heads: [...this.#frozen.get(point)!] };
+    await this.check();
+  }
+
+  async #stopTest(keep: boolean): Promise<void> {
+    const engine = this.#engine(1 - this.#source);
+    const test = this.#test!;
+    const kept = keep ? this.#spec('snapshot') : undefined;
+    await engine.stopTest(session, testId(test.id), kept);
+    await engine.stopTest(session, testId(test.id), kept);
+    if (kept !== undefined) this.#frozen.set(kept.id, test.heads);
+    this.#test = undefined;
+    const head = engine.open(names[(1 - this.#source) as 0][0]!);
+    await expect((async () => head.write(0, bytesOf(1, 1), false))()).rejects.toThrow('does not take writes');
+    await this.check();
+  }
+
   /** Every point that a side shows holds what was frozen, heads are what they should be. */
   async check(): Promise<void> {
     for (const which of [0, 1] as const) {
@@ -238,7 +297,13 @@ export class SessionHistory {
     if (this.#cut) return;
     const destination = this.#engine(1 - this.#source);
     const base = destination.half(session)?.base?.point;
+    const internal = destination.points().filter((point) => point.kind === 'internal');
+    expect(internal.length).toBeLessThanOrEqual(this.#test === undefined ? 2 : 3);
     for (const [index, volume] of names[(1 - this.#source) as 0].entries()) {
+      if (this.#test !== undefined) {
+        this.#same(await imageOf(destination.open(volume)), this.#test.heads[index]!, `the tested head of ${volume}`);
+        continue;
+      }
       const found = await imageOf(destination.open(volume));
       // Without a base it is empty; its size comes with the first cycle.
       this.#same(found, base === undefined ? found.slice().fill(0) : this.#frozen.get(base)![index]!, volume);
@@ -363,6 +428,10 @@ export class SessionHistory {
   async #failOver(planned: boolean): Promise<void> {
     const [old, next] = [this.#engine(this.#source), this.#engine(1 - this.#source)];
     const generation = { number: this.#generation.number + 1, site: 'B', nonce: `${this.#next++}` };
+    // A test in the way is refused to all but the failover that takes its copy.
+    const tested = this.#test;
+    if (tested !== undefined) await expect(next.promote(session, { next: generation })).rejects.toThrow('test');
+    if (tested !== undefined && planned) await this.#stopTest(false);
     if (planned) {
       // What was begun is finished first: a cycle's target is fixed [C3.1].
       if (this.#cycle !== undefined) await this.#sync([], 1e9);
@@ -378,12 +447,13 @@ export class SessionHistory {
       await next.promote(session, { next: generation, proposal, commit: { cycle: plan.cycle, digests } });
       this.#shipped(plan);
     } else {
-      await next.promote(session, { next: generation });
+      await next.promote(session, { next: generation, ...(tested && { testCopy: true as const }) });
+      this.#test = undefined;
       const base = next.half(session)?.base?.point;
       const held = base === undefined ? undefined : this.#frozen.get(base);
       this.#lost = [...this.#heads];
       const empty = names[(1 - this.#source) as 0].map((id) => new Uint32Array(next.volume(id)!.size / BLOCK_BYTES));
-      this.#heads = [...(held ?? empty)];
+      this.#heads = [...(tested?.heads ?? held ?? empty)];
       this.#cycle = undefined;
     }
     this.#toShip = [];

@@ -32,6 +32,12 @@ export interface SimulatedStores {
   readonly checkpoints: SimulatedCheckpointStore;
 }
 
+/** An engine whose stores can be looked at. */
+export interface SimulatedEngine extends CrashingEngine, SimulatedStores {
+  /** The process ends without a word; the stores keep what they had. */
+  die(): void;
+}
+
 /** An embedded engine on simulated stores; `prepare` may plant faults in them. */
 export async function simulatedEngine(
   seed: number,
@@ -40,7 +46,7 @@ export async function simulatedEngine(
     readonly fallBack_max: number;
     readonly prepare?: (stores: SimulatedStores) => void;
   },
-): Promise<CrashingEngine & SimulatedStores> {
+): Promise<SimulatedEngine> {
   const random = seededRandom(seed);
   const disk = new SimulatedDisk({ random });
   const checkpoints = new SimulatedCheckpointStore({ random, fall_back_max: options.fallBack_max });
@@ -56,11 +62,14 @@ export async function simulatedEngine(
       logLimits: smallLogLimits,
     });
   };
-  const wrap = (engine: EmbeddedEngine, mine = life): CrashingEngine & SimulatedStores => ({
+  const wrap = (engine: EmbeddedEngine, mine = life): SimulatedEngine => ({
     engine,
     disk,
     checkpoints,
     settle: () => engine.settle(),
+    die: () => {
+      life += 1;
+    },
     reopen: async () => {
       await engine.close();
       if (random.fraction() < 0.3) checkpoints.clear();

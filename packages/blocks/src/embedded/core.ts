@@ -132,7 +132,18 @@ export class EngineCore {
     volume: VolumeId,
   ): void | Promise<void> {
     const damaged = (at: number, detail: string) => this.emit({ kind: 'damage', volume, block: at, detail });
+<<<<<<< HEAD
     return readBlocks({ pages: this.pages, log: this.log, damaged }, chain, block, count, target, sums);
+=======
+    return readBlocks(
+      { pages: this.pages, log: this.log, damaged, pin: (work) => this.pin(work) },
+      chain,
+      block,
+      count,
+      target,
+      sums,
+    );
+>>>>>>> main
   }
 
   /** Appends a record of the graph's changes. */
@@ -171,6 +182,19 @@ export class EngineCore {
     return this.log.lastSequence();
   }
 
+<<<<<<< HEAD
+=======
+  /** No segment is given back before `work` has ended. */
+  async pin<T>(work: Promise<T>): Promise<T> {
+    this.#readers += 1;
+    try {
+      return await work;
+    } finally {
+      this.#readers -= 1;
+    }
+  }
+
+>>>>>>> main
   #open(): void {
     if (this.closed) throw new BlockError('closed', 'the engine is closed');
   }

@@ -2,7 +2,7 @@ import { BLOCK_BYTES } from '../port/device.ts';
 import type { Difference } from '../port/engine.ts';
 import type { DiffExtent, DifferenceSummary } from '../port/types.ts';
 import { type Chain, pagesAt, resolve } from './chain.ts';
-import { pageBlocks } from './index/page.ts';
+import { type Page, pageBlocks } from './index/page.ts';
 import { unionWithin } from './index/page-set.ts';
 import type { PageTable } from './index/page-table.ts';
 import { engineLimits } from './limits.ts';
@@ -15,7 +15,7 @@ const pagesATurn = 64;
  */
 export async function differenceOf(from: Chain | undefined, to: Chain, pages: PageTable): Promise<Difference> {
   const blocks = Math.floor(to.size / BLOCK_BYTES);
-  const { candidates, whole } = candidatesOf(from, to, blocks);
+  const { candidates, whole } = candidatesOf(from, to, 0, Math.ceil(blocks / pageBlocks));
   let data_blocks = 0;
   let zero_blocks = 0;
   let seen = 0;
@@ -68,12 +68,13 @@ function clip(extent: DiffExtent, fromBlock: number): DiffExtent | undefined {
   return cut >= extent.count ? undefined : { ...extent, block: fromBlock, count: extent.count - cut };
 }
 
-function candidatesOf(
+/** Pages that may differ within `[firstPage, endPage)`: those that a layer on one of the two chains and not on the other has. */
+export function candidatesOf(
   from: Chain | undefined,
   to: Chain,
-  blocks: number,
+  firstPage: number,
+  endPage: number,
 ): { readonly candidates: readonly number[]; readonly whole: boolean } {
-  const last = Math.ceil(blocks / pageBlocks);
   const ofFrom = new Set(from?.links.map((link) => link.index));
   const ofTo = new Set(to.links.map((link) => link.index));
   const common = to.links.some((link) => ofFrom.has(link.index));
@@ -85,7 +86,7 @@ function candidatesOf(
   const shared =
     common && from !== undefined && limitsDiffer(from, to) ? to.links.filter((link) => ofFrom.has(link.index)) : [];
   const sets = [...differing, ...shared].map((link) => link.index.present);
-  return { candidates: unionWithin(sets, 0, last), whole: !common };
+  return { candidates: unionWithin(sets, firstPage, endPage), whole: !common };
 }
 
 function limitsDiffer(from: Chain, to: Chain): boolean {
@@ -93,18 +94,18 @@ function limitsDiffer(from: Chain, to: Chain): boolean {
   return to.links.some((link) => limits.has(link.index) && limits.get(link.index) !== link.limit);
 }
 
-/** Extents of one page by ascending block. */
-function extentsOfPage(
+/** Calls for every block of a page that the two images do not have in common; `target`: the page that decides it, if it is data. */
+export function eachChange(
   from: Chain | undefined,
   to: Chain,
   pages: PageTable,
   number: number,
   blocks: number,
-): DiffExtent[] {
+  visit: (block: number, target: Page | undefined) => void,
+): void {
   const before = from === undefined ? [] : pagesAt(from, number, pages);
   const after = pagesAt(to, number, pages);
   const fromBlocks = from === undefined ? 0 : Math.floor(from.size / BLOCK_BYTES);
-  const extents: { kind: 'data' | 'zero'; block: number; count: number }[] = [];
   const first = number * pageBlocks;
   const end = Math.min(first + pageBlocks, blocks);
   for (let block = first; block < end; block++) {
@@ -117,10 +118,24 @@ function extentsOfPage(
       (target !== undefined && source !== undefined && target.sequence[index] === source.sequence[index])
     )
       continue;
+    visit(block, target);
+  }
+}
+
+/** Extents of one page by ascending block. */
+function extentsOfPage(
+  from: Chain | undefined,
+  to: Chain,
+  pages: PageTable,
+  number: number,
+  blocks: number,
+): DiffExtent[] {
+  const extents: { kind: 'data' | 'zero'; block: number; count: number }[] = [];
+  eachChange(from, to, pages, number, blocks, (block, target) => {
     const kind = target === undefined ? 'zero' : 'data';
     const last = extents.at(-1);
     if (last !== undefined && last.kind === kind && last.block + last.count === block) last.count += 1;
     else extents.push({ kind, block, count: 1 });
-  }
+  });
   return extents;
 }

@@ -1,8 +1,9 @@
-import type { Clock, CycleId, PointId, ProposalId, SessionId, VolumeId } from '@antipode/base';
+import type { Clock, CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
 import { BLOCK_BYTES, type BlockDevice } from '../port/device.ts';
 import type { BlockEngine, BlockRun, Difference, EngineEvent } from '../port/engine.ts';
 import { BlockError } from '../port/errors.ts';
 import type {
+  Base,
   CyclePlan,
   Digest,
   EngineUsage,
@@ -16,15 +17,19 @@ import type {
   StageInfo,
   Tag,
   Tombstone,
+  VerifyPosition,
+  VerifyStep,
   VolumeInfo,
   VolumeUsage,
 } from '../port/types.ts';
 import type { Chain } from './chain.ts';
+import { changedWithin } from './changed-within.ts';
+import { verifyStored } from './check/verify-stored.ts';
 import type { EngineCore } from './core.ts';
 import { dataBlocks } from './data-blocks.ts';
 import { differenceOf } from './difference.ts';
 import type { Change } from './graph/changes.ts';
-import { ancestry } from './graph/graph.ts';
+import { ancestry, memberOf, noLayer } from './graph/graph.ts';
 import * as plan from './graph/plan.ts';
 import { Housekeeper } from './housekeeper.ts';
 import { halfInfo, pointInfo, stageInfo, volumeInfo } from './infos.ts';
@@ -161,6 +166,19 @@ export class EmbeddedEngine implements BlockEngine {
     return [...this.#core.graph.points.values()].map(pointInfo);
   }
 
+  pointsOf(volumes: readonly VolumeId[], since?: PointId): readonly PointInfo[] {
+    const wanted = new Set(volumes);
+    const found: PointInfo[] = [];
+    // Points are kept in the order in which they were made.
+    let isAfter = since === undefined || !this.#core.graph.points.has(since);
+    for (const point of this.#core.graph.points.values()) {
+      if (isAfter && !point.dropped && point.members.some((member) => wanted.has(member.volume)))
+        found.push(pointInfo(point));
+      isAfter ||= point.id === since;
+    }
+    return found;
+  }
+
   point(id: PointId): PointInfo | undefined {
     const point = this.#core.graph.points.get(id);
     return point && pointInfo(point);
@@ -193,6 +211,21 @@ export class EmbeddedEngine implements BlockEngine {
       this.#image(to, volume),
       this.#core.pages,
     );
+  }
+
+  changedWithin(
+    volume: VolumeId,
+    from: PointId | undefined,
+    to: PointId,
+    block: number,
+    count: number,
+    mark: (block: number) => void,
+  ): Promise<number | undefined> {
+    const images = () => ({
+      ...(from !== undefined && { from: this.#image(from, volume) }),
+      to: this.#image(to, volume),
+    });
+    return changedWithin(images, this.#core.pages, block, count, mark);
   }
 
   async readBlocks(
@@ -242,8 +275,13 @@ export class EmbeddedEngine implements BlockEngine {
     this.#accessChanged(half.pairs);
   }
 
-  async changeHalf(session: SessionId, change: { pairs?: readonly Pair[]; tag?: Tag }): Promise<void> {
+  async changeHalf(
+    session: SessionId,
+    change: { pairs?: readonly Pair[]; joining?: readonly Pair[]; tag?: Tag },
+  ): Promise<void> {
+    const { pairs } = plan.needHalf(this.#core.graph, session);
     await this.#do(plan.planChangeHalf(this.#core.graph, session, change));
+    if (change.pairs !== undefined) this.#accessChanged([...pairs, ...change.pairs]);
   }
 
   async removeHalf(session: SessionId): Promise<void> {
@@ -265,19 +303,11 @@ export class EmbeddedEngine implements BlockEngine {
     return [...this.#core.graph.tombstones].map(([session, generation]) => ({ session, generation }));
   }
 
-  async advanceBase(
-    session: SessionId,
-    generation: Generation,
-    base: { point: PointId; digests: readonly Digest[] },
-  ): Promise<void> {
+  async advanceBase(session: SessionId, generation: Generation, base: Base): Promise<void> {
     await this.#do(plan.planAdvanceBase(this.#core.graph, session, generation, base));
   }
 
-  async resetBase(
-    session: SessionId,
-    generation: Generation,
-    base: { point: PointId; digests: readonly Digest[] } | undefined,
-  ): Promise<void> {
+  async resetBase(session: SessionId, generation: Generation, base: Base | undefined): Promise<void> {
     await this.#do(plan.planResetBase(this.#core.graph, session, generation, base));
   }
 
@@ -327,7 +357,8 @@ export class EmbeddedEngine implements BlockEngine {
     count: number,
   ): Promise<readonly Digest[]> {
     const layer = plan.needStage(this.#core.graph, session, cycle).stage.layers[pair]?.[point];
-    if (layer === undefined) throw new BlockError('out_of_range', `the cycle has no point ${point} of pair ${pair}`);
+    if (layer === undefined || layer === noLayer)
+      throw new BlockError('out_of_range', `the cycle has no point ${point} of pair ${pair}`);
     return this.#core.digests.pages(this.#core.chains.of(layer), page, count);
   }
 
@@ -356,6 +387,8 @@ export class EmbeddedEngine implements BlockEngine {
     if (change === undefined || staged === undefined) return;
     this.#core.emit({ kind: 'committed', session, cycle, points: staged.points.map((point) => point.id) });
     for (const pair of staged.pairs) this.#core.emit({ kind: 'volume_changed', volume: pair.local });
+    // A member that has come follows its replica from now on: open connections must look anew.
+    for (const pair of staged.pairs) if (pair.whole) this.#core.emit({ kind: 'access_changed', volume: pair.local });
   }
 
   async abandonStage(session: SessionId, cycle: CycleId): Promise<void> {
@@ -383,6 +416,16 @@ export class EmbeddedEngine implements BlockEngine {
     await this.#do(plan.planRefuse(this.#core.graph, session, proposal));
   }
 
+  async startTest(session: SessionId, test: TestId, from?: PointId): Promise<void> {
+    await this.#do(plan.planStartTest(this.#core.graph, session, test, from));
+    this.#testChanged(session);
+  }
+
+  async stopTest(session: SessionId, test: TestId, keep?: PointSpec): Promise<void> {
+    await this.#do(plan.planStopTest(this.#core.graph, session, test, keep));
+    this.#testChanged(session);
+  }
+
   async promote(session: SessionId, promotion: plan.Promotion): Promise<void> {
     const { graph } = this.#core;
     const change = plan.planPromote(graph, session, promotion);
@@ -402,18 +445,16 @@ export class EmbeddedEngine implements BlockEngine {
     const { graph } = this.#core;
     const half = plan.needHalf(graph, session);
     if (plan.planDemote(graph, session, learned, undefined, undefined) === undefined) return { diverged_bytes: 0 };
-    let agreed: { point: PointId; digests: readonly Digest[] } | undefined;
+    let agreed: Base | undefined;
     if (base !== undefined) {
-      const known = half.base?.point === base ? half.base.digests : undefined;
-      agreed = {
-        point: base,
-        digests: known ?? (await Promise.all(half.pairs.map((pair) => this.digest(pair.local, base)))),
-      };
+      const known = half.base?.point === base ? { pairs: half.pairs, ...half.base } : undefined;
+      agreed = known ?? (await this.#baseAt(half.pairs, base));
     }
     // From here on one synchronous turn: what is counted is what is kept.
     let diverged_bytes = 0;
     for (const { local } of half.pairs) {
-      diverged_bytes += base === undefined ? this.#storedBytes(local) : this.bytesSince(local, base);
+      const held = base !== undefined && memberOf(plan.needPoint(graph, base), local) !== undefined;
+      diverged_bytes += held ? this.bytesSince(local, base) : this.#storedBytes(local);
     }
     await this.#do(plan.planDemote(graph, session, learned, agreed, diverged_bytes > 0 ? preserve : undefined));
     this.#accessChanged(half.pairs);
@@ -424,6 +465,10 @@ export class EmbeddedEngine implements BlockEngine {
 
   usage(): EngineUsage {
     return { ...this.#core.log.usage(), live_bytes: this.#core.live.total() };
+  }
+
+  verifyStored(from: VerifyPosition | undefined, most_bytes: number): Promise<VerifyStep> {
+    return verifyStored(this.#core, from, most_bytes);
   }
 
   on(listener: (event: EngineEvent) => void): () => void {
@@ -464,6 +509,19 @@ export class EmbeddedEngine implements BlockEngine {
   #storedBytes(volume: VolumeId): number {
     const chain = this.#core.chains.of(plan.needVolume(this.#core.graph, volume).top);
     return chain.links.reduce((sum, link) => sum + link.index.data, 0) * BLOCK_BYTES;
+  }
+
+  /** A point as a base: with the digests of the pairs that are in it. */
+  async #baseAt(of: readonly Pair[], point: PointId): Promise<Base> {
+    const pairs = of.filter(({ local }) => memberOf(plan.needPoint(this.#core.graph, point), local) !== undefined);
+    return { point, pairs, digests: await Promise.all(pairs.map(({ local }) => this.digest(local, point))) };
+  }
+
+  /** Another image, perhaps of another size, and another right to write. */
+  #testChanged(session: SessionId): void {
+    const { pairs } = plan.needHalf(this.#core.graph, session);
+    for (const pair of pairs) this.#core.emit({ kind: 'volume_changed', volume: pair.local });
+    this.#accessChanged(pairs);
   }
 
   #accessChanged(pairs: readonly Pair[]): void {

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { cycleId, pointId, proposalId, sessionId, systemClock, volumeId } from '@antipode/base';
+import { cycleId, pointId, proposalId, sessionId, systemClock, testId, volumeId } from '@antipode/base';
 import { describe, expect, it } from 'vitest';
 import { BLOCK_BYTES } from '../port/device.ts';
 import type { BlockEngine } from '../port/engine.ts';
@@ -74,6 +74,8 @@ async function live(engine: BlockEngine): Promise<void> {
   await engine.openStage(plan('c2', 'p5'));
   await engine.syncStage(session, cycleId('c2'), { point: 1, pair: 0, block: 0 });
   await engine.commitStage(session, cycleId('c2'), generation(2), ['e']);
+  await engine.startTest(session, testId('t'), pointId('p5'));
+  await engine.stopTest(session, testId('t'), spec('p6', 'snapshot'));
   await engine.refuseProposal(session, proposalId('y'));
   await engine.promote(session, { next: generation(3) });
   await engine.resetBase(session, generation(3), undefined);

@@ -31,16 +31,18 @@ export const pointInfo = (point: PointNode): PointInfo => ({
 export const stageInfo = (stage: StageNode): StageInfo => ({ plan: stage.plan, address: stage.address });
 
 export function halfInfo(half: HalfNode): HalfInfo {
-  const { session, role, generation, pairs, base, seal, refused, stage, tag } = half;
+  const { session, role, generation, pairs, joining = [], base, seal, refused, stage, test, tag } = half;
   return {
     session,
     role,
     generation,
     pairs,
+    joining,
     refused: [...refused],
     tag,
-    ...(base && { base }),
+    ...(base && { base: { ...base, pairs: base.pairs ?? pairs } }),
     ...(seal && { seal }),
     ...(stage && { stage: stageInfo(stage) }),
+    ...(test && { test }),
   };
 }

@@ -30,15 +30,24 @@ const closeLater = (handle: number): void => close(handle, () => undefined);
 /** The kernel takes at most this many parts in one writev (IOV_MAX). */
 const WRITE_PARTS_MAX = 1024;
 
-/** A directory of the machine's file system, readable by its owner only. Created when it is not there. */
-export function openNodeDisk(directory: string): Disk {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+/**
+ * A directory of the machine's file system, readable by its owner only. Created when it is not there. `readOnly`: neither the
+ * directory nor a file in it is changed, whatever is asked.
+ */
+export function openNodeDisk(directory: string, options: { readonly readOnly?: boolean } = {}): Disk {
+  const { readOnly = false } = options;
+  if (!readOnly) mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const refuse = () => assert(!readOnly, 'the disk may be changed');
   const path = (name: string) => {
     assert(/^[\w.-]+$/.test(name) && !name.startsWith('.'), 'a plain file name');
     return join(directory, name);
   };
   return {
     open(name, mode) {
+      if (readOnly) {
+        assert(mode === 'open', 'the disk may be changed');
+        return new NodeFile(openSync(path(name), constants.O_RDONLY));
+      }
       const create = mode === 'create' ? constants.O_CREAT | constants.O_EXCL : 0;
       return new NodeFile(openSync(path(name), constants.O_RDWR | create, 0o600));
     },
@@ -47,6 +56,7 @@ export function openNodeDisk(directory: string): Disk {
         .filter((entry) => entry.isFile())
         .map((entry) => entry.name),
     remove(name) {
+      refuse();
       // Held open over its removal: the space is then given back with the last handle, off this thread.
       const handle = openSync(path(name), constants.O_RDONLY);
       try {
@@ -55,7 +65,10 @@ export function openNodeDisk(directory: string): Disk {
         closeLater(handle);
       }
     },
-    rename: (from, to) => renameSync(path(from), path(to)),
+    rename(from, to) {
+      refuse();
+      renameSync(path(from), path(to));
+    },
     async syncDirectory() {
       const handle = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY);
       try {

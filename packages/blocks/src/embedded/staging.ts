@@ -4,6 +4,7 @@ import type { BlockRun } from '../port/engine.ts';
 import { BlockError } from '../port/errors.ts';
 import type { Digest, RestartAddress } from '../port/types.ts';
 import type { EngineCore } from './core.ts';
+import { noLayer } from './graph/graph.ts';
 import { needStage } from './graph/plan.ts';
 import { pageBlocks, pageOf } from './index/page.ts';
 import { sumOf } from './zero-block.ts';
@@ -24,7 +25,7 @@ export function stageRuns(
   const { stage } = needStage(core.graph, session, cycle);
   const layer = stage.layers[pair]?.[point];
   const size = stage.plan.points[point]?.sizes[pair];
-  if (layer === undefined || size === undefined)
+  if (layer === undefined || layer === noLayer || size === undefined)
     throw new BlockError('out_of_range', `the cycle has no point ${point} of pair ${pair}`);
   const { address } = stage;
   const least = ordered ? leastBlock(address, point, pair) : 0;
@@ -34,6 +35,9 @@ export function stageRuns(
     else core.orderData(layer, run.block, run.payload, sums);
   }
 }
+
+/** Stands where a pair is not in a point. */
+const absentDigest: Digest = '0'.repeat(64);
 
 /** What the address covers is durable and not written again. */
 function leastBlock(address: RestartAddress, point: number, pair: number): number {
@@ -58,6 +62,7 @@ export async function raiseAbove(
   const bytes = new Uint8Array(BLOCK_BYTES);
   const sums = new BigUint64Array(1);
   for (const layer of stage.layers[pair]!.slice(point + 1)) {
+    if (layer === noLayer) continue;
     const index = core.layerIndex(layer);
     for (const { block: first, count } of runs) {
       for (let block = first; block < first + count; block++) {
@@ -105,7 +110,7 @@ export async function verifyStaged(
 ): Promise<readonly (readonly Digest[])[]> {
   const { stage } = needStage(core.graph, session, cycle);
   const staged = stage.layers.flatMap((layers, pair) =>
-    layers.map((layer) => ({ layer, volume: stage.plan.pairs[pair]!.local })),
+    layers.filter((layer) => layer !== noLayer).map((layer) => ({ layer, volume: stage.plan.pairs[pair]!.local })),
   );
   const total = staged.reduce((sum, { layer }) => sum + core.layerIndex(layer).data, 0);
   let done = 0;
@@ -145,7 +150,10 @@ export async function verifyStaged(
   const digests: Digest[][] = [];
   for (let point = 0; point < stage.plan.points.length; point++) {
     const row: Digest[] = [];
-    for (const layers of stage.layers) row.push(await core.digests.root(core.chains.of(layers[point]!)));
+    for (const layers of stage.layers) {
+      const layer = layers[point]!;
+      row.push(layer === noLayer ? absentDigest : await core.digests.root(core.chains.of(layer)));
+    }
     digests.push(row);
   }
   return digests;

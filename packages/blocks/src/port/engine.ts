@@ -1,6 +1,7 @@
-import type { CycleId, PointId, ProposalId, SessionId, VolumeId } from '@antipode/base';
+import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
 import type { BlockDevice } from './device.ts';
 import type {
+  Base,
   CyclePlan,
   DiffExtent,
   DifferenceSummary,
@@ -16,6 +17,8 @@ import type {
   StageInfo,
   Tag,
   Tombstone,
+  VerifyPosition,
+  VerifyStep,
   VolumeInfo,
   VolumeUsage,
 } from './types.ts';
@@ -84,6 +87,8 @@ export interface BlockEngine {
   hold(point: PointId, holder: string): Promise<void>;
   release(point: PointId, holder: string): Promise<void>;
   points(): readonly PointInfo[];
+  /** Points that hold one of these volumes, oldest first: all, or those made after `since`. Dropped ones are left out. */
+  pointsOf(volumes: readonly VolumeId[], since?: PointId): readonly PointInfo[];
   point(id: PointId): PointInfo | undefined;
   /** A new, writable volume on a frozen image: constant time, shares blocks. */
   fork(spec: { id: VolumeId; name: string; point: PointId; of: VolumeId; tag: Tag }): Promise<void>;
@@ -97,6 +102,18 @@ export interface BlockEngine {
   openPoint(point: PointId, volume: VolumeId): BlockDevice;
   /** What turns image `from` of the volume into image `to` [C1.2, C1.5]. Both must stay held while it is read. */
   difference(volume: VolumeId, from: PointId | undefined, to: PointId): Promise<Difference>;
+  /**
+   * Calls `mark` for each of `count` blocks from `block` that differs between two images of a volume; without `from`, that holds anything
+   * but zeros. Answers the next block beyond them that differs, or may; nothing: none does. Its cost follows what changed.
+   */
+  changedWithin(
+    volume: VolumeId,
+    from: PointId | undefined,
+    to: PointId,
+    block: number,
+    count: number,
+    mark: (block: number) => void,
+  ): Promise<number | undefined>;
   /** Reads whole blocks of an image with their stored checksums, verified, into `payload` and `checksums` (sized for `count`). */
   readBlocks(
     volume: VolumeId,
@@ -120,7 +137,14 @@ export interface BlockEngine {
     pairs: readonly Pair[];
     tag: Tag;
   }): Promise<void>;
-  changeHalf(session: SessionId, change: { pairs?: readonly Pair[]; tag?: Tag }): Promise<void>;
+  /**
+   * Source: `pairs` are the members from now on; who leaves is an ordinary volume. Destination: `joining` are set aside for the next
+   * commit, which alone changes the members there. Both are whole lists.
+   */
+  changeHalf(
+    session: SessionId,
+    change: { pairs?: readonly Pair[]; joining?: readonly Pair[]; tag?: Tag },
+  ): Promise<void>;
   /** Ends the half and leaves a tombstone [C5.6]: points and holds of the session go, a destination's volumes stay flagged. */
   removeHalf(session: SessionId): Promise<void>;
   halves(): readonly HalfInfo[];
@@ -130,17 +154,9 @@ export interface BlockEngine {
    * Source: the cycle is known committed at the destination: its last point becomes the base, the former base is
    * released [C3.4]. Refused (`stale`) when the generation is not the present one.
    */
-  advanceBase(
-    session: SessionId,
-    generation: Generation,
-    base: { point: PointId; digests: readonly Digest[] },
-  ): Promise<void>;
+  advanceBase(session: SessionId, generation: Generation, base: Base): Promise<void>;
   /** Either role: the base agreed at a handshake (an older common point, or none) [C2.3, C3.7]. */
-  resetBase(
-    session: SessionId,
-    generation: Generation,
-    base: { point: PointId; digests: readonly Digest[] } | undefined,
-  ): Promise<void>;
+  resetBase(session: SessionId, generation: Generation, base: Base | undefined): Promise<void>;
 
   // --- receiving a cycle (destination) ---------------------------------------------------------------------------
   /** Opens, or finds again, the staging layers of a cycle. A stage of another cycle of this session is given up. Resolves with the durable restart address. */
@@ -182,8 +198,8 @@ export interface BlockEngine {
     runs: readonly BlockRun[],
   ): Promise<void>;
   /**
-   * The commit point [C3.3]: one record makes the staged points visible, the last one replica and base, and the sizes
-   * present. Refused (`stale`) unless generation and base are the present ones. The former base is dropped.
+   * The commit point [C3.3]: one record makes the staged points visible, the last one replica and base, the sizes present, and
+   * the cycle's pairs the members: a volume that is no longer one stays a destination, without a session. Refused (`stale`) unless generation and base are the present ones. The former base is dropped.
    */
   commitStage(session: SessionId, cycle: CycleId, generation: Generation, digests: readonly Digest[]): Promise<void>;
   abandonStage(session: SessionId, cycle: CycleId): Promise<void>;
@@ -196,8 +212,19 @@ export interface BlockEngine {
   /** Destination: durably refuses a proposal; a later promote of it is `stale`. */
   refuseProposal(session: SessionId, proposal: ProposalId): Promise<void>;
   /**
+   * Destination: hosts may write to the heads, which become forks of `from` (a held point; default: the replica) and stop
+   * following. The point stays held; cycles go on moving the replica [C2.2].
+   */
+  startTest(session: SessionId, test: TestId, from?: PointId): Promise<void>;
+  /**
+   * The heads follow the replica again, all at one instant. What the test wrote is frozen under `keep` first, or given up. Done
+   * already when no test is running.
+   */
+  stopTest(session: SessionId, test: TestId, keep?: PointSpec): Promise<void>;
+  /**
    * Destination -> source in one record, the point of no return [C4.2e]: with `commit`, the staged cycle is committed by
-   * the same record. The head becomes a fork of `from` (a held point; default: the replica). `next` must be the present
+   * the same record. The head becomes a fork of `from` (a held point; default: the replica), or with `testCopy` goes on as a
+   * running failover test has left it; without it a running test refuses the promotion (`in_use`). `next` must be the present
    * number + 1.
    */
   promote(
@@ -207,6 +234,7 @@ export interface BlockEngine {
       proposal?: ProposalId;
       commit?: { cycle: CycleId; digests: readonly Digest[] };
       from?: PointId;
+      testCopy?: true;
     },
   ): Promise<void>;
   /**
@@ -222,6 +250,11 @@ export interface BlockEngine {
 
   // --- the whole -------------------------------------------------------------------------------------------------
   usage(): EngineUsage;
+  /**
+   * Verifies stored bytes against their checksums, about `most_bytes` of them from a position on, without waiting for the medium
+   * on the thread of the hosts. The positions survive restarts: what is written meanwhile need not be visited.
+   */
+  verifyStored(from: VerifyPosition | undefined, most_bytes: number): Promise<VerifyStep>;
   on(listener: (event: EngineEvent) => void): () => void;
   /** Makes everything durable and lets go of the medium. */
   close(): Promise<void>;

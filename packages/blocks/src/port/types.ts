@@ -1,4 +1,4 @@
-import type { CycleId, PointId, ProposalId, SessionId, VolumeId } from '@antipode/base';
+import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
 
 /**
  * Who may write, as a counted epoch of a session. Only the present destination mints the next one [C4.1]. Two different
@@ -96,6 +96,20 @@ export interface Pair {
   readonly remote: VolumeId;
 }
 
+/** A pair as one cycle ships it. */
+export interface CyclePair extends Pair {
+  /** The base has no image of it that both sides hold: all of it is shipped. */
+  readonly whole?: true;
+}
+
+/** A point that both sides hold, with the digest of each pair's image there. */
+export interface Base {
+  readonly point: PointId;
+  readonly digests: readonly Digest[];
+  /** What the digests are of, in their order. Absent: the half's pairs. */
+  readonly pairs?: readonly Pair[];
+}
+
 /** The next block that is not yet durable at the destination [C3.5]. */
 export interface RestartAddress {
   /** Index into the cycle's points, in order of shipping. */
@@ -114,7 +128,7 @@ export type Digest = string;
 
 /** A point as one cycle ships it: sizes and digests per pair, in the order of the cycle's pairs. */
 export interface CyclePoint extends PointSpec {
-  /** Size of each pair's volume at this point, bytes. */
+  /** Size of each pair's volume at this point, bytes. 0: the volume is not in this point; the last point has all. */
   readonly sizes: readonly number[];
 }
 
@@ -126,8 +140,8 @@ export interface CyclePlan {
   /** The common base it builds on; absent: nothing in common, the whole is shipped. */
   readonly base?: PointId;
   readonly points: readonly CyclePoint[];
-  /** As seen from the cluster that reads this. */
-  readonly pairs: readonly Pair[];
+  /** As seen from the cluster that reads this. With the commit they become the session's members. */
+  readonly pairs: readonly CyclePair[];
 }
 
 export interface StageInfo {
@@ -142,12 +156,16 @@ export interface HalfInfo {
   readonly role: Role;
   readonly generation: Generation;
   readonly pairs: readonly Pair[];
-  /** Newest point known to be equal on both sides, with the digest of each pair's image. */
-  readonly base?: { readonly point: PointId; readonly digests: readonly Digest[] };
+  /** Destination: volumes that are set aside for members to come; the commit that brings them makes them members. */
+  readonly joining: readonly Pair[];
+  /** Newest point known to be equal on both sides; `pairs` is always there. */
+  readonly base?: Base;
   readonly seal?: { readonly proposal: ProposalId; readonly point: PointId };
   /** Proposals durably refused here (destination), newest last, bounded. */
   readonly refused: readonly ProposalId[];
   readonly stage?: StageInfo;
+  /** Destination: a failover test is running on a fork of this point, which it keeps [C2.2]. */
+  readonly test?: { readonly id: TestId; readonly point: PointId };
   readonly tag: Tag;
 }
 
@@ -170,4 +188,39 @@ export interface EngineUsage {
   /** Bytes the log occupies, and of these the bytes that something still refers to. */
   readonly log_bytes: number;
   readonly live_bytes: number;
+}
+
+/** Stored bytes that are not what was written, and where they are seen. */
+export interface StoredDamage {
+  readonly detail: string;
+  /** Place in the log, bytes. */
+  readonly segment?: number;
+  readonly offset?: number;
+  readonly bytes?: number;
+  /** Empty: no image shows these bytes, or it cannot be known which. */
+  readonly seen: readonly DamagedRange[];
+}
+
+/** A range of a volume, in bytes, that shows damaged bytes. */
+export interface DamagedRange {
+  readonly volume: VolumeId;
+  readonly name: string;
+  readonly offset: number;
+  readonly length: number;
+  /** Hosts of the volume see it. Otherwise only the points named. */
+  readonly head: boolean;
+  readonly points: readonly { readonly id: PointId; readonly name: string }[];
+}
+
+/** Where a verification goes on: blocks are verified first, by layer and page, then the records of each segment. Plain data. */
+export type VerifyPosition =
+  | { readonly phase: 'blocks'; readonly layer: number; readonly page: number }
+  | { readonly phase: 'records'; readonly segment: number };
+
+/** One bounded piece of a verification. */
+export interface VerifyStep {
+  /** Absent: everything has been verified. */
+  readonly next?: VerifyPosition;
+  readonly verified_bytes: number;
+  readonly damages: readonly StoredDamage[];
 }

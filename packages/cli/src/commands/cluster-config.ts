@@ -39,6 +39,8 @@ export function clusterConfig(values: ServeValues): ClusterConfig {
     ...(adminPassword === undefined ? {} : { adminPassword }),
     logLevel: values.logLevel,
     heartbeat_ms: values.heartbeat,
+    scrubEvery_ms: values.scrubEvery,
+    scrubRate_bytes_per_s: values.scrubRate,
     localPauseResume: values.localPauseResume,
   };
 }

@@ -106,7 +106,7 @@ export const parseSize =
     return value >= least_bytes && value <= most_bytes && value % multiple_bytes === 0
       ? ok(value)
       : err(
-          `a size such as 64MiB, from ${showSize(least_bytes)} to ${showSize(most_bytes)}, a multiple of ${multiple_bytes} bytes`,
+          `a size such as 64MiB, from ${showSize(least_bytes)} to ${showSize(most_bytes)}${multiple_bytes === 1 ? '' : `, a multiple of ${multiple_bytes} bytes`}`,
         );
   };
 

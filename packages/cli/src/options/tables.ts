@@ -115,6 +115,18 @@ export const serveOptions = {
     fallback: '2s',
     help: 'How often paired clusters are asked whether they are there, such as 500ms or 2s.',
   }),
+  scrubEvery: option(parseDuration(0, 8_784 * 3_600_000), {
+    name: 'scrub-every',
+    argument: 'TIME',
+    fallback: '168h',
+    help: 'How long after the last time everything stored is verified in the background; 0s: only when asked.',
+  }),
+  scrubRate: option(parseSize(2 ** 20, 2 ** 40, 1), {
+    name: 'scrub-rate',
+    argument: 'SIZE',
+    fallback: '32MiB',
+    help: 'How much a background verification reads a second at most.',
+  }),
   localPauseResume: option(parseChoice('pause_both', 'refuse'), {
     name: 'local-pause-resume',
     argument: 'RULE',
@@ -178,7 +190,7 @@ export const labLinkOptions = {
 /** `antipode lab status`. */
 export const labStatusOptions = { dir: labDir, json: json('Print the state of the lab as one line of JSON.') } as const;
 
-/** `antipode drill`. */
+/** `antipode recover`. */
 export const recoverOptions = {
   data: option(parsePath, {
     name: 'data',
@@ -187,6 +199,71 @@ export const recoverOptions = {
   }),
 };
 
+/** `antipode fsck`. */
+export const fsckOptions = {
+  data: option(parsePath, {
+    name: 'data',
+    argument: 'DIR',
+    help: 'Directory of the cluster to check; no cluster may run on it. Required.',
+  }),
+  dropIndex: option(parseSwitch, {
+    name: 'drop-index',
+    fallback: 'false',
+    help: 'Remove the index where the log beside it is whole: the next start makes it anew. Nothing else is ever changed.',
+  }),
+  json: json('Print the report as one line of JSON.'),
+} as const;
+
+/** How a command reaches a running cluster. */
+export const connectionOptions = {
+  url: option(parseText(1, 300), {
+    name: 'url',
+    argument: 'URL',
+    help: 'Address of the REST interface, https://HOST:PORT. Required.',
+  }),
+  user: option(parseText(1, 64), { name: 'user', argument: 'NAME', fallback: 'admin', help: 'Who logs in.' }),
+  passwordFile: option(parsePath, {
+    name: 'password-file',
+    argument: 'FILE',
+    help: 'First line: the password. Or the variable ANTIPODE_PASSWORD.',
+  }),
+  password: option(parseText(1, 128), { name: 'password', secret: true, help: 'The password. Variable only.' }),
+  ca: option(parsePath, {
+    name: 'ca',
+    argument: 'FILE',
+    help: 'Authority, or the very certificate, that the cluster proves itself by (PEM). Default: those the machine knows.',
+  }),
+  fingerprint: option(parseText(64, 95), {
+    name: 'fingerprint',
+    argument: 'SHA256',
+    help: "SHA-256 fingerprint of the cluster's certificate, whoever signed it.",
+  }),
+  insecure: option(parseSwitch, {
+    name: 'insecure',
+    fallback: 'false',
+    help: 'Do not ask the cluster for a proof of who it is: for a first look on the same machine.',
+  }),
+} as const;
+
+/** `antipode scrub`. */
+export const scrubOptions = {
+  ...connectionOptions,
+  rate: option(parseSize(2 ** 20, 2 ** 40, 1), {
+    name: 'rate',
+    argument: 'SIZE',
+    help: 'How much is read a second at most, such as 100MiB. Default: the setting --scrub-rate of the cluster.',
+  }),
+  detach: option(parseSwitch, { name: 'detach', fallback: 'false', help: 'Start it and do not wait for its end.' }),
+  status: option(parseSwitch, {
+    name: 'status',
+    fallback: 'false',
+    help: 'Start nothing: show the one that runs, or the last one.',
+  }),
+  stop: option(parseSwitch, { name: 'stop', fallback: 'false', help: 'End the one that runs.' }),
+  json: json('Print the result as one line of JSON.'),
+} as const;
+
+/** `antipode drill`. */
 export const drillOptions = {
   dir: option(parsePath, {
     name: 'dir',
@@ -222,6 +299,18 @@ export const commandTables = {
     usage: 'antipode recover --data DIR',
     about: 'Has the catalog of a cluster rebuilt from its log at the next start: volumes, snapshots and their names.',
     options: recoverOptions,
+  },
+  fsck: {
+    usage: 'antipode fsck --data DIR [options]',
+    about:
+      'Checks the directory of a cluster that does not run: every record and block against its checksum, the index and the catalog against the log. Exit codes: 0 clean, 1 damage found, 2 it could not be checked.',
+    options: fsckOptions,
+  },
+  scrub: {
+    usage: 'antipode scrub --url URL [options]',
+    about:
+      'Has a running cluster verify everything it stores, in the background of its hosts, and reports what is damaged. Exit codes: 0 clean, 1 damage found, 2 usage.',
+    options: scrubOptions,
   },
   lab: {
     usage: 'antipode lab [options]',

@@ -54,6 +54,22 @@ describe('the file', () => {
     expect(catalog.all('PRAGMA foreign_keys', [])[0]).toEqual({ foreign_keys: 1 });
   });
 
+  it('of the first version is taken over: users keep their passwords, out of sight', () => {
+    const path = join(directory, 'catalog.db');
+    const old = new DatabaseSync(path);
+    old.exec(
+      'CREATE TABLE user (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL, private TEXT); PRAGMA user_version = 1;',
+    );
+    const row = { id: '1', name: 'admin', hash: '$argon2id$x', role_ids: ['1'], is_built_in: true };
+    old.prepare('INSERT INTO user (id, doc) VALUES (?, ?)').run('1', JSON.stringify(row));
+    old.close();
+    const catalog = catalogIn();
+    expect(catalog.get('local_user', '1')).toMatchObject({ name: 'admin', role_id: '1', is_built_in: true });
+    expect(JSON.stringify(catalog.get('local_user', '1'))).not.toContain('argon2');
+    expect(catalog.private('local_user', '1')).toEqual({ hash: '$argon2id$x', changeRequired: false });
+    expect(reopened(catalog).count('local_user')).toBe(1);
+  });
+
   it('says whether this opening made it', () => {
     const catalog = catalogIn();
     expect(catalog.isNew).toBe(true);

@@ -5,10 +5,17 @@ import { RestError } from '@antipode/contract';
 import { type Documents, type Table, tables } from './documents.ts';
 
 /** Version of the tables; raised when what is stored changes its form, with a step that changes it. */
-const schemaVersion = 1;
+const schemaVersion = 2;
 const backupsKept = 3;
 
 const expiryOf = `doc ->> '$.protection_data.expiration_timestamp'`;
+/** Views that REST reads under other names than those of tables. */
+const namedViews: Readonly<Record<string, string>> = {
+  limit: 'SELECT * FROM rest_system_limit',
+  volume_list_cma_view: `SELECT * FROM rest_volume WHERE doc ->> '$.type' <> 'Snapshot'`,
+  volume_group_list_cma_view: `SELECT * FROM rest_volume_group WHERE doc ->> '$.type' <> 'Snapshot'`,
+};
+
 const uniquely = (table: Table, name: string, attribute: string, where = '') =>
   `CREATE UNIQUE INDEX ${name} ON ${table} (doc ->> '$.${attribute}')${where}`;
 
@@ -20,8 +27,18 @@ const indexes: readonly string[] = [
   uniquely('policy', 'policy_name', 'name'),
   uniquely('replication_rule', 'replication_rule_name', 'name'),
   uniquely('snapshot_rule', 'snapshot_rule_name', 'name'),
-  uniquely('user', 'user_name', 'name'),
+  uniquely('local_user', 'local_user_name', 'name'),
   uniquely('remote_system', 'remote_system_serial', 'serial_number'),
+  uniquely('host', 'host_name', 'name'),
+  uniquely('host_group', 'host_group_name', 'name'),
+  `CREATE UNIQUE INDEX initiator_port ON initiator (lower(doc ->> '$.port_name'))`,
+  `CREATE INDEX initiator_host ON initiator (doc ->> '$.host_id')`,
+  `CREATE INDEX host_of_group ON host (doc ->> '$.host_group_id')`,
+  `CREATE INDEX mapping_volume ON host_volume_mapping (doc ->> '$.volume_id')`,
+  `CREATE INDEX mapping_host ON host_volume_mapping (doc ->> '$.host_id')`,
+  `CREATE INDEX mapping_group ON host_volume_mapping (doc ->> '$.host_group_id')`,
+  `CREATE UNIQUE INDEX mapping_lun ON host_volume_mapping (coalesce(doc ->> '$.host_id', doc ->> '$.host_group_id'), doc ->> '$.logical_unit_number')`,
+  `CREATE UNIQUE INDEX mapping_pair ON host_volume_mapping (coalesce(doc ->> '$.host_id', doc ->> '$.host_group_id'), doc ->> '$.volume_id')`,
   `CREATE INDEX session_resource ON replication_session (doc ->> '$.local_resource_id')`,
   `CREATE INDEX volume_family ON volume (doc ->> '$.protection_data.family_id')`,
   `CREATE UNIQUE INDEX volume_group_name ON volume_group (lower(doc ->> '$.name')) WHERE doc ->> '$.type' <> 'Snapshot'`,
@@ -59,6 +76,7 @@ export class Catalog {
     );
     this.#migrate();
     this.#openViews();
+    for (const [name, query] of Object.entries(namedViews)) this.#db.exec(`CREATE TEMP VIEW rest_${name} AS ${query}`);
   }
 
   get<T extends Table>(table: T, id: string): Documents[T] | undefined {
@@ -211,6 +229,12 @@ export class Catalog {
           `CREATE TABLE IF NOT EXISTS ${table} (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL CHECK (json_valid(doc)), private TEXT)`,
         );
       for (const index of indexes) this.#db.exec(index.replace('INDEX ', 'INDEX IF NOT EXISTS '));
+      if (found === 1) {
+        // Version 1 kept a user's hash in the row itself.
+        this.#db.exec(
+          `INSERT INTO local_user (id, doc, private) SELECT id, json_object('id', id, 'name', doc ->> '$.name', 'role_id', doc ->> '$.role_ids[0]', 'is_built_in', json(iif(doc ->> '$.is_built_in', 'true', 'false')), 'is_default_password', json('false'), 'is_locked', json('false'), 'is_mfa_bypass', json('true'), 'mfa_alias', NULL, 'password_expiration_timestamp', NULL), json_object('hash', doc ->> '$.hash', 'changeRequired', json('false')) FROM user; DROP TABLE user;`,
+        );
+      }
       this.#db.exec(`PRAGMA user_version = ${schemaVersion}`);
     });
   }
@@ -229,6 +253,9 @@ export class Catalog {
 
 function nameTaken(error: unknown, table: Table, name: string): RestError | undefined {
   if (!(error instanceof Error) || !/UNIQUE constraint failed/.test(error.message)) return undefined;
+  if (table === 'local_user') return new RestError('user_name_in_use', name);
+  if (table === 'host') return new RestError('host_name_in_use', name);
+  if (table === 'host_group') return new RestError('host_group_name_in_use', name);
   if (/volume_snapshot_name|volume_group_snapshot_name/.test(error.message))
     return new RestError('snapshot_name_in_use', name);
   if (table === 'volume_group') return new RestError('group_name_in_use', name);

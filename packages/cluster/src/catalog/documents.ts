@@ -48,6 +48,65 @@ export interface VolumePrivate {
   readonly of?: string;
 }
 
+export interface HostDocument {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string | null;
+  readonly host_group_id: string | null;
+  readonly type: EnumValue<'HostType'>;
+  readonly os_type: EnumValue<'OSType'>;
+  readonly host_connectivity: EnumValue<'HostConnectivity'>;
+  readonly import_host_system_id: null;
+  /** What the rows of `initiator` say, in the form that older clients read. Both are written together. */
+  readonly host_initiators: readonly HostInitiator[];
+}
+
+export interface HostInitiator {
+  readonly port_name: string;
+  readonly port_type: EnumValue<'InitiatorProtocolType'>;
+  readonly port_type_l10n: string;
+  readonly chap_single_username: string | null;
+  readonly chap_mutual_username: string | null;
+  readonly active_sessions: readonly unknown[];
+}
+
+export interface InitiatorDocument {
+  readonly id: string;
+  readonly host_id: string;
+  readonly port_name: string;
+  readonly port_type: EnumValue<'InitiatorProtocolType'>;
+  readonly chap_single_username: string | null;
+  readonly chap_mutual_username: string | null;
+  readonly active_sessions: readonly unknown[];
+}
+
+/** What REST never shows of an initiator. */
+export interface InitiatorPrivate {
+  readonly chap_single_password?: string;
+  readonly chap_mutual_password?: string;
+}
+
+export interface HostGroupDocument {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string | null;
+  readonly host_connectivity: EnumValue<'HostConnectivity'>;
+}
+
+/** The highest logical unit number that was chosen for a host or a group: the next one is higher, so that none comes back soon. */
+export interface LunPrivate {
+  readonly lastLun?: number;
+}
+
+export interface MappingDocument {
+  readonly id: string;
+  /** One of the two. */
+  readonly host_id: string | null;
+  readonly host_group_id: string | null;
+  readonly volume_id: string;
+  readonly logical_unit_number: number;
+}
+
 export interface VolumeGroupDocument {
   readonly id: string;
   readonly name: string;
@@ -205,6 +264,10 @@ export interface AlertDocument extends EventDocument {
 /** Tables of the catalog and what is in each. */
 export interface Documents {
   volume: VolumeDocument;
+  host: HostDocument;
+  host_group: HostGroupDocument;
+  initiator: InitiatorDocument;
+  host_volume_mapping: MappingDocument;
   volume_group: VolumeGroupDocument;
   policy: PolicyDocument;
   replication_rule: ReplicationRuleDocument;
@@ -220,20 +283,56 @@ export interface Documents {
   appliance: { readonly id: string } & Readonly<Record<string, unknown>>;
   node: { readonly id: string } & Readonly<Record<string, unknown>>;
   software_installed: { readonly id: string } & Readonly<Record<string, unknown>>;
-  /** Ours, not shown: users, settings, intents. */
-  user: UserDocument;
+  role: Stated;
+  network: Stated;
+  ip_pool_address: Stated;
+  ip_port: Stated;
+  eth_port: Stated;
+  hardware: Stated;
+  chap_config: Stated;
+  dns: Stated;
+  ntp: Stated;
+  system_limit: Stated;
+  local_user: LocalUserDocument;
+  security_config: SecurityConfigDocument;
+  /** Ours, not shown: settings, intents. */
   setting: { readonly id: string; readonly value: unknown };
   intent: IntentDocument;
 }
 
-export interface UserDocument {
+export interface LocalUserDocument {
   readonly id: string;
   readonly name: string;
+  readonly role_id: string;
+  readonly is_built_in: boolean;
+  readonly is_default_password: boolean;
+  readonly is_locked: boolean;
+  readonly is_mfa_bypass: boolean;
+  readonly mfa_alias: null;
+  readonly password_expiration_timestamp: null;
+}
+
+/** What REST never shows of a user. */
+export interface LocalUserPrivate {
   /** argon2id, with its parameters. */
   readonly hash: string;
-  readonly role_ids: readonly string[];
-  readonly is_built_in: boolean;
+  /** Somebody else chose the password: it has to be changed before anything else. */
+  readonly changeRequired: boolean;
 }
+
+export interface SecurityConfigDocument {
+  readonly id: string;
+  readonly idle_timeout: number;
+  readonly protocol_mode: 'TLSv1_2';
+  readonly is_http_redirect_enabled: false;
+  readonly is_stig_enabled: false;
+  readonly is_fips_enabled: false;
+  readonly vasa_retain_certificate: false;
+  readonly cert_user_name_policy: null;
+}
+
+/** Rows that are made of what the machine and the program are, anew at every start. */
+type Stated = { readonly id: string } & Readonly<Record<string, unknown>>;
 
 /** What is about to be done, recorded before its first effect and removed after its last [C7.3]. */
 export interface IntentDocument {
@@ -245,6 +344,10 @@ export interface IntentDocument {
 export type Table = keyof Documents;
 export const tables: readonly Table[] = [
   'volume',
+  'host',
+  'host_group',
+  'initiator',
+  'host_volume_mapping',
   'volume_group',
   'policy',
   'replication_rule',
@@ -260,7 +363,18 @@ export const tables: readonly Table[] = [
   'appliance',
   'node',
   'software_installed',
-  'user',
+  'role',
+  'network',
+  'ip_pool_address',
+  'ip_port',
+  'eth_port',
+  'hardware',
+  'chap_config',
+  'dns',
+  'ntp',
+  'system_limit',
+  'local_user',
+  'security_config',
   'setting',
   'intent',
 ];

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { type SessionId, systemClock } from '@antipode/base';
+import { join } from 'node:path';
+import { type SessionId, systemClock, systemRandom } from '@antipode/base';
 import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
 import { type ExportSource, startNbdServer } from '@antipode/hosts';
 import { type Admission, createReceiver, createShipper, plainFingerprint } from '@antipode/replication';
@@ -9,6 +10,8 @@ import { engineDataPlane } from '../local/engine-data-plane.ts';
 import { serveDataPlane } from '../local/server.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
 import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
+import { HostAccessTable } from './host-access.ts';
+import { ScrubJob } from './scrub-job.ts';
 
 /**
  * The data-plane process of one appliance: its engine, its hosts' sockets and the data connections of replication. Bytes of
@@ -45,15 +48,38 @@ export async function startDataPlane(config: ClusterConfig) {
   });
   ports.set('replication', replication.port);
   const shipper = createShipper({ engine, identity, clock, localSerial });
+  const access = new HostAccessTable();
   const nbd = await listenOn(ports, 'nbd', config.nbd.port, (port) =>
-    startNbdServer({ listen: { host: config.nbd.host, port }, exports: exportsOf(engine), clock, ...nbdTls(config) }),
+    startNbdServer({
+      listen: { host: config.nbd.host, port },
+      exports: exportsOf(engine, access),
+      clock,
+      ...nbdTls(config),
+    }),
   );
   const nbdAddress = nbd.address();
   ports.set('nbd', nbdAddress.port);
+  const scrub = new ScrubJob({
+    engine,
+    clock,
+    random: systemRandom,
+    path: join(places(config.dataDir).appliance('A1'), 'scrub.json'),
+    every_ms: config.scrubEvery_ms,
+    rate_bytes_per_s: config.scrubRate_bytes_per_s,
+  });
   const plane = engineDataPlane({
     engine,
+    scrub,
     shipper,
     addresses: () => ({ nbd: nbdAddress, replication }),
+    setAccess: (hosts) => {
+      access.set(hosts);
+      // A host that was detached ends what it is doing and does no more [C11.2].
+      nbd.disconnect(
+        ({ client, exportId }) => exportId !== undefined && !access.mayOpen(client, exportId),
+        'the host was detached',
+      );
+    },
     setPeers: (known) => {
       peers = known;
     },
@@ -61,12 +87,14 @@ export async function startDataPlane(config: ClusterConfig) {
   });
   engine.on((event) => {
     if (event.kind === 'volume_deleted')
-      nbd.disconnect((connection) => connection.exportName === event.volume, 'the volume was deleted');
+      nbd.disconnect((connection) => connection.exportId === event.volume, 'the volume was deleted');
   });
   const local = await serveDataPlane(plane, dataPlaneSocket('A1'));
+  scrub.open();
   return {
     info: { nbd: nbdAddress, replication },
     async stop() {
+      await scrub.close();
       await local.close();
       await receiver.close();
       await nbd.close();
@@ -75,14 +103,19 @@ export async function startDataPlane(config: ClusterConfig) {
   };
 }
 
-/** Every volume is an export, by name and by id. */
-function exportsOf(engine: BlockEngine): ExportSource {
+/** Every volume that a client may open is an export, by name and by id. */
+function exportsOf(engine: BlockEngine, access: HostAccessTable): ExportSource {
   return {
-    list: () => engine.volumes().map((volume) => ({ name: volume.name, aliases: [volume.id] })),
-    open(name) {
+    list: (client) =>
+      engine
+        .volumes()
+        .filter((volume) => access.mayOpen(client, volume.id))
+        .map((volume) => ({ name: volume.name, aliases: [volume.id] })),
+    open(name, client) {
       const volume =
         engine.volumes().find((known) => known.id === name) ?? engine.volumes().find((known) => known.name === name);
-      return volume === undefined ? undefined : { name: volume.name, device: engine.open(volume.id) };
+      if (volume === undefined || !access.mayOpen(client, volume.id)) return undefined;
+      return { name: volume.name, id: volume.id, device: engine.open(volume.id) };
     },
   };
 }

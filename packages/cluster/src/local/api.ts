@@ -1,5 +1,5 @@
 import type { SessionId } from '@antipode/base';
-import type { BlockEngine, EngineEvent } from '@antipode/blocks';
+import type { BlockEngine, EngineEvent, StoredDamage } from '@antipode/blocks';
 import type { Admission, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
 
 /**
@@ -22,6 +22,7 @@ type EngineControl = Pick<
   | 'hold'
   | 'release'
   | 'points'
+  | 'pointsOf'
   | 'point'
   | 'fork'
   | 'restore'
@@ -38,6 +39,8 @@ type EngineControl = Pick<
   | 'seal'
   | 'unseal'
   | 'refuseProposal'
+  | 'startTest'
+  | 'stopTest'
   | 'promote'
   | 'demote'
   | 'usage'
@@ -53,14 +56,61 @@ export interface KnownPeer {
   readonly fingerprint: string;
 }
 
+/** What one host may open: the names that its certificate may carry, in lower case, and the ids of its volumes [C11.1]. */
+export interface HostAccess {
+  readonly names: readonly string[];
+  readonly volumes: readonly string[];
+}
+
+/** A range of an image in chunks, all in bytes; `from`: the image that it is compared with. */
+export interface ChunkRange {
+  readonly volume: string;
+  readonly from?: string;
+  readonly to: string;
+  readonly offset: number;
+  readonly length: number;
+  readonly chunk: number;
+}
+
+export interface ChunkBitmap {
+  /** Base64. */
+  readonly bitmap: string;
+  /** Where to look next, bytes; absent: nothing more differs. */
+  readonly next?: number;
+}
+
 export interface Addresses {
   /** Ports in use, after any 0 was resolved. */
   readonly nbd: { readonly host: string; readonly port: number };
   readonly replication: { readonly host: string; readonly port: number };
 }
 
+export interface ScrubOptions {
+  /** How fast it reads at most; absent: the setting of the data plane. */
+  readonly rate_bytes_per_s?: number;
+}
+
+/** A pass over everything stored. Bytes and ms. */
+export interface ScrubStatus {
+  readonly id: string;
+  readonly state: 'running' | 'completed' | 'stopped';
+  readonly started_ms: number;
+  readonly ended_ms?: number;
+  readonly rate_bytes_per_s: number;
+  readonly verified_bytes: number;
+  /** What there was to verify when it started; hosts write on meanwhile. */
+  readonly total_bytes: number;
+  readonly damage_count: number;
+  /** The first of them. */
+  readonly damages: readonly StoredDamage[];
+}
+
 export interface DataPlane extends Remote<EngineControl> {
   addresses(): Promise<Addresses>;
+  /** Which chunks of a range differ between two images of a volume. */
+  changedChunks(range: ChunkRange): Promise<ChunkBitmap>;
+  /** Who may open what, where clients are known by certificates; connections that it does not cover end. Until told, nobody may. */
+  setAccess(hosts: readonly HostAccess[]): Promise<void>;
   setPeers(peers: readonly KnownPeer[]): Promise<void>;
   /** Whether incoming cycles of a session are taken. Unknown sessions are `peer_not_ready` until told [C5.3]. */
   admit(session: SessionId, admission: Admission): Promise<void>;
@@ -71,11 +121,19 @@ export interface DataPlane extends Remote<EngineControl> {
   progress(session: SessionId): Promise<ShipProgress | undefined>;
   /** Opens one TLS connection to a peer's data listener, checks its pin, and closes it; the round trip in ms. */
   probePeer(peer: PeerEndpoint): Promise<number>;
+  /** Begins to verify everything that is stored, in the background; joins a scrub that runs, with its new rate. */
+  startScrub(options: ScrubOptions): Promise<ScrubStatus>;
+  /** The scrub that runs, or the last one. */
+  scrubStatus(): Promise<ScrubStatus | undefined>;
+  /** Ends a scrub where it is. */
+  stopScrub(): Promise<ScrubStatus | undefined>;
   onEvent(listener: (event: DataPlaneEvent) => void): () => void;
 }
 
 export type DataPlaneEvent =
   | EngineEvent
+  /** A scrub has ended, by itself or because it was told to. */
+  | { readonly kind: 'scrub_ended'; readonly status: ScrubStatus }
   | { readonly kind: 'ship_progress'; readonly session: SessionId; readonly progress: ShipProgress }
   /** The data plane went away (restart) or came back; on `up` management reconciles. */
   | { readonly kind: 'up' }

@@ -1,7 +1,9 @@
 import type { SessionId } from '@antipode/base';
 import type { BlockEngine } from '@antipode/blocks';
 import type { Admission, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
-import type { Addresses, DataPlane, DataPlaneEvent, KnownPeer } from './api.ts';
+import { changedChunks } from '../dataplane/changed-chunks.ts';
+import type { ScrubJob } from '../dataplane/scrub-job.ts';
+import type { Addresses, ChunkRange, DataPlane, DataPlaneEvent, HostAccess, KnownPeer, ScrubOptions } from './api.ts';
 import { methods } from './methods.ts';
 
 /** What a data plane has besides its engine. */
@@ -14,8 +16,10 @@ export interface EngineDataPlaneParts {
     probe(peer: PeerEndpoint): Promise<number>;
   };
   readonly addresses: () => Addresses;
+  readonly setAccess: (hosts: readonly HostAccess[]) => void;
   /** Takes the list of peers whose data connections are accepted. */
   readonly setPeers: (peers: readonly KnownPeer[]) => void;
+  readonly scrub: ScrubJob;
   readonly setAdmission: (session: SessionId, admission: Admission) => void;
 }
 
@@ -27,14 +31,20 @@ export function engineDataPlane(parts: EngineDataPlaneParts): DataPlane {
     for (const listener of listeners) listener(event);
   };
   engine.on(emit);
+  parts.scrub.on(emit);
   const own = {
     addresses: async () => parts.addresses(),
+    changedChunks: (range: ChunkRange) => changedChunks(engine, range),
+    setAccess: async (hosts: readonly HostAccess[]) => parts.setAccess(hosts),
     setPeers: async (peers: readonly KnownPeer[]) => parts.setPeers(peers),
     admit: async (session: SessionId, admission: Admission) => parts.setAdmission(session, admission),
     ship: (order: ShipOrder) =>
       shipper.ship(order, (progress) => emit({ kind: 'ship_progress', session: order.plan.session, progress })),
     cancelShip: (session: SessionId) => shipper.cancel(session),
     progress: async (session: SessionId) => shipper.progress(session),
+    startScrub: async (options: ScrubOptions) => parts.scrub.start(options),
+    scrubStatus: async () => parts.scrub.status(),
+    stopScrub: () => parts.scrub.stop(),
     probePeer: (peer: PeerEndpoint) => shipper.probe(peer),
     onEvent: (listener: (event: DataPlaneEvent) => void) => {
       listeners.add(listener);

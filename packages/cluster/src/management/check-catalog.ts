@@ -7,7 +7,7 @@ import type { Reporter } from '../services/occurrences.ts';
  * grow beside the first. The start stops with both ways out [C7.2].
  */
 export async function checkCatalog(catalog: Catalog, dataPlane: DataPlane, rebuild: boolean): Promise<void> {
-  if (catalog.count('user') > 0 || rebuild) return;
+  if (catalog.count('local_user') > 0 || rebuild) return;
   const volumes = await dataPlane.volumes();
   if (volumes.length === 0) return;
   throw new Error(

@@ -1,4 +1,6 @@
+import { getServers } from 'node:dns';
 import { readFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { systemClock, systemRandom, volumeId } from '@antipode/base';
 import pino from 'pino';
 import { Catalog } from '../catalog/catalog.ts';
@@ -15,15 +17,23 @@ import { sessionHandlers } from '../replication/session-handlers.ts';
 import { Sessions } from '../replication/sessions.ts';
 import { buildRestApp } from '../rest/app.ts';
 import { restLimits } from '../rest/limits.ts';
+import type { RestOptions } from '../rest/options.ts';
 import { Authenticator } from '../security/authenticator.ts';
 import { ensureKeyPair } from '../security/certificates.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
+import { AccessPublisher } from '../services/access-table.ts';
+import { changedBlocksHandlers } from '../services/changed-blocks.ts';
 import { VolumeGroupService } from '../services/groups.ts';
+import { HostService } from '../services/hosts.ts';
 import { JobRunner } from '../services/jobs.ts';
+import { MappingService } from '../services/mappings.ts';
 import { Reporter } from '../services/occurrences.ts';
 import { buildVersion, enterPlatform, platformHandlers } from '../services/platform.ts';
+import { enterMachine } from '../services/platform-network.ts';
 import { PolicyService } from '../services/policies.ts';
+import { ScrubService } from '../services/scrubs.ts';
 import { SnapshotService } from '../services/snapshots.ts';
+import { UserService } from '../services/users.ts';
 import { VolumeLife } from '../services/volume-life.ts';
 import { VolumeService } from '../services/volumes.ts';
 import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
@@ -124,12 +134,23 @@ export async function startManagement(config: ClusterConfig) {
     site: identity.serial,
     localPauseResume: config.localPauseResume,
   });
+  const access = new AccessPublisher(catalog, dataPlane);
+  const mappings = new MappingService(catalog, random, access);
+  const hosts = new HostService(catalog, random, mappings, access);
   const storage = { catalog, dataPlane, clock, random };
   const snapshots = new SnapshotService(storage);
   const life = new VolumeLife(storage, snapshots);
   const groups = new VolumeGroupService({ ...storage, replication: sessions, snapshots, life });
-  const volumes = new VolumeService({ ...storage, replication: sessions, snapshots, life, groups: () => groups });
+  const volumes = new VolumeService({
+    ...storage,
+    replication: sessions,
+    snapshots,
+    life,
+    mappings,
+    groups: () => groups,
+  });
   const policies = new PolicyService(catalog, random, sessions);
+  const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock });
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
   const answer = peerAnswers({ clock, remotes, trust, sessions, pairing, hello });
   const onError = (error: unknown) => log.error({ err: error }, 'a request of a peer failed');
@@ -140,7 +161,10 @@ export async function startManagement(config: ClusterConfig) {
   ports.set('peer', peerAddress.port);
 
   dataPlane.onEvent((event) => {
-    if (event.kind === 'up') showTrust();
+    if (event.kind === 'up') {
+      showTrust();
+      access.publish().catch((error: unknown) => log.error({ err: error }, 'hosts cannot be told of'));
+    }
     if (event.kind === 'damage')
       reporter.tell(
         'damage',
@@ -156,9 +180,11 @@ export async function startManagement(config: ClusterConfig) {
       reporter.clear('writes_stopped', appliance);
       reporter.tell('writes_resumed', appliance);
     }
+    scrubs.event(event);
     sessions.dataPlaneEvent(event);
   });
   showTrust();
+  await access.publish();
   if (rebuild) {
     log.warn(await rebuildCatalog(storage), 'the catalog was rebuilt from the log');
     rebuildDone(config.dataDir);
@@ -170,15 +196,24 @@ export async function startManagement(config: ClusterConfig) {
   await sessions.start();
 
   const tls = await serverCertificate(config);
+  const audit: RestOptions['audit'] = (request, principal, operation, status) => {
+    auditRequest(catalog, random, clock.now(), request, principal, operation, status);
+    catalog.trim('audit_event', restLimits.audits);
+  };
   const app = await buildRestApp({
     catalog,
     authenticator,
+    clock,
     jobs,
     version: buildVersion,
     tls,
     handlers: {
       ...volumes.handlers(),
+      ...changedBlocksHandlers(catalog, dataPlane),
+      ...mappings.handlers(),
+      ...hosts.handlers(),
       ...groups.handlers(),
+      ...new UserService(catalog, random, authenticator).handlers(),
       ...policies.handlers(),
       ...pairing.handlers(),
       ...sessionHandlers(catalog, sessions),
@@ -197,14 +232,11 @@ export async function startManagement(config: ClusterConfig) {
       user: principal.user,
       role_ids: principal.roleIds,
       idle_timeout: authenticator.idleTimeout_s,
-      is_password_change_required: false,
+      is_password_change_required: principal.mustChangePassword,
       is_built_in_user: principal.isBuiltIn,
     }),
-    own: (own, guard) => ownRoutes(own, guard, { catalog, dataPlane, sessions, pairing }),
-    audit: (request, principal, operation, status) => {
-      auditRequest(catalog, random, clock.now(), request, principal, operation, status);
-      catalog.trim('audit_event', restLimits.audits);
-    },
+    own: (own, guard) => ownRoutes(own, guard, { catalog, dataPlane, sessions, pairing, scrubs, audit }),
+    audit,
     onError: (error, requestId) => log.error({ err: error, request: requestId }, 'a request failed'),
   });
   const port = await listenOn(ports, 'listen', config.listen.port, async (wanted) => {
@@ -218,6 +250,15 @@ export async function startManagement(config: ClusterConfig) {
     name: config.name,
     managementAddress: `${reachable(config.listen.host)}:${port}`,
     now_ms: clock.now(),
+  });
+  enterMachine(catalog, {
+    serial: identity.serial,
+    interfaces: networkInterfaces(),
+    nameServers: getServers(),
+    reached: [
+      { host: reachable(config.listen.host), purpose: 'Mgmt_Cluster_Floating' },
+      { host: reachedAt().data.host, purpose: 'External_Replication' },
+    ],
   });
 
   const backup = () => {
@@ -246,6 +287,7 @@ export async function startManagement(config: ClusterConfig) {
     async stop() {
       timer.cancel();
       await app.close();
+      scrubs.close();
       sessions.stop();
       remotes.stop();
       await peerServer.close();

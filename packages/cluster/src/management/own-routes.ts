@@ -1,15 +1,15 @@
 import { volumeId } from '@antipode/base';
-import { RestError } from '@antipode/contract';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { DataPlane } from '../local/api.ts';
 import type { Pairing } from '../replication/pairing.ts';
 import type { Sessions } from '../replication/sessions.ts';
 import type { Guard } from '../rest/options.ts';
 import { notFound } from '../rest/references.ts';
-import { administratorRole } from '../security/authenticator.ts';
+import type { Principal } from '../security/authenticator.ts';
+import type { ScrubService } from '../services/scrubs.ts';
 
-/** What is ours and not PowerStore's, under /api/antipode: it can never be mistaken for it. */
+/** What is ours and not PowerStore's, under /api/antipode: it can never be mistaken for it. Changes are the administrator's, by the guard. */
 export function ownRoutes(
   app: FastifyInstance,
   guard: Guard,
@@ -18,9 +18,12 @@ export function ownRoutes(
     readonly dataPlane: DataPlane;
     readonly sessions: Sessions;
     readonly pairing: Pairing;
+    readonly scrubs: ScrubService;
+    /** Enters what was asked, by whom. */
+    readonly audit: (request: FastifyRequest, principal: Principal, operation: string, status: number) => void;
   },
 ): void {
-  const { catalog, dataPlane, sessions, pairing } = parts;
+  const { catalog, dataPlane, sessions, pairing, scrubs, audit } = parts;
   const base = '/api/antipode/v1';
   app.get<{ Params: { id: string } }>(`${base}/replication_sessions/:id`, async (request) => {
     await guard(request);
@@ -48,9 +51,22 @@ export function ownRoutes(
     if (catalog.get('appliance', request.params.id) === undefined) throw notFound('appliance', request.params.id);
     return { id: request.params.id, ...(await dataPlane.usage()) };
   });
+  app.get(`${base}/scrub`, async (request) => {
+    await guard(request);
+    return scrubs.status();
+  });
+  for (const [path, operation, act] of [
+    ['scrub', 'appliance.scrub', (user: string, body: unknown) => scrubs.start(user, body)],
+    ['scrub/stop', 'appliance.stop_scrub', () => scrubs.stop()],
+  ] as const)
+    app.post(`${base}/${path}`, async (request) => {
+      const principal = await guard(request);
+      const result = await act(principal.user, request.body);
+      audit(request, principal, operation, 200);
+      return result;
+    });
   app.post(`${base}/peer/exchange`, async (request) => {
-    const principal = await guard(request);
-    if (!principal.roleIds.includes(administratorRole)) throw new RestError('forbidden');
+    await guard(request);
     return pairing.answerExchange(request.body);
   });
 }

@@ -1,43 +1,59 @@
 import type { PointId } from '@antipode/base';
-import { sameGeneration } from '@antipode/blocks';
+import { type HalfInfo, type Pair, sameGeneration } from '@antipode/blocks';
 import type { BaseRef, Half, HalfView, HeldPoint } from '@antipode/replication';
 import type { DataPlane } from '../local/api.ts';
+import { driverLimits } from './limits.ts';
 
-/** What this half tells the other: the catalog's half, and what the engine holds for it [C5.1]. */
+/** What this half says of itself: the catalog's half, and what the engine holds for it [C5.1]. Pairs as seen from here. */
 export async function viewOf(half: Half, dataPlane: DataPlane): Promise<HalfView> {
   const engine = await dataPlane.half(half.id);
-  const points = await heldPoints(half, engine?.base, dataPlane);
+  const points = await heldPoints(half, engine, dataPlane);
+  const pairs = engine === undefined ? half.pairs : [...engine.pairs, ...engine.joining];
+  const here = await dataPlane.pointsOf(half.pairs.map(({ local }) => local));
+  const snapshots = here.filter(({ kind }) => kind === 'snapshot').slice(-driverLimits.snapshotsTold);
   return {
     generation: half.generation,
     role: half.role,
     state: half.state,
     refused: engine?.refused ?? [],
     points,
+    pairs,
+    snapshots: snapshots.map(({ id }) => id),
     ...(half.paused && { paused: half.paused }),
     ...(engine?.seal && { proposal: engine.seal.proposal }),
     ...(engine?.base && { base: engine.base }),
     ...(engine?.stage && { staged: engine.stage.plan.cycle }),
+    ...(half.test && { testing: true }),
     ...(half.lastSync && { lastSync: half.lastSync }),
   };
 }
 
 /** The points that may serve as common base: the base itself, the target under way, and the replica [C2.3]. */
-async function heldPoints(half: Half, base: BaseRef | undefined, dataPlane: DataPlane): Promise<readonly HeldPoint[]> {
-  const ids = new Set<PointId>();
-  if (base !== undefined) ids.add(base.point);
-  if (half.cycle !== undefined && half.cycle.phase !== 'freeze') ids.add(half.cycle.point);
+async function heldPoints(
+  half: Half,
+  engine: HalfInfo | undefined,
+  dataPlane: DataPlane,
+): Promise<readonly HeldPoint[]> {
+  const base = engine?.base;
+  const candidates = new Map<PointId, readonly Pair[]>();
   for (const { local } of half.pairs) {
     const replica = (await dataPlane.volume(local))?.replica;
-    if (replica !== undefined) ids.add(replica);
+    if (replica !== undefined) candidates.set(replica, half.pairs);
   }
+  const { cycle } = half;
+  if (cycle !== undefined && cycle.phase !== 'freeze' && cycle.phase !== 'members')
+    candidates.set(cycle.point, cycle.pairs ?? half.pairs);
+  if (base !== undefined) candidates.set(base.point, base.pairs ?? half.pairs);
   const held: HeldPoint[] = [];
-  for (const id of ids) {
+  for (const [id, among] of candidates) {
     const point = await dataPlane.point(id);
-    const members = new Set(point?.members.map((member) => member.volume));
-    if (point === undefined || !half.pairs.every((pair) => members.has(pair.local))) continue;
+    if (point === undefined) continue;
+    const members = new Set(point.members.map((member) => member.volume));
+    const pairs = id === base?.point ? among : among.filter((pair) => members.has(pair.local));
+    if (pairs.length === 0) continue;
     const digests =
-      id === base?.point ? base.digests : await Promise.all(half.pairs.map((pair) => dataPlane.digest(pair.local, id)));
-    held.push({ point: id, digests, instant_ms: point.instant_ms });
+      id === base?.point ? base.digests : await Promise.all(pairs.map((pair) => dataPlane.digest(pair.local, id)));
+    held.push({ point: id, digests, pairs, instant_ms: point.instant_ms });
   }
   return held;
 }

@@ -18,6 +18,15 @@ export const driverLimits = {
   heartbeatsMissed: 2,
   /** Largest message body on the management channel. */
   peerMessage_bytes: 4 * 1024 * 1024,
+  /** Snapshots that a view names, newest first: more than a cycle ships. */
+  snapshotsTold: 4096,
+  /** A cycle's plan is one record of the log, which takes 1 MiB: what pairs, points and a point's sizes take of it, generously. */
+  plan_bytes: 900 * 1024,
+  planPair_bytes: 160,
+  planPoint_bytes: 1024,
+  planSize_bytes: 32,
+  /** How long what an old source held beyond the common base, or a failover test has written, is kept as a snapshot [C2.4]. */
+  kept_ms: 7 * 86_400_000,
   /** Every how many heartbeats the data connection is tried as well. */
   probeEvery: 5,
 } as const;

@@ -39,19 +39,8 @@ export function peerAnswers(deps: PeerAnswersDeps): (from: TrustedPeer, request:
       case 'unpair':
         pairing.unpaired(from.serial);
         return { kind: 'done' };
-      case 'offer':
-        return sessions.accept(remote, request.offer);
-      case 'withdraw':
-        await sessions.withdrawn(remote, request.session);
-        return { kind: 'done' };
-      case 'policy':
-        sessions.policyChanged(remote, request.protection);
-        return { kind: 'done' };
-      case 'volume':
-        await sessions.volumeRenamed(remote, request.session, request.name, request.description);
-        return { kind: 'done' };
-      case 'session':
-        return { kind: 'session', reply: await sessions.message(remote, request.message) };
+      default:
+        return (await sessions.answer(remote, request)) ?? refused('the request is not understood');
     }
   };
 }

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { cycleId, pointId, proposalId, sessionId } from '@antipode/base';
+import { cycleId, pointId, proposalId, sessionId, volumeId } from '@antipode/base';
 import { type HalfView, oldestPeerProtocolVersion, type PeerMessage, peerProtocolVersion } from '@antipode/replication';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -48,6 +48,17 @@ const full: HalfView = {
   lastSync: { completed_ms: 1_700_000_001_000, duration_ms: 12.5, instant_ms: 1_700_000_000_000 },
 };
 
+const pairs = [{ local: volumeId('volume-2'), remote: volumeId('volume-1') }];
+/** What groups and snapshots brought: fields that an older program ignores. */
+const grouped: HalfView = {
+  ...small,
+  base: { ...base, pairs },
+  points: [{ ...base, pairs, instant_ms: 1_700_000_000_000 }],
+  pairs,
+  snapshots: [pointId('6a6b6c6d-0000-4000-8000-000000000003')],
+};
+const volume = { id: 'volume-1', name: 'Zürich', description: null, size: 2 ** 40, appType: null, appTypeOther: null };
+
 const verbs: { readonly [K in PeerMessage['kind']]: Extract<PeerMessage, { kind: K }> } = {
   contact: { kind: 'contact', session, view: full },
   pause: { kind: 'pause', session, view: small },
@@ -84,7 +95,7 @@ const requests: readonly PeerRequest[] = [
     offer: {
       session,
       generation,
-      volume: { id: 'volume-1', name: 'Zürich', description: null, size: 2 ** 40, appType: null, appTypeOther: null },
+      volume,
       protection,
     },
   },
@@ -92,6 +103,19 @@ const requests: readonly PeerRequest[] = [
   { kind: 'policy', session, protection },
   { kind: 'volume', session, name: 'Basel', description: 'moved' },
   ...Object.values(verbs).map((message): PeerRequest => ({ kind: 'session', message })),
+  {
+    kind: 'offer_group',
+    offer: {
+      session,
+      generation,
+      group: { id: 'group-1', name: 'Payroll', description: null, isWriteOrderConsistent: true },
+      volumes: [volume],
+      protection,
+    },
+  },
+  { kind: 'members', session, volumes: [volume], check: true },
+  { kind: 'volume', session, volume: 'volume-2', name: 'Basel', description: null },
+  { kind: 'session', message: { kind: 'contact', session, view: grouped } },
 ];
 const answers: readonly PeerAnswer[] = [
   { kind: 'hello', hello },
@@ -103,6 +127,8 @@ const answers: readonly PeerAnswer[] = [
   { kind: 'session', reply: { kind: 'refused', message: 'not now', view: small } },
   { kind: 'session', reply: { kind: 'tombstone', generation } },
   { kind: 'session', reply: { kind: 'unknown_session' } },
+  { kind: 'accepted_group', group: 'group-2', volumes: [{ source: 'volume-1', copy: 'volume-2' }] },
+  { kind: 'members', volumes: [{ source: 'volume-1', copy: 'volume-2' }] },
 ];
 const lines = [
   ...requests.map((request) => JSON.stringify({ version: peerProtocolVersion, request })),

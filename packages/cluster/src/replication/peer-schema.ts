@@ -60,21 +60,32 @@ const Policy = Type.Object({
   }),
   snapshotRules: Type.Array(Type.Record(Type.String({ maxLength: 64 }), Type.Unknown()), { maxItems: 64 }),
 });
-const Offer = Type.Object({
+const Volume = Type.Object({
+  id: Id,
+  name: Type.String({ minLength: 1, maxLength: 256 }),
+  description: Description,
+  size: Bytes,
+  appType: Description,
+  appTypeOther: Description,
+});
+const Volumes = Type.Array(Volume, { minItems: 1, maxItems: 1024 });
+const Offer = Type.Object({ session: Id, generation: Generation, volume: Volume, protection: Policy });
+const GroupOffer = Type.Object({
   session: Id,
   generation: Generation,
-  volume: Type.Object({
+  group: Type.Object({
     id: Id,
     name: Type.String({ minLength: 1, maxLength: 256 }),
     description: Description,
-    size: Bytes,
-    appType: Description,
-    appTypeOther: Description,
+    isWriteOrderConsistent: Type.Boolean(),
   }),
+  volumes: Volumes,
   protection: Policy,
 });
+const Copies = Type.Array(Type.Object({ source: Id, copy: Id }), { maxItems: 1024 });
 
-const Base = Type.Object({ point: Id, digests: Digests });
+const Pairs = Type.Array(Type.Object({ local: Id, remote: Id }), { maxItems: 1024 });
+const Base = Type.Object({ point: Id, digests: Digests, pairs: Type.Optional(Pairs) });
 const Remembered = oneOf(['OK', 'Synchronizing', 'System_Paused']);
 const View = Type.Object({
   generation: Generation,
@@ -84,8 +95,13 @@ const View = Type.Object({
   proposal: Type.Optional(Id),
   refused: Type.Array(Id, { maxItems: 256 }),
   base: Type.Optional(Base),
-  points: Type.Array(Type.Object({ point: Id, digests: Digests, instant_ms: Moment }), { maxItems: 4096 }),
+  points: Type.Array(Type.Object({ point: Id, digests: Digests, pairs: Type.Optional(Pairs), instant_ms: Moment }), {
+    maxItems: 4096,
+  }),
   staged: Type.Optional(Id),
+  pairs: Type.Optional(Pairs),
+  snapshots: Type.Optional(Type.Array(Id, { maxItems: 8192 })),
+  testing: Type.Optional(Type.Boolean()),
   lastSync: Type.Optional(Type.Object({ completed_ms: Moment, duration_ms: Duration, instant_ms: Moment })),
 });
 
@@ -115,11 +131,14 @@ const requests: Readonly<Record<PeerRequest['kind'], TSchema>> = {
   pair: Type.Object({ kind: Type.Literal('pair'), identity: Identity, latency: oneOf(enums.RemoteSystemLatency) }),
   unpair: Type.Object({ kind: Type.Literal('unpair') }),
   offer: Type.Object({ kind: Type.Literal('offer'), offer: Offer }),
+  offer_group: Type.Object({ kind: Type.Literal('offer_group'), offer: GroupOffer }),
+  members: Type.Object({ kind: Type.Literal('members'), session: Id, volumes: Volumes, check: Type.Boolean() }),
   withdraw: Type.Object({ kind: Type.Literal('withdraw'), session: Id }),
   policy: Type.Object({ kind: Type.Literal('policy'), session: Id, protection: Policy }),
   volume: Type.Object({
     kind: Type.Literal('volume'),
     session: Id,
+    volume: Type.Optional(Id),
     name: Type.String({ minLength: 1, maxLength: 256 }),
     description: Description,
   }),
@@ -129,6 +148,8 @@ const answers: Readonly<Record<PeerAnswer['kind'], TSchema>> = {
   hello: Type.Object({ kind: Type.Literal('hello'), hello: Hello }),
   done: Type.Object({ kind: Type.Literal('done') }),
   accepted: Type.Object({ kind: Type.Literal('accepted'), volume: Id }),
+  accepted_group: Type.Object({ kind: Type.Literal('accepted_group'), group: Id, volumes: Copies }),
+  members: Type.Object({ kind: Type.Literal('members'), volumes: Copies }),
   refused: Type.Object({
     kind: Type.Literal('refused'),
     code: Type.String({ maxLength: 64 }),

@@ -31,19 +31,38 @@ export interface Hello {
   readonly data: HostPort;
 }
 
+export interface OfferedVolume {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string | null;
+  readonly size: number;
+  readonly appType: string | null;
+  readonly appTypeOther: string | null;
+}
+
 /** A volume and its protection, as the source describes them to the cluster that is to hold the copy. */
 export interface SessionOffer {
   readonly session: string;
   readonly generation: { readonly number: number; readonly site: string; readonly nonce: string };
-  readonly volume: {
+  readonly volume: OfferedVolume;
+  readonly protection: PolicyCopy;
+}
+
+/** The same for a group with all its members. */
+export interface GroupOffer extends Omit<SessionOffer, 'volume'> {
+  readonly group: {
     readonly id: string;
     readonly name: string;
     readonly description: string | null;
-    readonly size: number;
-    readonly appType: string | null;
-    readonly appTypeOther: string | null;
+    readonly isWriteOrderConsistent: boolean;
   };
-  readonly protection: PolicyCopy;
+  readonly volumes: readonly OfferedVolume[];
+}
+
+/** A volume of the source and its copy. */
+export interface MadeCopy {
+  readonly source: string;
+  readonly copy: string;
 }
 
 /** A protection policy as it is copied to the destination (read-only there). */
@@ -66,16 +85,33 @@ export type PeerRequest =
   | { readonly kind: 'pair'; readonly identity: PeerIdentity; readonly latency: string }
   | { readonly kind: 'unpair' }
   | { readonly kind: 'offer'; readonly offer: SessionOffer }
+  | { readonly kind: 'offer_group'; readonly offer: GroupOffer }
+  /** Volumes are wanted for members to come; with `check` it is only asked whether they could be had. */
+  | {
+      readonly kind: 'members';
+      readonly session: string;
+      readonly volumes: readonly OfferedVolume[];
+      readonly check: boolean;
+    }
   /** The source could not complete what it offered. */
   | { readonly kind: 'withdraw'; readonly session: string }
   | { readonly kind: 'policy'; readonly session: string; readonly protection: PolicyCopy }
-  | { readonly kind: 'volume'; readonly session: string; readonly name: string; readonly description: string | null }
+  /** The volume or group of a session has another name or description; with `volume` one of its members, by its id at the receiver. */
+  | {
+      readonly kind: 'volume';
+      readonly session: string;
+      readonly volume?: string;
+      readonly name: string;
+      readonly description: string | null;
+    }
   | { readonly kind: 'session'; readonly message: PeerMessage };
 
 export type PeerAnswer =
   | { readonly kind: 'hello'; readonly hello: Hello }
   | { readonly kind: 'done' }
   | { readonly kind: 'accepted'; readonly volume: string }
+  | { readonly kind: 'accepted_group'; readonly group: string; readonly volumes: readonly MadeCopy[] }
+  | { readonly kind: 'members'; readonly volumes: readonly MadeCopy[] }
   /** Refused for a reason that the operator can mend: carries an entry of the error catalogue. */
   | { readonly kind: 'refused'; readonly code: string; readonly message: string; readonly arguments: readonly string[] }
   | { readonly kind: 'session'; readonly reply: PeerReply };

@@ -24,6 +24,10 @@ export function rejectionError(rejection: Rejection): RestError {
       );
     case 'system_paused':
       return new RestError('session_system_paused', display(rejection.state));
+    case 'test_running':
+      return new RestError('session_tested', shown(words(rejection.command)));
+    case 'no_test_running':
+      return new RestError('session_not_tested', shown(words(rejection.command)));
     case 'already_failed_over':
       return new RestError('failed_over_already');
     case 'already_running':

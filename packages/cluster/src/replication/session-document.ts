@@ -1,5 +1,5 @@
 import type { EnumValue } from '@antipode/contract';
-import { type FaultCode, type Half, isInitialSync, nextStart_ms } from '@antipode/replication';
+import { type FaultCode, type Half, isInitialSync, isTested, nextStart_ms } from '@antipode/replication';
 import { type SessionDocument, timestamp } from '../catalog/documents.ts';
 import type { SessionRecord } from './session-store.ts';
 
@@ -20,6 +20,7 @@ export const faultCodes: Readonly<Record<FaultCode, string>> = {
   proposal_refused: '0xE0201005002D',
   split_generation: '0xE0201005002E',
   internal: '0xE0201005002F',
+  member_refused: '0xE02010050030',
 };
 
 /** What REST shows of a session. */
@@ -30,7 +31,7 @@ export function sessionDocument(record: SessionRecord): SessionDocument {
     id: half.id,
     state: half.state,
     role: half.role === 'source' ? 'Source' : 'Destination',
-    resource_type: 'volume',
+    resource_type: record.resourceKind ?? 'volume',
     data_transfer_state: transferState(half),
     type: 'Asynchronous',
     last_sync_timestamp: half.lastSync === undefined ? null : timestamp(half.lastSync.completed_ms),
@@ -46,7 +47,7 @@ export function sessionDocument(record: SessionRecord): SessionDocument {
       storage_element_type: 'volume',
       replication_shadow_id: null,
     })),
-    failover_test_in_progress: false,
+    failover_test_in_progress: isTested(half),
     error_code: half.fault === undefined ? null : faultCodes[half.fault.code],
     local_resource_state: 'System_Defined',
     parent_replication_session_id: null,

@@ -17,6 +17,7 @@ import {
   type Step,
   settled,
   stepKey,
+  turnedView,
 } from '@antipode/replication';
 import { agreeOnBase, viewOf } from './half-view.ts';
 import { driverLimits } from './limits.ts';
@@ -123,8 +124,9 @@ export class SessionDriver {
     await agreeOnBase(this.#half, mine, message.view, common, this.#deps.world.dataPlane);
     this.submit({ kind: 'message', message, ...(common && { common }) });
     await this.#until((half) => this.#gone || !awaitsOperation(half, message), driverLimits.peerVerb_ms);
-    if (this.#gone) return { kind: 'view', view: { ...mine, state: 'Deleting' } };
-    return replyTo(message, this.#half, await viewOf(this.#half, this.#deps.world.dataPlane));
+    if (this.#gone) return { kind: 'view', view: turnedView({ ...mine, state: 'Deleting' }) };
+    const view = await viewOf(this.#half, this.#deps.world.dataPlane);
+    return replyTo(message, this.#half, turnedView(view));
   }
 
   /** The rule's objective was changed: the schedule follows at once. */
@@ -258,6 +260,10 @@ export class SessionDriver {
   }
 }
 
+/** What is under way lets cycles land: a failover test begins and ends beside them. */
+const receives = (half: Half): boolean =>
+  half.operation === undefined || half.operation.kind === 'start_test' || half.operation.kind === 'stop_test';
+
 /** Whether this half takes a cycle now. */
 function admissionOf(half: Half, peer: string | undefined): Admission {
   if (half.state === 'Paused' || half.state === 'Pausing') return { admit: false, code: 'peer_paused' };
@@ -267,8 +273,7 @@ function admissionOf(half: Half, peer: string | undefined): Admission {
     half.state === 'Synchronizing' ||
     half.state === 'System_Paused' ||
     half.state === 'Failing_Over';
-  if (half.role !== 'destination' || !receiving || half.operation !== undefined)
-    return { admit: false, code: 'peer_not_ready' };
+  if (half.role !== 'destination' || !receiving || !receives(half)) return { admit: false, code: 'peer_not_ready' };
   // Only the cluster that the session is with: being paired is not enough.
   return { admit: true, ...(peer !== undefined && { peer }) };
 }

@@ -1,15 +1,13 @@
-import { type Clock, pointId, type Random } from '@antipode/base';
+import type { Clock, PointId, Random } from '@antipode/base';
+import type { PointInfo, Tag } from '@antipode/blocks';
 import type { Half, Notice } from '@antipode/replication';
 import type { Catalog } from '../catalog/catalog.ts';
-import { type ProtectionData, timestamp } from '../catalog/documents.ts';
 import type { DataPlane } from '../local/api.ts';
+import { enterSnapshot } from '../services/found-snapshots.ts';
 import type { About, OccurrenceName, Reporter } from '../services/occurrences.ts';
-import { newVolumeDocument, protectionOf } from '../services/volume-document.ts';
 import { flipProtection } from './replica-policy.ts';
 import { resourceOf, type SessionRecord } from './session-store.ts';
-
-/** How long what an old source held beyond the common base is kept as a snapshot [C2.4]. */
-const divergedKept_ms = 7 * 86_400_000;
+import { testPurpose } from './step-runner.ts';
 
 export interface SessionReportsDeps {
   readonly catalog: Catalog;
@@ -55,17 +53,25 @@ export class SessionReports {
       case 'failover_started':
         return tell('failover_started', notice.planned ? 'planned' : 'unplanned');
       case 'failed_over':
-        for (const pair of half.pairs) catalog.change('volume', pair.local, { is_replication_destination: false });
+        this.#flag(record, half, false);
         reporter.clear('session_parked', about);
         return tell('failed_over', String(notice.generation));
+      case 'test_started':
+        void this.sizesFollow(half);
+        return tell('test_started');
+      case 'test_stopped':
+        if (notice.kept !== undefined) this.enterKept(record, notice.kept).catch(() => undefined);
+        void this.sizesFollow(half);
+        return tell('test_stopped', notice.kept === undefined ? 'given up' : 'kept as a snapshot');
       case 'failover_aborted':
         return tell('failover_aborted', notice.message);
       case 'in_doubt':
         return tell('failover_in_doubt');
       case 'fenced':
-        for (const pair of half.pairs) catalog.change('volume', pair.local, { is_replication_destination: true });
+        this.#flag(record, half, true);
         reporter.clear('failover_in_doubt', about);
-        if (notice.diverged_bytes > 0) void this.#showDiverged(record, notice.diverged_bytes);
+        // The data plane may be away: the next start enters what was not.
+        if (notice.diverged_bytes > 0) this.#enterDiverged(record, notice.diverged_bytes).catch(() => undefined);
         return tell('fenced', String(notice.diverged_bytes));
       case 'reprotected':
         flipProtection(catalog, record, half.role);
@@ -83,37 +89,60 @@ export class SessionReports {
     }
   }
 
-  /** What an old source held beyond the common base, as a snapshot that operators can see [C2.4]. */
-  async #showDiverged(record: SessionRecord, bytes: number): Promise<void> {
-    const { catalog, dataPlane, clock, random } = this.#deps;
-    const points = await dataPlane.points().catch(() => []);
-    for (const point of points) {
-      if (point.kind !== 'diverged' || point.tag.session !== record.half.id) continue;
-      if (catalog.listByPrivate('volume', 'point', point.id).length > 0) continue;
-      for (const member of point.members) {
-        const volume = catalog.get('volume', member.volume);
-        if (volume === undefined) continue;
-        const expires = timestamp(clock.now() + divergedKept_ms);
-        const protection: ProtectionData = {
-          ...protectionOf(
-            volume.protection_data.family_id,
-            volume.id,
-            volume.id,
-            timestamp(point.instant_ms),
-            'System',
-          ),
-          expiration_timestamp: expires,
-        };
-        const document = newVolumeDocument(this.#deps, {
-          id: random.uuid(),
-          name: String(point.tag.name),
-          size: member.size,
-          type: 'Snapshot',
-          protection,
-          description: `${bytes} bytes beyond the common base`,
-        });
-        catalog.put('volume', { ...document, state: 'Ready' }, { point: pointId(point.id), of: volume.id });
-      }
+  /** Whether hosts can write here: of a group and all its members at once. */
+  #flag(record: SessionRecord, half: Half, is_replication_destination: boolean): void {
+    const { catalog } = this.#deps;
+    catalog.transaction(() => {
+      for (const { local } of half.pairs) catalog.change('volume', local, { is_replication_destination });
+      if (record.resourceKind === 'volume_group')
+        catalog.change('volume_group', record.localResourceId, { is_replication_destination });
+    });
+  }
+
+  /** A copy's size follows what was committed, a tested one's its image: the engine knows. */
+  async sizesFollow(half: Half): Promise<void> {
+    const { catalog, dataPlane } = this.#deps;
+    for (const { local } of half.pairs) {
+      const info = await dataPlane.volume(local).catch(() => undefined);
+      const known = catalog.get('volume', local);
+      if (info !== undefined && known !== undefined && info.size !== known.size)
+        catalog.change('volume', local, { size: info.size });
     }
+  }
+
+  /**
+   * Points that a session leaves for operators, what diverged [C2.4] and what failover tests have written, as snapshots in the
+   * catalog: at the start, one after the other. What is there already is left alone.
+   */
+  async enterAllKept(records: readonly SessionRecord[]): Promise<void> {
+    const bySession = new Map<unknown, SessionRecord>(records.map((record) => [record.half.id, record]));
+    for (const point of await this.#deps.dataPlane.points()) {
+      const record = bySession.get(point.tag.session);
+      if (record !== undefined) this.#enter(record, point, {});
+    }
+  }
+
+  /** What diverged has just been learned, and how much it was. */
+  async #enterDiverged(record: SessionRecord, bytes: number): Promise<void> {
+    for (const point of await this.#deps.dataPlane.points()) {
+      if (point.kind === 'diverged' && point.tag.session === record.half.id)
+        this.#enter(record, point, { description: `${bytes} bytes beyond the common base` });
+    }
+  }
+
+  /** Enters one point; answers the id of its snapshot, or of its set where the session is a group's. */
+  async enterKept(record: SessionRecord, id: PointId): Promise<string | undefined> {
+    const { catalog, dataPlane } = this.#deps;
+    const point = await dataPlane.point(id);
+    if (point === undefined) return undefined;
+    this.#enter(record, point, {});
+    const [made] = catalog.listByPrivate(record.resourceKind ?? 'volume', 'point', id);
+    return made?.id;
+  }
+
+  #enter(record: SessionRecord, point: PointInfo, also: Tag): void {
+    if (point.kind !== 'diverged' && point.tag.purpose !== testPurpose) return;
+    const group = record.resourceKind === 'volume_group' ? { group: this.about(record).name } : {};
+    enterSnapshot(this.#deps, { ...point, tag: { ...point.tag, ...group, ...also } });
   }
 }

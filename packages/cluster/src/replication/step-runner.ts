@@ -1,5 +1,5 @@
-import { type PointId, pointId } from '@antipode/base';
-import { type BlockErrorCode, type CyclePlan, isBlockError, type PointSpec } from '@antipode/blocks';
+import { type PointId, pointId, type VolumeId } from '@antipode/base';
+import { type BlockErrorCode, isBlockError, type PointInfo, type PointSpec } from '@antipode/blocks';
 import {
   type BaseRef,
   type Half,
@@ -10,9 +10,14 @@ import {
   type PeerReply,
   type Step,
   type Told,
+  turnedBase,
+  turnedView,
 } from '@antipode/replication';
+import { timestamp } from '../catalog/documents.ts';
 import type { DataPlane } from '../local/api.ts';
+import { fixCycle, holder, planOf } from './cycle-plan.ts';
 import { agreeOnBase, viewOf } from './half-view.ts';
+import { driverLimits } from './limits.ts';
 
 /** The way to the peer's management: rejects with PeerUnreachable when there is no answer in time. */
 export interface PeerChannel {
@@ -25,10 +30,17 @@ export class PeerUnreachable extends Error {
   override name = 'PeerUnreachable';
 }
 
+export type Recruited = Extract<Outcome, { kind: 'members' }>['result'];
+
+/** Tells the snapshot of an ended failover test in the log. */
+export const testPurpose = 'failover_test';
+
 export interface StepWorld {
   readonly dataPlane: DataPlane;
   readonly peer: PeerChannel;
   readonly now_ms: () => number;
+  /** Has the peer set volumes aside for members that have none yet, and makes them members of the engine's half. */
+  readonly recruit: (half: Half, newcomers: readonly VolumeId[]) => Promise<Recruited>;
   /** Payload bytes that a ship order has put on the link. */
   readonly shipped: (bytes: number) => void;
 }
@@ -52,14 +64,10 @@ async function perform(half: Half, step: Step, world: StepWorld): Promise<Outcom
   switch (step.kind) {
     case 'contact':
       return { kind: 'contact', result: await contact(half, world) };
-    case 'freeze': {
-      const point = await dataPlane.freeze(
-        internalPoint(half, step.cycle.point, world.now_ms()),
-        locals(half),
-        holder(half),
-      );
-      return { kind: 'freeze', instant_ms: point.instant_ms };
-    }
+    case 'members':
+      return { kind: 'members', result: await world.recruit(half, step.newcomers) };
+    case 'freeze':
+      return { kind: 'freeze', ...(await fixCycle(half, await freeze(half, step.cycle.point, world), dataPlane)) };
     case 'ship':
       return { kind: 'ship', cycle: step.cycle.id, result: await ship(half, step, world) };
     case 'advance_base':
@@ -72,7 +80,7 @@ async function perform(half: Half, step: Step, world: StepWorld): Promise<Outcom
       return { kind: 'measure', bytes: await accumulatedBytes(half, dataPlane) };
     case 'seal': {
       const point = await dataPlane.seal(session, step.proposal, internalPoint(half, step.point, world.now_ms()));
-      return { kind: 'seal', instant_ms: point.instant_ms };
+      return { kind: 'seal', ...(await fixCycle(half, point, dataPlane)) };
     }
     case 'unseal':
       await dataPlane.unseal(session, step.proposal);
@@ -84,6 +92,12 @@ async function perform(half: Half, step: Step, world: StepWorld): Promise<Outcom
       await dataPlane.promote(session, promotion);
       return { kind: 'promote', result: { ok: true } };
     }
+    case 'start_test':
+      await dataPlane.startTest(session, step.test, step.from);
+      return { kind: 'start_test' };
+    case 'stop_test':
+      await dataPlane.stopTest(session, step.test, step.keep && keptTest(half, step.keep, step.keep_ms));
+      return { kind: 'stop_test' };
     case 'refuse_proposal':
       await dataPlane.refuseProposal(session, step.proposal);
       return { kind: 'refuse_proposal' };
@@ -92,7 +106,7 @@ async function perform(half: Half, step: Step, world: StepWorld): Promise<Outcom
         id: step.preserve,
         kind: 'diverged',
         instant_ms: step.preserve_ms,
-        tag: { session, name: `diverged_${new Date(step.preserve_ms).toISOString()}` },
+        tag: keptTag(half, `diverged_${new Date(step.preserve_ms).toISOString()}`, step.preserve_ms),
       };
       const { diverged_bytes } = await dataPlane.demote(session, step.learned, step.base, preserve);
       return { kind: 'demote', diverged_bytes };
@@ -113,8 +127,18 @@ async function perform(half: Half, step: Step, world: StepWorld): Promise<Outcom
   }
 }
 
-const holder = (half: Half): string => `session:${half.id}`;
-const locals = (half: Half) => half.pairs.map((pair) => pair.local);
+/** Freezes all members. What a crash left frozen is the target, whoever has become a member since [C3.1]. */
+async function freeze(half: Half, id: PointId, world: StepWorld): Promise<PointInfo> {
+  const { dataPlane } = world;
+  const known = await dataPlane.point(id);
+  if (known === undefined) {
+    const locals = half.pairs.map((pair) => pair.local);
+    return dataPlane.freeze(internalPoint(half, id, world.now_ms()), locals, holder(half));
+  }
+  // Resolves when everything before it is on stable storage, the freeze too [C3.2].
+  await dataPlane.hold(id, holder(half));
+  return known;
+}
 
 const internalPoint = (half: Half, id: PointId, instant_ms: number): PointSpec => ({
   id: pointId(id),
@@ -123,20 +147,42 @@ const internalPoint = (half: Half, id: PointId, instant_ms: number): PointSpec =
   tag: { session: half.id },
 });
 
+/** What a failover test has written, as a snapshot that operators can see. */
+const keptTest = (half: Half, id: PointId, instant_ms: number): PointSpec => ({
+  id,
+  kind: 'snapshot',
+  instant_ms,
+  tag: {
+    ...keptTag(half, `failover_test_STOPPED_${new Date(instant_ms).toISOString()}`, instant_ms),
+    purpose: testPurpose,
+    description: 'written during a failover test',
+  },
+});
+
+/** How a snapshot that a session leaves is called, and when it expires [C2.4]. */
+const keptTag = (half: Half, name: string, now_ms: number) => ({
+  session: half.id,
+  name,
+  creator: 'System',
+  expires: timestamp(now_ms + driverLimits.kept_ms),
+});
+
 /** Bytes that hosts have changed at the source since the common base: what a pause lets accumulate. */
 export async function accumulatedBytes(half: Half, dataPlane: DataPlane): Promise<number> {
   const base = (await dataPlane.half(half.id))?.base?.point;
   let bytes = 0;
+  const inBase = new Set((base && (await dataPlane.point(base)))?.members.map((member) => member.volume));
   for (const { local } of half.pairs) {
-    bytes +=
-      base === undefined ? (await dataPlane.volumeUsage(local)).logical_bytes : await dataPlane.bytesSince(local, base);
+    bytes += inBase.has(local)
+      ? await dataPlane.bytesSince(local, base!)
+      : (await dataPlane.volumeUsage(local)).logical_bytes;
   }
   return bytes;
 }
 
 async function contact(half: Half, world: StepWorld): Promise<Extract<Outcome, { kind: 'contact' }>['result']> {
   const facts = await viewOf(half, world.dataPlane);
-  const reply = await ask(world, { kind: 'contact', session: half.id, view: facts });
+  const reply = await ask(world, { kind: 'contact', session: half.id, view: turnedView(facts) });
   if (reply === undefined) return { ok: false, reason: 'unreachable' };
   if (reply.kind === 'tombstone') return { ok: false, reason: 'tombstone', generation: reply.generation };
   if (reply.kind === 'unknown_session') return { ok: false, reason: 'unknown_session' };
@@ -159,27 +205,10 @@ async function ship(
       failure: { code: 'link_lost', message: 'the address of the peer’s data connection is not known', retry: true },
     };
   }
-  const target = await dataPlane.point(cycle.point);
-  if (target === undefined) {
+  const plan = await planOf(half, cycle, dataPlane);
+  if (plan === undefined) {
     return { ok: false, failure: { code: 'source_damaged', message: 'the point being shipped is gone', retry: false } };
   }
-  const sizeOf = new Map(target.members.map((member) => [member.volume, member.size]));
-  const plan: CyclePlan = {
-    session: half.id,
-    cycle: cycle.id,
-    generation: half.generation,
-    ...(cycle.base?.point && { base: cycle.base.point }),
-    points: [
-      {
-        id: cycle.point,
-        kind: 'internal',
-        instant_ms: target.instant_ms,
-        tag: target.tag,
-        sizes: half.pairs.map((pair) => sizeOf.get(pair.local) ?? 0),
-      },
-    ],
-    pairs: half.pairs,
-  };
   const outcome = await dataPlane.ship({ plan, peer, end: step.end });
   world.shipped(outcome.progress.shipped_bytes);
   return outcome.kind === 'done' ? { ok: true, digests: outcome.digests } : { ok: false, failure: outcome.failure };
@@ -192,7 +221,14 @@ async function sendPromote(
 ): Promise<Extract<Outcome, { kind: 'send_promote' }>['result']> {
   const view = await viewOf(half, world.dataPlane);
   const { proposal, cycle, digests } = step;
-  const reply = await ask(world, { kind: 'promote', session: half.id, view, proposal, cycle, digests });
+  const reply = await ask(world, {
+    kind: 'promote',
+    session: half.id,
+    view: turnedView(view),
+    proposal,
+    cycle,
+    digests,
+  });
   if (reply === undefined) return { ok: false, reason: 'unreachable' };
   switch (reply.kind) {
     case 'view':
@@ -215,9 +251,11 @@ async function tell(
   base?: BaseRef,
 ): Promise<Told> {
   const view = await viewOf(half, world.dataPlane);
-  const common = { session: half.id, view };
+  const common = { session: half.id, view: turnedView(view) };
   const message: PeerMessage =
-    verb === 'activate' ? { kind: verb, ...common, ...(base && { base }) } : { kind: verb, ...common };
+    verb === 'activate'
+      ? { kind: verb, ...common, ...(base && { base: turnedBase(base) }) }
+      : { kind: verb, ...common };
   const reply = await ask(world, message);
   if (reply === undefined) return { ok: false, reason: 'unreachable', message: 'the peer cannot be reached' };
   if (reply.kind === 'view') return { ok: true, view: reply.view };

@@ -3,14 +3,38 @@
  * answered as empty, because that is true, and because clients ask for them on the way to something else.
  */
 export const absentCollections: readonly string[] = [
-  'eth_port',
+  'bond',
+  'datastore',
+  'discovered_initiator',
   'fc_port',
-  'hardware',
-  'host',
-  'host_group',
-  'host_volume_mapping',
-  'initiator',
-  'ip_pool_address',
+  'host_virtual_volume_mapping',
+  'import_session',
   'migration_session',
+  'performance_rule',
   'replication_group',
+  'sas_port',
+  'storage_container',
+  'vcenter',
+  'veth_port',
+  'virtual_machine',
+  'virtual_volume',
+  'vsphere_host',
+];
+
+/** The same of file services, which nobody can create here either. */
+export const absentFiles: readonly string[] = [
+  'file_dns',
+  'file_interface',
+  'file_kerberos',
+  'file_ldap',
+  'file_nis',
+  'file_system',
+  'file_tree_quota',
+  'file_user_quota',
+  'nas_server',
+  'nas_server_list_cma_view',
+  'nfs_export',
+  'nfs_server',
+  'smb_server',
+  'smb_share',
 ];

@@ -1,12 +1,13 @@
 import { buildOpenApi, catalogue, RestError, resources } from '@antipode/contract';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Principal } from '../security/authenticator.ts';
-import { absentCollections } from './absent.ts';
+import { absentCollections, absentFiles } from './absent.ts';
 import { answerBrokenRequest, answerError, send } from './answers.ts';
 import { authenticate, claimedUser } from './authenticate.ts';
 import { restLimits } from './limits.ts';
 import { addLogin } from './login.ts';
 import type { Guard, RestOptions } from './options.ts';
+import { RoleRefusals } from './refusals.ts';
 import { parseJson } from './request.ts';
 import { addAbsent, addResource } from './resource-routes.ts';
 
@@ -40,9 +41,11 @@ export async function buildRestApp(options: RestOptions): Promise<FastifyInstanc
     const path = request.url.split('?')[0] ?? '';
     void send(reply, new RestError('unsupported_path', request.method, path.slice(0, 200)));
   });
-  const guard: Guard = async (request) => {
+  const refusals = new RoleRefusals(options.clock);
+  const guard: Guard = async (request, operation) => {
+    const reading = request.method === 'GET' || request.method === 'HEAD';
     try {
-      return await authenticate(request, options.authenticator);
+      return await authenticate(request, options.authenticator, refusals, operation ?? (reading ? 'read' : 'ours'));
     } catch (error) {
       auditRefusal(error, request, options);
       throw error;
@@ -50,6 +53,7 @@ export async function buildRestApp(options: RestOptions): Promise<FastifyInstanc
   };
   for (const resource of Object.values(resources)) addResource(app, resource, options, guard);
   for (const name of absentCollections) addAbsent(app, name, guard);
+  for (const name of absentFiles) addAbsent(app, name, guard, 'file_absent');
   addLogin(app, options, guard);
   const openApi = buildOpenApi(options.version);
   for (const path of ['/api/rest/openapi.json', '/api/rest/openapi']) app.get(path, async () => openApi);
@@ -66,8 +70,8 @@ export async function buildRestApp(options: RestOptions): Promise<FastifyInstanc
 function auditRefusal(error: unknown, request: FastifyRequest, options: RestOptions): void {
   if (!(error instanceof RestError) || error.entry === catalogue.locked_out) return;
   const name = claimedUser(request, options.authenticator);
-  if (name === undefined || options.catalog.list('user', 'name', name)[0] === undefined) return;
-  const claimed: Principal = { user: name, roleIds: [], isBuiltIn: false };
+  if (name === undefined || options.catalog.list('local_user', 'name', name)[0] === undefined) return;
+  const claimed: Principal = { user: name, roleIds: [], isBuiltIn: false, mustChangePassword: false };
   options.audit(
     request,
     claimed,

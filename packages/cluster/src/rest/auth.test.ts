@@ -122,6 +122,85 @@ describe('roles', () => {
     expect(rest.calls).toHaveLength(before);
   });
 
+  it('a client that takes 403 for a stale token is stopped by another status', async () => {
+    const again = () => inject('POST', 'volume/v1/snapshot', watcher);
+    const answers = [await again(), await again(), await again()];
+    expect(answers.map(({ statusCode }) => statusCode)).toEqual([403, 403, 422]);
+    expect(refusal(answers[2]?.body ?? '')?.message_l10n).toContain('Your role does not allow this');
+    rest.clock.advance(10_001);
+    expect((await again()).statusCode).toBe(403);
+  });
+
+  type Asked = readonly [path: string, method: 'POST' | 'PATCH' | 'DELETE', status: number];
+  const asking: readonly (readonly [string, readonly Asked[]])[] = [
+    [
+      'StorageAdministrator',
+      [
+        ['volume/v1', 'DELETE', 204],
+        ['host', 'POST', 400],
+        ['local_user', 'POST', 403],
+        ['volume/v1/restore', 'POST', 400],
+        ['remote_system', 'POST', 403],
+        ['alert/a', 'PATCH', 400],
+      ],
+    ],
+    [
+      'StorageOperator',
+      [
+        ['volume/v1', 'DELETE', 403],
+        ['volume/v1/clone', 'POST', 200],
+        ['volume/v1/refresh', 'POST', 403],
+      ],
+    ],
+    [
+      'SecurityAdministrator',
+      [
+        ['local_user', 'POST', 400],
+        ['volume', 'POST', 403],
+        ['security_config/1', 'PATCH', 400],
+      ],
+    ],
+    [
+      'VMAdministrator',
+      [
+        ['volume', 'POST', 403],
+        ['host', 'POST', 403],
+        ['local_user', 'POST', 403],
+      ],
+    ],
+    [
+      'admin',
+      [
+        ['local_user', 'POST', 400],
+        ['remote_system', 'POST', 400],
+        ['nas_server', 'POST', 422],
+      ],
+    ],
+  ];
+  it.each(asking)('%s may do what the role says', async (name, asked) => {
+    rest.catalog.put('volume', volume(1));
+    rest.answers.set('volume.clone', async () => ({ id: 'c' }));
+    const headers = { authorization: basic(name, password) };
+    expect((await inject('GET', 'volume', headers)).statusCode).toBe(200);
+    for (const [path, method, status] of asked)
+      expect([method, path, (await inject(method, path, headers)).statusCode]).toEqual([method, path, status]);
+  });
+
+  it('whose password somebody else chose changes it first', async () => {
+    const user = rest.catalog.get('local_user', 'r2');
+    const hidden = rest.catalog.private<object>('local_user', 'r2');
+    if (user === undefined) throw new Error('no user');
+    rest.catalog.put('local_user', user, { ...hidden, changeRequired: true });
+    const headers = { authorization: basic(user.name, password) };
+    const answer = await inject('GET', 'volume', headers);
+    expect([answer.statusCode, refusal(answer.body)?.code]).toEqual([403, '0xE09040010006']);
+    const { answer: row } = await login(headers);
+    expect(row.json()).toMatchObject([{ is_password_change_required: true }]);
+    expect((await inject('PATCH', 'local_user/r2', headers)).statusCode).toBe(400);
+    rest.catalog.put('local_user', user, hidden);
+    expect((await inject('GET', 'volume', headers)).statusCode).toBe(200);
+  });
+
   it('who may only look can log out', async () => {
     const { cookie, token } = await login(watcher);
     expect((await inject('POST', 'logout', { cookie, 'dell-emc-token': token })).statusCode).toBe(204);

@@ -1,16 +1,24 @@
-import { RestError } from '@antipode/contract';
+import { mayDo, RestError } from '@antipode/contract';
 import type { FastifyRequest } from 'fastify';
-import { type Authenticator, administratorRole, type Principal, sameSecret } from '../security/authenticator.ts';
+import { type Authenticator, type Principal, sameSecret } from '../security/authenticator.ts';
+import type { RoleRefusals } from './refusals.ts';
 
 export const cookieName = 'auth_cookie';
 export const tokenHeader = 'dell-emc-token';
 export const logoutPath = '/api/rest/logout';
+export const loginPath = '/api/rest/login_session';
 
 /**
  * Who makes this request (REPLICATION 6): a live cookie session, whose changes need its token; else Basic. A dead cookie or a stale
- * token beside good Basic credentials is no obstacle. 401: not known; 403: known, and not allowed.
+ * token beside good Basic credentials is no obstacle. 401: not known; 403: known, and not allowed. `operation` is what is about to be
+ * done, `read` where that is nothing but looking.
  */
-export async function authenticate(request: FastifyRequest, authenticator: Authenticator): Promise<Principal> {
+export async function authenticate(
+  request: FastifyRequest,
+  authenticator: Authenticator,
+  refusals: RoleRefusals,
+  operation: string,
+): Promise<Principal> {
   const reading = request.method === 'GET' || request.method === 'HEAD';
   if (!reading && fromElsewhere(request)) throw new RestError('csrf');
   const cookie = cookieOf(request.headers.cookie);
@@ -19,18 +27,27 @@ export async function authenticate(request: FastifyRequest, authenticator: Authe
   if (byCookie !== undefined) {
     const token = request.headers[tokenHeader];
     const right = typeof token === 'string' && sameSecret(token, byCookie.session?.token ?? '');
-    if (reading || right) return allowed(byCookie, request, reading);
+    if (reading || right) return allowed(byCookie, request, refusals, operation);
     if (credentials === undefined) throw new RestError('csrf');
   }
   if (credentials === undefined) throw new RestError('unauthenticated');
-  return allowed(await authenticator.basic(credentials.name, credentials.password, request.ip), request, reading);
+  return allowed(
+    await authenticator.basic(credentials.name, credentials.password, request.ip),
+    request,
+    refusals,
+    operation,
+  );
 }
 
-/** Only administrators change anything; everybody known may look and log out. */
-function allowed(principal: Principal, request: FastifyRequest, reading: boolean): Principal {
-  const harmless = reading || request.routeOptions.url === logoutPath;
-  if (!harmless && !principal.roleIds.includes(administratorRole)) throw new RestError('forbidden');
-  return principal;
+/** Everybody may look, log out and change the own password; the rest is a question of roles. */
+function allowed(principal: Principal, request: FastifyRequest, refusals: RoleRefusals, operation: string): Principal {
+  const { user, roleIds, mustChangePassword } = principal;
+  // Whose it is, and that nothing else is changed, the service looks at.
+  const ownPassword = operation === 'local_user.modify';
+  const leaving = operation === 'login_session.logout' || request.routeOptions.url === loginPath;
+  if (mustChangePassword && !ownPassword && !leaving) throw refusals.of(user, operation, 'password_change_required');
+  if (operation === 'read' || ownPassword || mayDo(roleIds, operation)) return principal;
+  throw refusals.of(user, operation, 'forbidden');
 }
 
 /**

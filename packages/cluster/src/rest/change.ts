@@ -2,6 +2,7 @@ import { type ResourceSpec, RestError } from '@antipode/contract';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { TObject } from 'typebox';
 import type { Principal } from '../security/authenticator.ts';
+import { answered } from '../services/jobs.ts';
 import { checkBody } from './check-body.ts';
 import type { RequestContext } from './handlers.ts';
 import type { RestOptions } from './options.ts';
@@ -14,6 +15,8 @@ export interface Changing {
   readonly schema: TObject | undefined;
   readonly required: boolean;
   readonly success: 200 | 201 | 204;
+  /** It only looks: there is no job to tell of it, and nothing to audit. */
+  readonly reads: boolean;
   readonly principal: Principal;
   readonly options: RestOptions;
 }
@@ -24,7 +27,7 @@ export async function change(
   reply: FastifyReply,
   what: Changing,
 ): Promise<unknown> {
-  const { resource, operation, schema, required, success, principal, options } = what;
+  const { resource, operation, schema, required, success, reads, principal, options } = what;
   const name = `${resource.name}.${operation}`;
   let status = 500;
   try {
@@ -36,6 +39,10 @@ export async function change(
       throw notFound(resource.name, id);
     const handler = options.handlers[name];
     if (handler === undefined) throw new RestError('method_not_allowed', operation, resource.name);
+    if (reads) {
+      const quiet: RequestContext = { principal, clientAddress: request.ip, progress: () => undefined };
+      return reply.code(success).send(await answered(() => handler(quiet, id, body)));
+    }
     const job = options.jobs.begin({
       resource: resource.name,
       action: operation,
@@ -62,6 +69,6 @@ export async function change(
     status = error instanceof RestError ? error.status : 500;
     throw error;
   } finally {
-    options.audit(request, principal, name, status);
+    if (!reads) options.audit(request, principal, name, status);
   }
 }

@@ -92,6 +92,9 @@ describe('what looks like SQL is a value like any other', () => {
   });
 
   it('users cannot be reached through the query grammar', async () => {
+    for (const query of ['select=hash', 'select=private', 'hash=like.*', 'private=is.null', 'name->>hash=eq.x'])
+      expect([query, (await rest.get(`local_user?${query}`)).body.includes('argon2')]).toEqual([query, false]);
+    expect((await rest.get('local_user?select=*')).body).not.toContain('argon2');
     expect((await rest.get('user')).statusCode).toBe(404);
     expect((await rest.get('setting')).statusCode).toBe(404);
     expect((await rest.get('volume?select=private')).statusCode).toBe(400);

@@ -27,7 +27,7 @@ export function addLogin(app: FastifyInstance, options: RestOptions, guard: Guar
     return [Object.fromEntries(selection.fields.map((field) => [field, row[field] ?? null]))];
   });
   app.post(logoutPath, async (request, reply) => {
-    const principal = await guard(request);
+    const principal = await guard(request, 'login_session.logout');
     const cookie = cookieOf(request.headers.cookie);
     if (cookie !== undefined) authenticator.logout(cookie);
     options.audit(request, principal, 'login_session.logout', 204);

@@ -208,7 +208,7 @@ describe('paths', () => {
   });
 
   it('what this system does not do is 404 with error_response, saying so', async () => {
-    for (const url of ['nas_server', 'volume/v1/paint', 'nothing/at/all']) {
+    for (const url of ['email_notify_destination', 'volume/v1/paint', 'nothing/at/all']) {
       for (const method of ['GET', 'POST', 'DELETE'] as const) {
         const answer = await rest.app.inject({ method, url: `/api/rest/${url}`, headers: admin });
         expect(answer.statusCode).toBe(404);

@@ -1,3 +1,4 @@
+import type { Clock } from '@antipode/base';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Authenticator, Principal } from '../security/authenticator.ts';
@@ -8,6 +9,7 @@ import type { Handlers } from './handlers.ts';
 export interface RestOptions {
   readonly catalog: Catalog;
   readonly authenticator: Authenticator;
+  readonly clock: Clock;
   readonly handlers: Handlers;
   readonly jobs: JobRunner;
   readonly version: string;
@@ -28,5 +30,5 @@ export interface RestOptions {
   readonly onError: (error: unknown, requestId: string) => void;
 }
 
-/** Who makes a request; rejects with the refusal of whoever may not. */
-export type Guard = (request: FastifyRequest) => Promise<Principal>;
+/** Who makes a request, and may carry the operation out (absent: reading, or for a change what only administrators do); rejects with the refusal of whoever may not. */
+export type Guard = (request: FastifyRequest, operation?: string) => Promise<Principal>;

@@ -6,6 +6,9 @@ import { findByName } from './query-sql.ts';
 export function notFound(resource: string, id: string): RestError {
   const short = id.length > 100 ? `${id.slice(0, 100)}…` : id;
   if (resource === 'volume') return new RestError('volume_not_found', short);
+  if (resource === 'local_user') return new RestError('user_not_found', short);
+  if (resource === 'role') return new RestError('role_not_found', short);
+  if (resource === 'host') return new RestError('host_not_found', short);
   if (resource === 'volume_group') return new RestError('group_not_found', short);
   if (resource === 'policy') return new RestError('policy_not_found', short);
   if (resource === 'snapshot_rule') return new RestError('snapshot_rule_not_found', short);
@@ -25,6 +28,14 @@ export function resolveId(catalog: Catalog, resource: ResourceSpec, given: strin
 const references: Readonly<Record<string, string>> = {
   protection_policy_id: 'policy',
   appliance_id: 'appliance',
+  role_id: 'role',
+  host_id: 'host',
+  host_ids: 'host',
+  add_host_ids: 'host',
+  remove_host_ids: 'host',
+  host_group_id: 'host_group',
+  volume_id: 'volume',
+  base_snapshot_id: 'volume',
   remote_system_id: 'remote_system',
   volume_ids: 'volume',
   volume_group_id: 'volume_group',

@@ -1,4 +1,4 @@
-import { parseQuery, parseSelect, type ResourceSpec, RestError, resources } from '@antipode/contract';
+import { type ErrorName, parseQuery, parseSelect, type ResourceSpec, RestError, resources } from '@antipode/contract';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { TObject } from 'typebox';
 import { change } from './change.ts';
@@ -14,6 +14,7 @@ export function addResource(app: FastifyInstance, resource: ResourceSpec, option
   if (resource.name !== 'login_session') {
     app.get(base, async (request, reply) => {
       await guard(request);
+      visible(request, resource);
       acceptable(request);
       return list(request, reply, resource, options);
     });
@@ -21,6 +22,7 @@ export function addResource(app: FastifyInstance, resource: ResourceSpec, option
   if (!resource.noInstance) {
     app.get<{ Params: { id: string } }>(`${base}/:id`, async (request) => {
       await guard(request);
+      visible(request, resource);
       acceptable(request);
       const id = resolveId(catalog, resource, request.params.id);
       await options.refresh(resource.name, id);
@@ -39,19 +41,36 @@ export function addResource(app: FastifyInstance, resource: ResourceSpec, option
     schema: TObject | undefined,
     required: boolean,
     success: 201 | 200 | 204,
+    reads = false,
   ) => {
     app[method]<{ Params: { id?: string } }>(path, async (request, reply) => {
-      const principal = await guard(request);
-      return change(request, reply, { resource, operation, schema, required, success, principal, options });
+      const principal = await guard(request, reads ? 'read' : `${resource.name}.${operation}`);
+      return change(request, reply, { resource, operation, schema, required, success, reads, principal, options });
     });
   };
   if (resource.create) changing('post', base, 'create', resource.create.body, true, 201);
   if (resource.modify) changing('patch', `${base}/:id`, 'modify', resource.modify.body, true, 204);
   if (resource.remove) changing('delete', `${base}/:id`, 'delete', resource.remove.body, false, 204);
   for (const [name, action] of Object.entries(resource.actions))
-    changing('post', `${base}/:id/${name}`, name, action.body, action.required ?? false, action.answer ? 200 : 204);
+    changing(
+      'post',
+      `${base}/:id/${name}`,
+      name,
+      action.body,
+      action.required ?? false,
+      action.answer ? 200 : 204,
+      action.reads,
+    );
   for (const [name, action] of Object.entries(resource.collectionActions ?? {}))
-    changing('post', `${base}/${name}`, name, action.body, action.required ?? false, action.answer ? 200 : 204);
+    changing(
+      'post',
+      `${base}/${name}`,
+      name,
+      action.body,
+      action.required ?? false,
+      action.answer ? 200 : 204,
+      action.reads,
+    );
   // What the resource knows and does not do is 405, not 404.
   const refuse = async (request: FastifyRequest) => {
     throw new RestError('method_not_allowed', request.method, resource.name);
@@ -74,7 +93,7 @@ export function addResource(app: FastifyInstance, resource: ResourceSpec, option
 }
 
 /** A collection with nothing in it: nothing can be found in it either, and nothing put. */
-export function addAbsent(app: FastifyInstance, name: string, guard: Guard): void {
+export function addAbsent(app: FastifyInstance, name: string, guard: Guard, onCreate?: ErrorName): void {
   const base = `/api/rest/${name}`;
   app.get(base, async (request) => {
     await guard(request);
@@ -85,6 +104,19 @@ export function addAbsent(app: FastifyInstance, name: string, guard: Guard): voi
     await guard(request);
     throw notFound(name, request.params.id);
   });
+  if (onCreate === undefined) return;
+  app.post(base, async (request) => {
+    await guard(request, `${name}.create`);
+    throw new RestError(onCreate, name);
+  });
+}
+
+/** What is outside the published interface is shown to those who ask for it. */
+function visible(request: FastifyRequest, resource: ResourceSpec): void {
+  if (resource.hidden !== 'on_request') return;
+  const asked = request.headers['dell-visibility'];
+  if (typeof asked === 'string' && /^(internal|partner)$/i.test(asked.trim())) return;
+  throw new RestError('endpoint_hidden', request.method, request.url.slice(0, 500));
 }
 
 async function list(

@@ -2,10 +2,12 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, systemRandom } from '@antipode/base';
+import { administratorRole } from '@antipode/contract';
 import { hash } from '@node-rs/argon2';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Catalog } from '../catalog/catalog.ts';
-import { Authenticator, administratorRole, sameSecret } from './authenticator.ts';
+import type { LocalUserPrivate } from '../catalog/documents.ts';
+import { Authenticator, sameSecret } from './authenticator.ts';
 
 const password = 'correct horse';
 let directory: string;
@@ -43,13 +45,15 @@ const wrongUntilLocked = async (from?: string) => {
 describe('the first administrator', () => {
   it('is made once, with the password given', async () => {
     expect(await users.ensureFirstAdministrator('another one')).toBeUndefined();
-    expect(catalog.list('user')).toMatchObject([{ name: 'admin', role_ids: [administratorRole], is_built_in: true }]);
+    expect(catalog.list('local_user')).toMatchObject([
+      { name: 'admin', role_id: administratorRole, is_built_in: true },
+    ]);
     expect(await outcome(password)).toBe('in');
     expect(await outcome('another one')).not.toBe('in');
   });
 
   it('gets a password of 120 random bits where none is given, told once', async () => {
-    catalog.remove('user', '1');
+    catalog.remove('local_user', '1');
     const made = await users.ensureFirstAdministrator(undefined);
     expect(made).toMatch(/^A1-[\w-]{20}$/);
     expect(await outcome(made ?? '')).toBe('in');
@@ -57,7 +61,7 @@ describe('the first administrator', () => {
   });
 
   it('has a password that is nowhere in the catalog, only its argon2id hash', () => {
-    expect(catalog.get('user', '1')?.hash).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$/);
+    expect(catalog.private<LocalUserPrivate>('local_user', '1')?.hash).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$/);
     for (const file of ['catalog.db', 'catalog.db-wal'])
       expect(readFileSync(join(directory, file)).includes(password)).toBe(false);
   });
@@ -94,7 +98,8 @@ describe('failures', () => {
 describe('right passwords that are remembered', () => {
   it('are forgotten when the password changes', async () => {
     expect(await outcome(password)).toBe('in');
-    catalog.change('user', '1', { hash: await hash('battery staple') });
+    const hidden: LocalUserPrivate = { hash: await hash('battery staple'), changeRequired: false };
+    catalog.put('local_user', catalog.get('local_user', '1')!, hidden);
     expect(await outcome(password)).not.toBe('in');
     expect(await outcome('battery staple')).toBe('in');
   });
@@ -102,7 +107,7 @@ describe('right passwords that are remembered', () => {
   it('and go with their user', async () => {
     expect(await outcome(password)).toBe('in');
     const session = users.open(await users.basic('admin', password, 'here')).session;
-    catalog.remove('user', '1');
+    catalog.remove('local_user', '1');
     expect(await outcome(password)).not.toBe('in');
     expect(users.cookie(session?.cookie ?? '')).toBeUndefined();
   });

@@ -116,6 +116,15 @@ export class JobRunner {
   }
 }
 
+/** What work comes to; what an engine or a data plane refuses becomes the caller's refusal. */
+export async function answered<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw toRestError(error) ?? error;
+  }
+}
+
 /** What an engine's or data plane's refusal is to a caller. */
 function toRestError(error: unknown): RestError | undefined {
   if (error instanceof RestError) return error;

@@ -13,6 +13,8 @@ interface Occurrence {
   readonly remedy: string;
   /** An alert stays until it is cleared; an event only tells. */
   readonly alert?: true;
+  /** What is said tells two of them apart: each is an alert of its own, and the same again is nothing new. */
+  readonly each?: true;
 }
 
 const told = (code: string, severity: Occurrence['severity'], text: string, impact = '', remedy = ''): Occurrence => ({
@@ -56,6 +58,14 @@ export const occurrences = {
     'Hosts can write at this site.',
     'Reprotect to copy in the new direction.',
   ),
+  test_started: told(
+    '0x02010111',
+    'Info',
+    'A failover test of {0} has started.',
+    'Hosts can write to the tested image at this site; copying goes on.',
+    'Stop the test when it is over.',
+  ),
+  test_stopped: told('0x02010112', 'Info', 'The failover test of {0} was stopped; what it has written is {1}.'),
   failover_aborted: told(
     '0x02010108',
     'Major',
@@ -115,13 +125,16 @@ export const occurrences = {
   link_back: told('0x02010202', 'Info', 'The remote system {0} can be reached again.'),
   paired: told('0x02010203', 'Info', 'Paired with the remote system {0}.'),
   unpaired: told('0x02010204', 'Info', 'The remote system {0} was removed.'),
-  damage: raised(
-    '0x02020101',
-    'Critical',
-    'Stored data of {0} is damaged: {1}',
-    'The blocks concerned cannot be read.',
-    'Restore them from a snapshot or from the peer.',
-  ),
+  damage: {
+    ...raised(
+      '0x02020101',
+      'Critical',
+      'Stored data of {0} is damaged: {1}',
+      'The blocks concerned cannot be read.',
+      'Restore them from a snapshot or from the peer; a scrub that finds nothing clears this.',
+    ),
+    each: true,
+  },
   writes_stopped: raised(
     '0x02020102',
     'Critical',
@@ -162,6 +175,8 @@ export class Reporter {
   tell(name: OccurrenceName, about: About, detail = ''): void {
     const entry: Occurrence = occurrences[name];
     const now = timestamp(this.#clock.now());
+    const description = entry.text.replace('{0}', about.name).replace('{1}', detail);
+    if (entry.each && this.#active(name, about).some((alert) => alert.description_l10n === description)) return;
     const event = {
       id: this.#random.uuid(),
       event_code: entry.code,
@@ -170,14 +185,14 @@ export class Reporter {
       resource_id: about.id,
       resource_name: about.name,
       generated_timestamp: now,
-      description_l10n: entry.text.replace('{0}', about.name).replace('{1}', detail),
+      description_l10n: description,
       system_impact_l10n: entry.impact,
       repair_flow_l10n: entry.remedy,
     };
     this.#catalog.transaction(() => {
       this.#catalog.put('event', event);
       this.#catalog.trim('event', restLimits.events);
-      if (!entry.alert || this.#active(name, about).length > 0) return;
+      if (!entry.alert || (!entry.each && this.#active(name, about).length > 0)) return;
       this.#catalog.put('alert', {
         ...event,
         state: 'ACTIVE',
@@ -191,9 +206,18 @@ export class Reporter {
 
   /** It is over: the alert about it, if there is one, is cleared. */
   clear(name: OccurrenceName, about: About): void {
-    for (const alert of this.#active(name, about)) {
-      this.#catalog.put('alert', { ...alert, state: 'CLEARED', cleared_timestamp: timestamp(this.#clock.now()) });
-    }
+    for (const alert of this.#active(name, about)) this.clearOne(alert.id);
+  }
+
+  /** Alerts of a kind that are not over, about anything. */
+  active(name: OccurrenceName) {
+    return this.#catalog
+      .list('alert', 'state', 'ACTIVE')
+      .filter((alert) => alert.event_code === occurrences[name].code);
+  }
+
+  clearOne(id: string): void {
+    this.#catalog.change('alert', id, { state: 'CLEARED', cleared_timestamp: timestamp(this.#clock.now()) });
   }
 
   #active(name: OccurrenceName, about: About) {

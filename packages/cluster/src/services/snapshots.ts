@@ -231,6 +231,8 @@ export function forgetVolume(catalog: Catalog, volume: VolumeDocument): void {
       if (child.protection_data.parent_id === volume.id && child.id !== volume.id)
         catalog.change('volume', child.id, { protection_data: { ...child.protection_data, parent_id: parent } });
     }
+    for (const mapping of catalog.list('host_volume_mapping', 'volume_id', volume.id))
+      catalog.remove('host_volume_mapping', mapping.id);
     catalog.remove('volume', volume.id);
   });
 }

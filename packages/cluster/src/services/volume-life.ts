@@ -2,6 +2,7 @@ import { pointId, volumeId } from '@antipode/base';
 import { isBlockError } from '@antipode/blocks';
 import { type EnumValue, RestError } from '@antipode/contract';
 import { timestamp, type VolumeDocument, type VolumePrivate } from '../catalog/documents.ts';
+import { attachedTo } from './mappings.ts';
 import { forgetVolume, type SnapshotDeps, type SnapshotService } from './snapshots.ts';
 import { checkUnlocked, newVolumeDocument, protectionOf } from './volume-document.ts';
 
@@ -46,7 +47,13 @@ export class VolumeLife {
       // Killed before its image was frozen: an empty volume must not pass for it.
       return catalog.remove('volume', volume.id);
     } else if (volume.type !== 'Snapshot')
-      await dataPlane.createVolume({ id, name: volume.name, size: volume.size, tag: {} });
+      await dataPlane.createVolume({
+        id,
+        name: volume.name,
+        size: volume.size,
+        destination: volume.is_replication_destination,
+        tag: {},
+      });
     else if (hidden?.point !== undefined && (await dataPlane.point(pointId(hidden.point))) === undefined) {
       // A snapshot that was never taken: nobody was told that it was.
       return catalog.remove('volume', volume.id);
@@ -195,12 +202,14 @@ export const momentOf = (
   now_ms: number,
 ): string | null => (origin.type === 'Snapshot' ? origin.protection_data.source_timestamp : timestamp(now_ms));
 
-/** Refuses to remove a volume whose snapshots may not go with it: secure ones, and those that belong to a set. */
+/** Refuses to remove a volume that a host reaches, or whose snapshots may not go with it: secure ones, and those that belong to a set. */
 export function checkRemovable(
   { catalog, clock, life }: Pick<SnapshotDeps, 'catalog' | 'clock'> & { readonly life: VolumeLife },
   volume: VolumeDocument,
   exceptSetsOf?: string,
 ): void {
+  const host = attachedTo(catalog, volume.id);
+  if (host !== undefined) throw new RestError('volume_attached', volume.name, host);
   for (const snapshot of life.snapshotsOf(volume.id)) {
     checkUnlocked(snapshot, clock.now());
     const set = snapshot.group_id == null ? undefined : catalog.get('volume_group', snapshot.group_id);

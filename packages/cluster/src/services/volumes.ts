@@ -14,6 +14,7 @@ import { timestamp, type VolumeDocument, type VolumePrivate } from '../catalog/d
 import { type Handlers, handler } from '../rest/handlers.ts';
 import { type Assignee, Assignments } from './assignments.ts';
 import type { VolumeGroupService } from './groups.ts';
+import type { MappingService } from './mappings.ts';
 import type { ReplicationHooks } from './replication-hooks.ts';
 import type { SnapshotDeps, SnapshotService } from './snapshots.ts';
 import { checkSize, newVolumeDocument, protectionOf, withExpiry } from './volume-document.ts';
@@ -23,6 +24,7 @@ export interface VolumeServiceDeps extends SnapshotDeps {
   readonly replication: ReplicationHooks;
   readonly snapshots: SnapshotService;
   readonly life: VolumeLife;
+  readonly mappings: MappingService;
   readonly groups: () => Pick<VolumeGroupService, 'admit' | 'added'>;
 }
 
@@ -77,14 +79,9 @@ export class VolumeService {
   }
 
   async #create(body: Static<typeof VolumeCreate>): Promise<{ id: string }> {
-    const { catalog, random, life, groups } = this.#deps;
+    const { catalog, random, life, groups, mappings } = this.#deps;
     checkSize(body.size);
-    if (body.host_id !== undefined || body.host_group_id !== undefined)
-      throw new RestError(
-        'not_found',
-        body.host_id === undefined ? 'host_group' : 'host',
-        body.host_id ?? body.host_group_id ?? '',
-      );
+    const owner = mappings.wanted(body);
     if (body.appliance_id !== undefined && catalog.get('appliance', body.appliance_id) === undefined)
       throw new RestError('not_found', 'appliance', body.appliance_id);
     const id = random.uuid();
@@ -109,6 +106,7 @@ export class VolumeService {
       await life.finish(document);
       if (group !== undefined) await groups().added(group);
       if (policy != null) await this.#assignments.assign(target, policy);
+      if (owner !== undefined) await mappings.attach(this.#volume(id), owner, body.logical_unit_number);
     } catch (error) {
       await life.destroy({ ...document, state: 'Destroying' }).catch(() => undefined);
       if (group !== undefined)
@@ -209,9 +207,10 @@ export class VolumeService {
   }
 
   async #clone(id: string, body: Static<typeof VolumeClone>): Promise<{ id: string }> {
-    const { catalog, clock, life } = this.#deps;
+    const { catalog, clock, life, mappings } = this.#deps;
     const origin = this.#volume(id);
     this.#notDestination(origin, 'a clone');
+    const owner = mappings.wanted(body);
     const document = life.cloneDocument(origin, {
       name: body.name ?? `${origin.name}.clone.${timestamp(clock.now())}`,
       description: body.description ?? null,
@@ -222,6 +221,7 @@ export class VolumeService {
       const policy = this.#assignments.wanted(target, body.protection_policy_id);
       await life.clone([origin], [document]);
       if (policy != null) await this.#assignments.assign(target, policy);
+      if (owner !== undefined) await mappings.attach(this.#volume(document.id), owner, body.logical_unit_number);
     } catch (error) {
       await life.destroy({ ...document, state: 'Destroying' }).catch(() => undefined);
       throw error;

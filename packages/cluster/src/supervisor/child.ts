@@ -86,7 +86,9 @@ export class SupervisedChild {
       this.#process = undefined;
       if (this.#stopping) return;
       if (!this.#everReady)
-        return this.#options.onFirstFailure(`the ${name} process ended at its start (${signal ?? code})`);
+        return this.#options.onFirstFailure(
+          `the ${name} process ended at its start (${signal ?? code}); "antipode fsck --data ${config.dataDir}" tells whether something is damaged`,
+        );
       this.#failures = clock.monotonic() - startedAt > limits.settled_ms ? 0 : this.#failures + 1;
       const wait_ms = Math.min(limits.restartFirst_ms * 2 ** this.#failures, limits.restartMost_ms);
       log(`the ${name} process ended (${signal ?? code}); it is started again`);

@@ -61,11 +61,11 @@ export const appliance: ResourceSpec = {
     nodes: hasMany('node', 'appliance_id'),
     software_installed: hasMany('software_installed', 'appliance_id'),
     eth_be_ports: none('eth_be_port', 'many'),
-    eth_ports: none('eth_port', 'many'),
+    eth_ports: hasMany('eth_port', 'appliance_id'),
     fc_ports: none('fc_port', 'many'),
     fsns: none('fsn', 'many'),
-    hardware: none('hardware', 'many'),
-    ip_pool_addresses: none('ip_pool_address', 'many'),
+    hardware: hasMany('hardware', 'appliance_id'),
+    ip_pool_addresses: hasMany('ip_pool_address', 'appliance_id'),
     maintenance_windows: none('maintenance_window', 'many'),
     sas_ports: none('sas_port', 'many'),
     veth_ports: none('veth_port', 'many'),
@@ -87,7 +87,7 @@ export const node: ResourceSpec = {
   },
   associations: {
     appliance: has('appliance', 'appliance_id'),
-    ip_pool_addresses: none('ip_pool_address', 'many'),
+    ip_pool_addresses: hasMany('ip_pool_address', 'node_id'),
     veth_ports: none('veth_port', 'many'),
   },
 };

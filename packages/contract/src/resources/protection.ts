@@ -237,7 +237,7 @@ export const remoteSystem: ResourceSpec = {
       summary: 'Look at the peer now and renew its connections.',
       body: Body({ update_transport: Opt(Flag()) }),
     },
-    query_appliances: { summary: 'The peer’s appliances.', body: Body({}), answer: Type.Object({}) },
+    query_appliances: { reads: true, summary: 'The peer’s appliances.', body: Body({}), answer: Type.Object({}) },
   },
 };
 
@@ -248,6 +248,9 @@ export const SessionFailover = Body({
   use_test_copy: Opt(Flag()),
   failover_snapshot_id: Opt(Ref()),
 });
+
+export const StartFailoverTest = Body({ snapshot_id: Opt(Ref()) });
+export const StopFailoverTest = Body({ create_end_of_test_snapshot: Opt(Flag()), force: Opt(Flag()) });
 
 export const replicationSession: ResourceSpec = {
   name: 'replication_session',
@@ -290,6 +293,15 @@ export const replicationSession: ResourceSpec = {
     resume: { summary: 'Go on after a pause.', body: Body({}) },
     failover: { summary: 'Make the destination the source.', body: SessionFailover },
     reprotect: { summary: 'Copy in the new direction.', body: Body({ discard_changes_after_failover: Opt(Flag()) }) },
+    start_failover_test: {
+      summary: 'Let hosts write to a fork of the copy; copying goes on beneath it.',
+      body: StartFailoverTest,
+    },
+    stop_failover_test: {
+      summary: 'Give up what the test has written, or keep it as a snapshot.',
+      body: StopFailoverTest,
+      answer: Type.Object({ snapshot_id: Type.String() }),
+    },
   },
 };
 export const protectionResources = [policy, replicationRule, snapshotRule, remoteSystem, replicationSession] as const;

@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { Body, Flag, Name, Nullable, OneOf, Opt, Ref, Refs, Text, Timestamp, VolumeSize } from '../bodies.ts';
 import { embedded, flag, has, hasMany, integer, list, none, one, type ResourceSpec, text, time } from '../resource.ts';
+import { VolumeAttach, VolumeDetach } from './hosts.ts';
 
 export const VolumeCreate = Body({
   name: Name(),
@@ -18,6 +19,8 @@ export const VolumeCreate = Body({
   qos_performance_policy_id: Opt(Ref()),
   app_type: Opt(OneOf('AppType')),
   app_type_other: Opt(Text(32)),
+  // Outside the published interface; the CSI driver sends it.
+  metadata: Opt(Type.Record(Type.String(), Type.String())),
 });
 
 export const VolumeModify = Body({
@@ -115,6 +118,12 @@ export const VolumeGroupRefresh = Body({
   create_backup_snap: Opt(Flag()),
   backup_snap_profile: Opt(VolumeGroupSnapshot),
 });
+export const VolumeComputeDifferences = Body({
+  base_snapshot_id: Opt(Nullable(Ref())),
+  offset: Opt(Type.Integer({ minimum: 0, maximum: 281_474_976_710_656 })),
+  length: Type.Integer({ minimum: 512, maximum: 281_474_976_710_656 }),
+  chunk_size: Type.Integer({ minimum: 512, maximum: 1_099_511_627_776 }),
+});
 const BackupSnapshot = Type.Object({ backup_snapshot_id: Type.String() });
 
 export const volume: ResourceSpec = {
@@ -153,7 +162,7 @@ export const volume: ResourceSpec = {
     qos_performance_policy: has('policy', 'qos_performance_policy_id'),
     replication_sessions: hasMany('replication_session', 'local_resource_id'),
     migration_session: none('migration_session', 'one'),
-    mapped_volumes: none('host_volume_mapping', 'many'),
+    mapped_volumes: hasMany('host_volume_mapping', 'volume_id'),
     volume_groups: hasMany('volume_group', 'id', 'group_id'),
     datastores: none('datastore', 'many'),
     remote_snapshots: none('remote_snapshot', 'many'),
@@ -174,12 +183,21 @@ export const volume: ResourceSpec = {
       body: VolumeClone,
       answer: Type.Object({ id: Type.String() }),
     },
+    compute_differences: {
+      summary: 'Which chunks of a snapshot differ from those of another; outside the published interface.',
+      body: VolumeComputeDifferences,
+      required: true,
+      reads: true,
+      answer: Type.Object({ chunk_bitmap: Type.String(), next_offset: Type.Integer() }),
+    },
     restore: {
       summary: 'Put a volume back to one of its snapshots.',
       body: VolumeRestore,
       required: true,
       answer: BackupSnapshot,
     },
+    attach: { summary: 'Let a host or a host group reach it.', body: VolumeAttach, required: true },
+    detach: { summary: 'Let a host or a host group reach it no more.', body: VolumeDetach, required: true },
     refresh: {
       summary: 'Replace the content by that of another member of the family.',
       body: VolumeRefresh,

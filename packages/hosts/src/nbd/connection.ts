@@ -51,6 +51,7 @@ export class Connection {
   #noZeroes = false;
   #options = 0;
   #exportName: string | undefined;
+  #exportId: string | undefined;
   #progress = 0;
   #reason = 'the client closed the connection';
   #gone = false;
@@ -78,6 +79,10 @@ export class Connection {
   /** Name of the export that was opened; nothing while the connection negotiates. */
   get exportName(): string | undefined {
     return this.#exportName;
+  }
+
+  get exportId(): string | undefined {
+    return this.#exportId;
   }
 
   get negotiating(): boolean {
@@ -249,6 +254,7 @@ export class Connection {
       },
     });
     this.#exportName = outcome.export.name;
+    this.#exportId = outcome.export.id ?? outcome.export.name;
     this.#phase = { kind: 'transmission', transmission, open: outcome.export };
     this.#socket.resume();
     this.#host.opened(this);

@@ -12,6 +12,8 @@ export interface NbdClientIdentity {
     | {
         readonly kind: 'certificate';
         readonly commonName: string;
+        /** The common name and the alternative names: whom the certificate may stand for. */
+        readonly names: readonly string[];
         readonly subject: string;
         readonly fingerprint256: string;
       };
@@ -30,6 +32,8 @@ export interface ExportEntry {
 export interface OpenExport {
   /** The name by which the export is known, whatever alias was asked for. */
   readonly name: string;
+  /** What its owner knows it by, whatever its name becomes; absent: the name. */
+  readonly id?: string;
   readonly description?: string;
   /** Belongs to the connection: it is closed when the connection ends. */
   readonly device: BlockDevice;

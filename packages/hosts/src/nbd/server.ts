@@ -40,6 +40,8 @@ export interface NbdConnectionInfo {
   readonly client: NbdClientIdentity;
   /** Absent while the connection negotiates. */
   readonly exportName?: string;
+  /** What the export's owner knows it by. */
+  readonly exportId?: string;
 }
 
 export interface NbdServerSetting {
@@ -200,8 +202,10 @@ class RunningServer implements NbdServer, ConnectionHost {
 }
 
 function infoOf(connection: Connection): NbdConnectionInfo {
-  const { id, identity: client, exportName } = connection;
-  return exportName === undefined ? { id, client } : { id, client, exportName };
+  const { id, identity: client, exportName, exportId } = connection;
+  return exportName === undefined
+    ? { id, client }
+    : { id, client, exportName, ...(exportId !== undefined && { exportId }) };
 }
 
 const isLoopback = (address: string): boolean =>

@@ -73,6 +73,16 @@ describe('TLS', () => {
     expect(served.server.connections()[0]?.client.auth.kind).toBe('certificate');
   });
 
+  test('[C11.1] a certificate may stand for several names; what looks like two entries in one is none', async () => {
+    const served = await started({ clients: true });
+    const host = authority.sign('host-7', ['iqn.2026-01.org.example:host-7', 'a, DNS:other']);
+    await (await served.connect({ tls: { ca: authority.cert, ...host } })).flush();
+    expect(seen.at(-1)?.auth).toMatchObject({ names: ['host-7'] });
+    const plain = authority.sign('host-8', ['iqn.2026-01.org.example:host-8']);
+    await (await served.connect({ tls: { ca: authority.cert, ...plain } })).flush();
+    expect(seen.at(-1)?.auth).toMatchObject({ names: ['host-8', 'iqn.2026-01.org.example:host-8'] });
+  });
+
   test('[C11.1] without a certificate, or with one of another authority, nothing is opened', async () => {
     const served = await started({ clients: true });
     await expect(served.connect({ tls: { ca: authority.cert } })).rejects.toMatchObject({ kind: 'connection' });

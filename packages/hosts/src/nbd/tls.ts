@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { NBD_NEGOTIATION_DEADLINE_ms } from '../limits.ts';
+import { certificateNames } from './certificate-names.ts';
 import type { NbdClientIdentity } from './exports.ts';
 
 /** How connections are encrypted. Texts are PEM. */
@@ -53,9 +54,11 @@ export class TlsUpgrader {
     const certificate = socket.getPeerX509Certificate();
     // Without a certificate of the authority the handshake has failed; this is the second lock on the same door.
     if (!socket.authorized || certificate === undefined) return { kind: 'tls' };
+    const commonName = commonNameOf(certificate.subject);
     return {
       kind: 'certificate',
-      commonName: commonNameOf(certificate.subject),
+      commonName,
+      names: certificateNames(commonName, certificate.subjectAltName),
       subject: certificate.subject,
       fingerprint256: certificate.fingerprint256,
     };

@@ -1,5 +1,5 @@
-import type { CycleId, ProposalId, SessionId } from '@antipode/base';
-import type { Digest, Generation, Role } from '@antipode/blocks';
+import type { CycleId, PointId, ProposalId, SessionId } from '@antipode/base';
+import type { Digest, Generation, Pair, Role } from '@antipode/blocks';
 import type { BaseRef, LastSync, Remembered } from '../session/half.ts';
 import type { State } from '../session/states.ts';
 
@@ -7,6 +7,7 @@ import type { State } from '../session/states.ts';
 export const peerProtocolVersion = 1;
 export const oldestPeerProtocolVersion = 1;
 
+/** `pairs` are said as the cluster that reads them sees them. */
 export interface HeldPoint extends BaseRef {
   readonly instant_ms: number;
 }
@@ -23,6 +24,12 @@ export interface HalfView {
   /** Points of all members that this side holds for the session, with the digest of each pair's image, newest first, bounded. */
   readonly points: readonly HeldPoint[];
   readonly staged?: CycleId;
+  /** Members, those set aside included, as the cluster that reads this sees them. Absent: an older version, one pair. */
+  readonly pairs?: readonly Pair[];
+  /** Snapshots of members that are here, newest last, bounded: what need not be shipped again. */
+  readonly snapshots?: readonly PointId[];
+  /** A failover test is running here. Absent from clusters that do not know of tests. */
+  readonly testing?: boolean;
   readonly lastSync?: LastSync;
 }
 

@@ -23,7 +23,8 @@ export const newHalf = (spec: {
  */
 export function recoverHalf(half: Half, engine: HalfInfo): Half {
   const { told: _, ...peer } = half.peer;
-  let next: Half = { ...half, peer, pairs: engine.pairs };
+  let next: Half = { ...without(half, 'test'), peer, pairs: engine.pairs };
+  if (engine.test !== undefined) next = { ...next, test: { id: engine.test.id } };
   if (engine.generation.number !== half.generation.number || engine.role !== half.role) {
     // A promotion or demotion was durable before the catalog heard of it.
     next = {

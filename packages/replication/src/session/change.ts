@@ -1,3 +1,5 @@
+import type { VolumeId } from '@antipode/base';
+import type { Pair } from '@antipode/blocks';
 import type { Half } from './half.ts';
 import type { Notice } from './notice.ts';
 
@@ -22,11 +24,18 @@ export interface Context {
 export const unchanged = (half: Half): Change => ({ half, notices: [] });
 
 /** A copy of `half` without the named optional fields (exactOptionalPropertyTypes forbids setting them to undefined). */
-export function without<K extends 'operation' | 'cycle' | 'paused' | 'fault' | 'lastFailure'>(
+export function without<K extends 'operation' | 'cycle' | 'paused' | 'fault' | 'lastFailure' | 'newcomers' | 'test'>(
   half: Half,
   ...keys: readonly K[]
 ): Half {
   const copy: { -readonly [P in keyof Half]: Half[P] } = { ...half };
   for (const key of keys) delete copy[key];
   return copy;
+}
+
+/** Other members, and those that wait for the next cycle. A cycle whose target is not frozen yet takes them along. */
+export function withMembers(half: Half, pairs: readonly Pair[], newcomers: readonly VolumeId[]): Half {
+  const next = { ...without(half, 'newcomers'), pairs, ...(newcomers.length > 0 && { newcomers }) };
+  if (half.cycle?.phase !== 'freeze' && half.cycle?.phase !== 'members') return next;
+  return { ...next, cycle: { ...half.cycle, phase: newcomers.length > 0 ? 'members' : 'freeze' } };
 }

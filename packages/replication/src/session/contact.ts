@@ -1,7 +1,8 @@
 import { cycleId, pointId } from '@antipode/base';
 import { sameGeneration } from '@antipode/blocks';
+import { keyOf } from '../peer/common-base.ts';
 import type { HalfView } from '../peer/messages.ts';
-import { type Change, type Context, unchanged, without } from './change.ts';
+import { type Change, type Context, unchanged, withMembers, without } from './change.ts';
 import { park, startCycle } from './cycle.ts';
 import type { BaseRef, Half } from './half.ts';
 import type { State } from './states.ts';
@@ -12,14 +13,26 @@ import type { State } from './states.ts';
  */
 export function absorb(half: Half, theirs: HalfView, common: BaseRef | undefined, context: Context): Change {
   const mine = half.generation;
+  const testing = theirs.testing === true;
+  const { told, ...known } = half.peer;
+  // What is new of a test is asked once more: an answer that was under way meanwhile may be older than what it replaces.
+  const settled = testing === (half.peer.testing ?? false) && told !== undefined;
   const seen: Half = {
     ...half,
-    peer: { ...half.peer, generation: theirs.generation.number, paused: theirs.paused !== undefined },
+    peer: {
+      ...known,
+      generation: theirs.generation.number,
+      paused: theirs.paused !== undefined,
+      testing,
+      ...(settled && { told }),
+    },
   };
   if (theirs.generation.number < mine.number) return unchanged(seen);
   if (theirs.generation.number > mine.number) return learn(seen, theirs, common, context);
   if (!sameGeneration(theirs.generation, mine) || theirs.role === half.role) return split(seen, context);
-  return half.role === 'source' ? asSource(seen, theirs, common, context) : asDestination(seen, theirs);
+  return half.role === 'source'
+    ? asSource(strangers(seen, theirs), theirs, common, context)
+    : asDestination(seen, theirs);
 }
 
 /** The peer was promoted: this side stops being the source, whatever it was doing [C4.1]. */
@@ -57,6 +70,15 @@ function split(half: Half, context: Context): Change {
   };
 }
 
+/** Members for which the peer has no volume, or another one than it had: they are asked for anew before the next target. */
+function strangers(half: Half, theirs: HalfView): Half {
+  if (theirs.pairs === undefined || half.cycle?.phase === 'ship' || half.cycle?.phase === 'advance') return half;
+  const known = new Set(theirs.pairs.map(keyOf));
+  const unknown = half.pairs.filter((pair) => !known.has(keyOf(pair))).map(({ local }) => local);
+  if (unknown.length === 0) return half;
+  return withMembers(half, half.pairs, [...new Set([...(half.newcomers ?? []), ...unknown])]);
+}
+
 function asSource(half: Half, theirs: HalfView, common: BaseRef | undefined, context: Context): Change {
   const operation = half.operation;
   if (
@@ -92,7 +114,16 @@ function confirmBase(
   const base = common === undefined ? {} : { point: common.point };
   const first = cycle.base === undefined;
   const same = !first && cycle.base?.point === base.point;
-  const next = { ...cycle, base, confirmed: true, id: first || same ? cycle.id : cycleId(context.fresh.a) };
+  // What is there already is not shipped again; the plan of a cycle that has begun does not change.
+  const there = new Set(theirs.snapshots);
+  const points = first || !same ? cycle.points?.filter((point) => !there.has(point)) : cycle.points;
+  const next = {
+    ...cycle,
+    base,
+    confirmed: true,
+    id: first || same ? cycle.id : cycleId(context.fresh.a),
+    ...(points && { points }),
+  };
   const lost = half.lastSync !== undefined && common === undefined && !same;
   return { half: { ...half, cycle: next }, notices: lost ? [{ kind: 'base_lost', using: 'whole' }] : [] };
 }

@@ -8,18 +8,23 @@ export function startCycle(half: Half, trigger: Cycle['trigger'], context: Conte
   if (half.cycle !== undefined)
     return { half: { ...half, state: 'Synchronizing', cycle: { ...half.cycle, confirmed: false } }, notices: [] };
   return {
-    half: { ...half, state: 'Synchronizing', previousStart_ms: context.now_ms, cycle: newCycle(trigger, context) },
+    half: {
+      ...half,
+      state: 'Synchronizing',
+      previousStart_ms: context.now_ms,
+      cycle: newCycle(half, trigger, context),
+    },
     notices: [{ kind: 'cycle_started', trigger }],
   };
 }
 
-/** A fresh cycle whose target is about to be frozen. Uses `fresh.a` and `fresh.b`. */
-export const newCycle = (trigger: Cycle['trigger'], context: Context): Cycle => ({
+/** A fresh cycle whose target is about to be frozen, once every member has a peer. Uses `fresh.a` and `fresh.b`. */
+export const newCycle = (half: Half, trigger: Cycle['trigger'], context: Context): Cycle => ({
   id: cycleId(context.fresh.a),
   point: pointId(context.fresh.b),
   started_ms: context.now_ms,
   trigger,
-  phase: 'freeze',
+  phase: half.newcomers === undefined ? 'freeze' : 'members',
   confirmed: false,
 });
 

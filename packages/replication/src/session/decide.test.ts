@@ -237,6 +237,86 @@ describe('failover', () => {
   });
 });
 
+describe('a failover test', () => {
+  const tested = (): TwoHalves => {
+    const pair = synced();
+    expect(pair.command(pair.b, { name: 'start_test' })).toBeUndefined();
+    pair.settle();
+    return pair;
+  };
+
+  it('opens a fork at the destination while cycles go on landing beneath; both sides know [C2.2]', () => {
+    const pair = tested();
+    expect(pair.b.half.test).toBeDefined();
+    expect(pair.a.half.peer.testing).toBe(true);
+    expect(pair.testWrite(pair.b)).toBe(true);
+    pair.write(pair.a);
+    pair.command(pair.a, { name: 'sync' });
+    pair.settle();
+    expect(states(pair)).toEqual(['OK', 'OK']);
+    expect(pair.b.engine.base?.content).toBe(pair.a.engine.head);
+    expect(pair.b.engine.test?.head).not.toBe(pair.a.engine.head);
+    pair.command(pair.b, { name: 'stop_test', force: false });
+    pair.settle();
+    expect(pair.b.half.test).toBeUndefined();
+    expect(pair.a.half.peer.testing).toBe(false);
+    expect(pair.b.engine.head).toBe(pair.a.engine.head);
+  });
+
+  it('forbids every failover but the one that takes its copy, and a second test', () => {
+    const pair = tested();
+    expect(pair.command(pair.a, { name: 'planned_failover', reverse: false })?.kind).toBe('test_running');
+    for (const name of ['unplanned_failover', 'forced_failover', 'start_test'] as const)
+      expect(pair.command(pair.b, { name })?.kind).toBe('test_running');
+    expect(pair.command(pair.a, { name: 'start_test' })?.kind).toBe('wrong_side');
+    pair.testWrite(pair.b);
+    const copy = pair.b.engine.test?.head;
+    expect(pair.command(pair.b, { name: 'test_copy_failover' })).toBeUndefined();
+    pair.settle();
+    expect(states(pair)).toEqual(['Failed_Over', 'Failed_Over']);
+    expect(pair.b.half.test).toBeUndefined();
+    expect(pair.b.engine.head).toBe(copy);
+    pair.command(pair.b, { name: 'reprotect' });
+    pair.settle();
+    expect(pair.a.engine.head).toBe(copy);
+    expect(pair.a.half.peer.testing).toBe(false);
+  });
+
+  it('needs one that runs to be stopped, and the peer’s ear unless forced', () => {
+    const pair = synced();
+    expect(pair.command(pair.b, { name: 'stop_test', force: false })?.kind).toBe('no_test_running');
+    expect(pair.command(pair.b, { name: 'test_copy_failover' })?.kind).toBe('no_test_running');
+    pair.command(pair.b, { name: 'start_test' });
+    pair.settle();
+    pair.setLink(false);
+    expect(pair.command(pair.b, { name: 'stop_test', force: false })?.kind).toBe('peer_unreachable');
+    expect(pair.command(pair.b, { name: 'stop_test', force: true })).toBeUndefined();
+    pair.settle();
+    expect(pair.b.half.test).toBeUndefined();
+    pair.setLink(true);
+    pair.settle();
+    expect(pair.a.half.peer.testing).toBe(false);
+  });
+
+  it('begun behind a planned failover’s back refuses its promote durably, and the source opens again [C4.2]', () => {
+    const pair = synced();
+    pair.command(pair.a, { name: 'planned_failover', reverse: false });
+    for (let guard = 0; guard < 50 && pair.a.desired?.kind !== 'send_promote'; guard++) {
+      pair.act(pair.a);
+      pair.hear(pair.a);
+      pair.now_ms += 1_000;
+    }
+    pair.b.half = { ...pair.b.half, state: 'OK' };
+    pair.command(pair.b, { name: 'start_test' });
+    pair.act(pair.b);
+    pair.hear(pair.b);
+    pair.settle();
+    expect(pair.a.half.role).toBe('source');
+    expect(pair.b.half.test).toBeDefined();
+    expect(pair.write(pair.a)).toBe(true);
+  });
+});
+
 describe('faults', () => {
   it('a cycle that loses its link parks in System_Paused and goes on by itself when the link is back', () => {
     const pair = synced();
@@ -288,6 +368,9 @@ describe('the table', () => {
       unplanned_failover: 'destination',
       forced_failover: 'destination',
       reprotect: 'source',
+      start_test: 'destination',
+      stop_test: 'destination',
+      test_copy_failover: 'destination',
     });
     expect(Object.keys(legalCommands)).toContain('Paused_Locally');
   });
@@ -304,6 +387,8 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   fc.constantFrom<Command>({ name: 'sync' }, { name: 'pause' }, { name: 'resume' }, { name: 'reprotect' }),
   fc.boolean().map((reverse) => ({ name: 'planned_failover' as const, reverse })),
   fc.constantFrom<Command>({ name: 'unplanned_failover' }, { name: 'forced_failover' }),
+  fc.constantFrom<Command>({ name: 'start_test' }, { name: 'test_copy_failover' }),
+  fc.boolean().map((force) => ({ name: 'stop_test' as const, force })),
 );
 const event: fc.Arbitrary<Event> = fc.oneof(
   { weight: 12, arbitrary: fc.record({ kind: fc.constant('act' as const), site }) },
@@ -375,6 +460,10 @@ describe('any history of commands, cuts, losses and crashes', () => {
         expect(pair.a.half.operation ?? pair.b.half.operation).toBeUndefined();
         expect(pair.a.half.generation).toEqual(pair.b.half.generation);
         expect(roles(pair).sort()).toEqual(['destination', 'source']);
+        for (const at of [pair.a, pair.b]) {
+          expect(at.half.test?.id).toBe(at.engine.test?.id);
+          expect(pair.other(at).half.peer.testing ?? false).toBe(at.half.test !== undefined);
+        }
         if (a === 'OK' && b === 'OK') {
           const source = pair.a.half.role === 'source' ? pair.a : pair.b;
           pair.command(source, { name: 'sync' });

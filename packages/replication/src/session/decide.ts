@@ -1,7 +1,8 @@
-import { err, ok, type Result } from '@antipode/base';
+import { err, ok, type Result, type VolumeId } from '@antipode/base';
+import type { Pair } from '@antipode/blocks';
 import type { PeerMessage } from '../peer/messages.ts';
 import { acceptCommand, type Command } from './accept-command.ts';
-import type { Change, Context } from './change.ts';
+import { type Change, type Context, withMembers } from './change.ts';
 import { evaluate } from './evaluate.ts';
 import type { BaseRef, Half } from './half.ts';
 import type { Notice } from './notice.ts';
@@ -17,6 +18,8 @@ export type Input =
   /** A verb of the peer; `common`: the newest point both hold with equal digest, looked up by the driver. */
   | { readonly kind: 'message'; readonly message: PeerMessage; readonly common?: BaseRef }
   | { readonly kind: 'link'; readonly up: boolean }
+  /** The members changed: at a source on request, at a destination with a commit. What a running cycle ships stays what it is. */
+  | { readonly kind: 'members'; readonly pairs: readonly Pair[]; readonly newcomers: readonly VolumeId[] }
   /** Time has passed, or something else should be looked at again. */
   | { readonly kind: 'tick' };
 
@@ -61,6 +64,8 @@ function apply(half: Half, input: Input, context: Context): Result<Change, Rejec
     }
     case 'link':
       return ok(onLink(half, input.up));
+    case 'members':
+      return ok({ half: withMembers(half, input.pairs, input.newcomers), notices: [] });
     case 'tick':
       return ok({ half, notices: [] });
   }

@@ -1,6 +1,6 @@
 // Reached by its own path and not through the package's index: documentation needs it, a running cluster does not.
 import { display } from '@antipode/contract';
-import { legalCommands, sideOf } from './legal-commands.ts';
+import { legalCommands, sideOf, testRule } from './legal-commands.ts';
 import { type CommandName, commands, type Situation, states } from './states.ts';
 
 const titles: Readonly<Record<CommandName, string>> = {
@@ -11,6 +11,9 @@ const titles: Readonly<Record<CommandName, string>> = {
   unplanned_failover: 'failover, unplanned',
   forced_failover: 'failover with force',
   reprotect: 'reprotect',
+  start_test: 'start a failover test',
+  stop_test: 'stop it',
+  test_copy_failover: 'failover to the test copy',
   delete: 'remove the policy',
 };
 const marks = {
@@ -19,6 +22,8 @@ const marks = {
   joins: 'joins the one under way',
   no: '–',
 } as const;
+
+const testMarks = { needs: 'while one runs', forbids: 'not while one runs', either: 'either' } as const;
 
 /** What the operations of the table lead to, for the diagram: which state is shown meanwhile, and where it ends. */
 const leadsTo: Readonly<Partial<Record<CommandName, readonly (readonly [string, string])[]>>> = {
@@ -46,6 +51,7 @@ export function tableOfCommands(): string {
   return [
     `| state | ${commands.map((command) => titles[command]).join(' | ')} |`,
     `|---|${commands.map(() => '---').join('|')}|`,
+    `| *failover test* | ${commands.map((command) => testMarks[testRule[command] ?? 'either']).join(' | ')} |`,
     `| *side* | ${commands.map((command) => `*${side(command)}*`).join(' | ')} |`,
     ...rows,
   ].join('\n');

@@ -53,9 +53,19 @@ function nextStep(half: Half, context: Context): Step | undefined {
     case 'planned_failover':
       return plannedFailoverStep(half, operation, context);
     case 'promote': {
-      const { next, proposal, commit, from } = operation;
-      return { kind: 'promote', next, ...(proposal && { proposal }), ...(commit && { commit }), ...(from && { from }) };
+      const { next, proposal, commit, from, testCopy } = operation;
+      return {
+        kind: 'promote',
+        next,
+        ...(proposal && { proposal }),
+        ...(commit && { commit }),
+        ...(from && { from }),
+        ...(testCopy && { testCopy }),
+      };
     }
+    case 'start_test':
+    case 'stop_test':
+      return operation;
     case 'refuse_proposal':
       return { kind: 'refuse_proposal', proposal: operation.proposal };
     case 'reprotect': {
@@ -82,11 +92,11 @@ function nextStep(half: Half, context: Context): Step | undefined {
 function plannedFailoverStep(half: Half, operation: PlannedFailover, context: Context): Step | undefined {
   switch (operation.phase) {
     case 'catch_up':
-      return half.cycle === undefined ? { kind: 'measure' } : cycleStep(half.cycle, 'commit');
+      return half.cycle === undefined ? { kind: 'measure' } : cycleStep(half, half.cycle, 'commit');
     case 'seal':
       return { kind: 'seal', proposal: operation.proposal, point: operation.sealPoint };
     case 'prove':
-      return half.cycle === undefined ? undefined : cycleStep(half.cycle, 'prove');
+      return half.cycle === undefined ? undefined : cycleStep(half, half.cycle, 'prove');
     case 'promoting':
       // In doubt while the link is down: sealed, waiting for contact [C4.2].
       if (!context.linkUp || half.cycle?.digests === undefined) return undefined;
@@ -98,7 +108,8 @@ function plannedFailoverStep(half: Half, operation: PlannedFailover, context: Co
   }
 }
 
-function cycleStep(cycle: Cycle, end: 'commit' | 'prove'): Step {
+function cycleStep(half: Half, cycle: Cycle, end: 'commit' | 'prove'): Step {
+  if (cycle.phase === 'members') return { kind: 'members', newcomers: half.newcomers ?? [] };
   if (cycle.phase === 'freeze') return { kind: 'freeze', cycle };
   if (cycle.phase === 'advance')
     return { kind: 'advance_base', base: { point: cycle.point, digests: cycle.digests ?? [] } };
@@ -108,9 +119,9 @@ function cycleStep(cycle: Cycle, end: 'commit' | 'prove'): Step {
 
 function idleStep(half: Half, context: Context): Step | undefined {
   // A commit that became known while the session was stopped is finished in any state: it is local and harmless.
-  if (half.role === 'source' && half.cycle?.phase === 'advance') return cycleStep(half.cycle, 'commit');
+  if (half.role === 'source' && half.cycle?.phase === 'advance') return cycleStep(half, half.cycle, 'commit');
   if (half.role === 'source' && half.state === 'Synchronizing' && half.cycle !== undefined)
-    return cycleStep(half.cycle, 'commit');
+    return cycleStep(half, half.cycle, 'commit');
   if (!context.linkUp || half.state === 'Deleting') return undefined;
   const unknownToPeer = half.peer.told === undefined || half.peer.generation < half.generation.number;
   const changed = half.role === 'source' && half.peer.told !== half.state;

@@ -1,13 +1,10 @@
-import type { CycleId, PointId, ProposalId, SessionId } from '@antipode/base';
-import type { Digest, Generation, Pair, Role } from '@antipode/blocks';
+import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
+import type { Base, Digest, Generation, Pair, Role } from '@antipode/blocks';
 import type { ShipFailure } from '../transfer/types.ts';
 import type { State } from './states.ts';
 
 /** A point that both sides hold, with the digest of each pair's image there [C2.3]. */
-export interface BaseRef {
-  readonly point: PointId;
-  readonly digests: readonly Digest[];
-}
+export type BaseRef = Base;
 
 /**
  * One synchronization, fixed when it starts [C3.1]. It survives pauses, crashes and System_Paused with the same target;
@@ -19,8 +16,14 @@ export interface Cycle {
   readonly point: PointId;
   readonly started_ms: number;
   readonly trigger: 'initial' | 'schedule' | 'user' | 'failover' | 'reprotect' | 'retry';
-  /** `freeze`: the target is not yet durable. `ship`: it is. `advance`: the destination has committed it. */
-  readonly phase: 'freeze' | 'ship' | 'advance';
+  /**
+   * `members`: the peer is asked for volumes for members to come. `freeze`: the target is not yet durable. `ship`: it is.
+   * `advance`: the destination has committed it.
+   */
+  readonly phase: 'members' | 'freeze' | 'ship' | 'advance';
+  /** Members at the target, and the snapshots shipped on the way to it, oldest first: fixed with the freeze. */
+  readonly pairs?: readonly Pair[];
+  readonly points?: readonly PointId[];
   /** Moment of the target's freeze at the source. */
   readonly instant_ms?: number;
   /** Found at contact; absent before that. `point` absent: nothing in common, all is shipped. */
@@ -53,7 +56,11 @@ export type Operation =
       readonly proposal?: ProposalId;
       readonly commit?: { readonly cycle: CycleId; readonly digests: readonly Digest[] };
       readonly from?: PointId;
+      readonly testCopy?: true;
     }
+  /** Destination: heads open on a fork, or follow again; the state shown stays what it is. */
+  | { readonly kind: 'start_test'; readonly test: TestId; readonly from?: PointId }
+  | { readonly kind: 'stop_test'; readonly test: TestId; readonly keep?: PointId; readonly keep_ms: number }
   | { readonly kind: 'refuse_proposal'; readonly proposal: ProposalId }
   | { readonly kind: 'reprotect'; readonly phase: 'contact' | 'reset_base' | 'activate'; readonly base?: BaseRef }
   /** New destination side of a reprotect: its engine takes over the agreed base. */
@@ -90,7 +97,11 @@ export interface PlannedFailover {
 }
 
 /** What can stop a session: whatever can stop a shipment, and what only the machine itself finds. */
-export type FaultCode = Exclude<ShipFailure['code'], 'cancelled'> | 'proposal_refused' | 'split_generation';
+export type FaultCode =
+  | Exclude<ShipFailure['code'], 'cancelled'>
+  | 'proposal_refused'
+  | 'split_generation'
+  | 'member_refused';
 
 /** Why a session is parked; `retry`: it goes on by itself when the cause has passed. */
 export interface Fault {
@@ -114,6 +125,8 @@ export interface LastSync {
 export interface PeerView {
   readonly generation: number;
   readonly paused: boolean;
+  /** A failover test is running there. */
+  readonly testing?: boolean;
   /** The state of ours that it was told last. */
   readonly told?: State;
 }
@@ -128,6 +141,8 @@ export interface Half {
   readonly generation: Generation;
   readonly state: State;
   readonly pairs: readonly Pair[];
+  /** Source: volumes that are members here and have no peer yet. The next cycle brings them. */
+  readonly newcomers?: readonly VolumeId[];
   /** Recovery point objective, ms. */
   readonly rpo_ms: number;
   readonly paused?: PauseMark;
@@ -135,6 +150,8 @@ export interface Half {
   readonly cycle?: Cycle;
   readonly fault?: Fault;
   readonly lastSync?: LastSync;
+  /** Destination: hosts may write to a fork of the copy while cycles go on landing beneath [C2.2]. */
+  readonly test?: { readonly id: TestId };
   /** Start of the newest cycle, and how long the recent ones took at most: the schedule's two inputs (A30). */
   readonly previousStart_ms?: number;
   readonly transfer_ms: number;

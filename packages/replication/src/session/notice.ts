@@ -1,3 +1,4 @@
+import type { PointId } from '@antipode/base';
 import type { Fault, FaultCode } from './half.ts';
 
 /** Something operators should hear of; the cluster turns each into an event or alert with a stable code. */
@@ -10,6 +11,9 @@ export type Notice =
   | { readonly kind: 'resumed' }
   | { readonly kind: 'failover_started'; readonly planned: boolean }
   | { readonly kind: 'failed_over'; readonly generation: number }
+  | { readonly kind: 'test_started' }
+  /** `kept`: the point under which what was written lives on. */
+  | { readonly kind: 'test_stopped'; readonly kept?: PointId }
   | { readonly kind: 'failover_aborted'; readonly message: string }
   /** The promote was sent and its answer is missing: sealed until contact [C4.2]. */
   | { readonly kind: 'in_doubt' }

@@ -87,13 +87,15 @@ export function resumeHalf(half: Half, peerRemembered: Remembered | undefined, c
 function onPromote(half: Half, message: Extract<PeerMessage, { kind: 'promote' }>, context: Context): Change {
   // Something else is under way: not now. The source keeps its seal and asks again.
   if (half.role !== 'destination' || half.operation !== undefined) return unchanged(half);
-  if (half.state === 'Paused') {
-    // Paused here while the promote was on its way: refused durably, so that the source may open again [C4.2].
-    const lastFailure = {
-      command: 'planned_failover',
-      code: 'peer_paused',
-      message: 'the session is paused at the destination',
-    } as const;
+  const reason =
+    half.state === 'Paused'
+      ? (['peer_paused', 'the session is paused at the destination'] as const)
+      : half.test !== undefined
+        ? (['peer_not_ready', 'a failover test is running at the destination'] as const)
+        : undefined;
+  if (reason !== undefined) {
+    // Begun here while the promote was on its way: refused durably, so that the source may open again [C4.2].
+    const lastFailure = { command: 'planned_failover', code: reason[0], message: reason[1] };
     return unchanged({ ...half, lastFailure, operation: { kind: 'refuse_proposal', proposal: message.proposal } });
   }
   return {

@@ -1,4 +1,4 @@
-import { assertNever } from '@antipode/base';
+import { assertNever, type PointId, type TestId } from '@antipode/base';
 import type { ShipFailure } from '../transfer/types.ts';
 import { type Change, type Context, unchanged, without } from './change.ts';
 import { absorb } from './contact.ts';
@@ -6,7 +6,7 @@ import { finishCycle, newCycle, park, startCycle } from './cycle.ts';
 import type { FaultCode, Half, PlannedFailover } from './half.ts';
 import { sessionLimits } from './limits.ts';
 import { resumeHalf } from './on-message.ts';
-import type { Outcome } from './steps.ts';
+import type { Frozen, Outcome } from './steps.ts';
 
 type Of<K extends Outcome['kind']> = Extract<Outcome, { kind: K }>;
 
@@ -16,9 +16,11 @@ export function onOutcome(half: Half, outcome: Outcome, context: Context): Chang
   switch (outcome.kind) {
     case 'contact':
       return onContact(half, outcome, context);
+    case 'members':
+      return onMembers(half, outcome, context);
     case 'freeze':
       if (half.cycle?.phase !== 'freeze') return unchanged(half);
-      return unchanged({ ...half, cycle: { ...half.cycle, phase: 'ship', instant_ms: outcome.instant_ms } });
+      return unchanged({ ...half, cycle: { ...half.cycle, phase: 'ship', ...frozen(outcome) } });
     case 'ship':
       return onShip(half, outcome, context);
     case 'advance_base':
@@ -43,10 +45,10 @@ export function onOutcome(half: Half, outcome: Outcome, context: Context): Chang
         ...half,
         operation: { ...operation, phase: 'prove' },
         cycle: {
-          ...newCycle('failover', context),
+          ...newCycle(half, 'failover', context),
           point: operation.sealPoint,
           phase: 'ship',
-          instant_ms: outcome.instant_ms,
+          ...frozen(outcome),
         },
         previousStart_ms: context.now_ms,
       });
@@ -56,6 +58,10 @@ export function onOutcome(half: Half, outcome: Outcome, context: Context): Chang
       return onPromoteSent(half, outcome, context);
     case 'promote':
       return operation?.kind === 'promote' ? onPromoted(half, operation, outcome) : unchanged(half);
+    case 'start_test':
+      return operation?.kind === 'start_test' ? onTestStarted(half, operation.test) : unchanged(half);
+    case 'stop_test':
+      return operation?.kind === 'stop_test' ? onTestStopped(half, operation.keep) : unchanged(half);
     case 'refuse_proposal':
       return unchanged(
         operation?.kind === 'refuse_proposal' ? keepPauseOr(without(half, 'operation'), 'System_Paused') : half,
@@ -81,6 +87,23 @@ export function onOutcome(half: Half, outcome: Outcome, context: Context): Chang
     default:
       return assertNever(outcome);
   }
+}
+
+const frozen = ({ instant_ms, pairs, points }: Frozen): Frozen => ({
+  instant_ms,
+  ...(pairs && { pairs }),
+  ...(points && { points }),
+});
+
+/** Every member has a peer now, or the peer has none for one of them: then the target is not frozen yet. */
+function onMembers(half: Half, outcome: Of<'members'>, context: Context): Change {
+  if (half.cycle?.phase !== 'members') return unchanged(half);
+  if (!outcome.result.ok) return interrupted(half, outcome.result.code, outcome.result.message, true, context);
+  const { pairs } = outcome.result;
+  const still = half.newcomers?.filter((volume) => pairs.every((pair) => pair.local !== volume)) ?? [];
+  const phase = still.length === 0 ? 'freeze' : 'members';
+  const next = { ...without(half, 'newcomers'), pairs, cycle: { ...half.cycle, phase } as const };
+  return unchanged(still.length === 0 ? next : { ...next, newcomers: still });
 }
 
 const keepPauseOr = (half: Half, state: Half['state']): Half => ({
@@ -195,7 +218,9 @@ function onAdvanced(half: Half, context: Context): Change {
 /** Decides between one more cycle while hosts write, and the seal [C4.2a]. */
 function onMeasured(half: Half, operation: PlannedFailover, bytes: number, context: Context): Change {
   const synced = half.lastSync !== undefined;
-  const seal = operation.rounds >= sessionLimits.catchUpRounds || (synced && bytes <= sessionLimits.sealBelow_bytes);
+  const little = synced && bytes <= sessionLimits.sealBelow_bytes;
+  // Who became a member meanwhile is copied before the seal, however long it takes: the seal is of all members.
+  const seal = half.newcomers === undefined && (operation.rounds >= sessionLimits.catchUpRounds || little);
   if (seal) return unchanged({ ...half, operation: { ...operation, phase: 'seal', measured_bytes: bytes } });
   const started = startCycle(half, 'failover', context);
   return {
@@ -241,7 +266,7 @@ function onPromoted(
     const { told: _, ...peer } = half.peer;
     return {
       half: {
-        ...without(half, 'operation', 'cycle', 'paused', 'fault'),
+        ...without(half, 'operation', 'cycle', 'paused', 'fault', 'test'),
         role: 'source',
         generation: operation.next,
         state: 'Failed_Over',
@@ -263,6 +288,20 @@ function onPromoted(
   return unchanged({ ...keepPauseOr(without(half, 'operation'), 'System_Paused'), lastFailure });
 }
 
+/** The peer is to hear of it at the next contact, which an unknown `told` brings about. */
+function onTestStarted(half: Half, test: TestId): Change {
+  const { told: _, ...peer } = half.peer;
+  return { half: { ...without(half, 'operation'), test: { id: test }, peer }, notices: [{ kind: 'test_started' }] };
+}
+
+function onTestStopped(half: Half, kept: PointId | undefined): Change {
+  const { told: _, ...peer } = half.peer;
+  return {
+    half: { ...without(half, 'operation', 'test'), peer },
+    notices: [{ kind: 'test_stopped', ...(kept && { kept }) }],
+  };
+}
+
 function onDemoted(
   half: Half,
   operation: Extract<Half['operation'], { kind: 'demote' }>,
@@ -270,7 +309,7 @@ function onDemoted(
 ): Change {
   return {
     half: {
-      ...without(half, 'operation', 'cycle', 'paused', 'fault'),
+      ...without(half, 'operation', 'cycle', 'paused', 'fault', 'newcomers'),
       role: 'destination',
       generation: operation.learned,
       state: 'Failed_Over',
@@ -380,6 +419,10 @@ function onFailed(half: Half, outcome: Of<'failed'>, context: Context): Change {
       state: 'Failed_Over',
       lastFailure: { command: 'reprotect', code: 'internal', message: outcome.message },
     });
+  }
+  if ((operation?.kind === 'start_test' || operation?.kind === 'stop_test') && outcome.fatal) {
+    const lastFailure = { command: operation.kind, code: 'internal', message: outcome.message } as const;
+    return unchanged({ ...without(half, 'operation'), lastFailure });
   }
   return interrupted(half, 'internal', outcome.message, true, context);
 }

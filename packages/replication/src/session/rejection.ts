@@ -12,6 +12,8 @@ export type Rejection =
       readonly allowed: readonly State[];
     }
   | { readonly kind: 'system_paused'; readonly command: CommandName; readonly state: State }
+  /** A failover test runs and forbids it, or none runs and it needs one. */
+  | { readonly kind: 'test_running' | 'no_test_running'; readonly command: CommandName }
   | { readonly kind: 'already_failed_over' }
   | { readonly kind: 'already_running'; readonly command: CommandName }
   | { readonly kind: 'peer_unreachable'; readonly command: CommandName }

@@ -27,8 +27,13 @@ export function settled(command: Command, half: Half): Result<void, Rejection> |
     }
     case 'unplanned_failover':
     case 'forced_failover':
+    case 'test_copy_failover':
       if (operation === 'promote') return undefined;
       return failureOf(half, ['unplanned_failover'], command.name) ?? ok(undefined);
+    case 'start_test':
+    case 'stop_test':
+      if (operation === command.name) return undefined;
+      return failureOf(half, [command.name]) ?? ok(undefined);
     case 'reprotect':
       if (operation === 'reprotect') return undefined;
       return failureOf(half, ['reprotect']) ?? ok(undefined);

@@ -32,6 +32,9 @@ export const commands = [
   'unplanned_failover',
   'forced_failover',
   'reprotect',
+  'start_test',
+  'stop_test',
+  'test_copy_failover',
   'delete',
 ] as const;
 export type CommandName = (typeof commands)[number];

@@ -1,8 +1,8 @@
-import type { CycleId, PointId, ProposalId } from '@antipode/base';
-import type { Digest, Generation } from '@antipode/blocks';
+import type { CycleId, PointId, ProposalId, TestId, VolumeId } from '@antipode/base';
+import type { Digest, Generation, Pair } from '@antipode/blocks';
 import type { HalfView } from '../peer/messages.ts';
 import type { ShipFailure } from '../transfer/types.ts';
-import type { BaseRef, Cycle } from './half.ts';
+import type { BaseRef, Cycle, FaultCode } from './half.ts';
 
 /**
  * The next thing a half needs done by the world outside: at most one at a time, derived from the half alone, so that after a
@@ -11,6 +11,8 @@ import type { BaseRef, Cycle } from './half.ts';
 export type Step =
   /** Exchange views with the peer; also tells it our state. */
   | { readonly kind: 'contact' }
+  /** Ask the peer for volumes for these, and make them members of the engine's half. */
+  | { readonly kind: 'members'; readonly newcomers: readonly VolumeId[] }
   | { readonly kind: 'freeze'; readonly cycle: Cycle }
   | { readonly kind: 'ship'; readonly cycle: Cycle; readonly end: 'commit' | 'prove' }
   | { readonly kind: 'advance_base'; readonly base: BaseRef }
@@ -31,7 +33,10 @@ export type Step =
       readonly proposal?: ProposalId;
       readonly commit?: { readonly cycle: CycleId; readonly digests: readonly Digest[] };
       readonly from?: PointId;
+      readonly testCopy?: true;
     }
+  | { readonly kind: 'start_test'; readonly test: TestId; readonly from?: PointId }
+  | { readonly kind: 'stop_test'; readonly test: TestId; readonly keep?: PointId; readonly keep_ms: number }
   | { readonly kind: 'refuse_proposal'; readonly proposal: ProposalId }
   | {
       readonly kind: 'demote';
@@ -68,6 +73,13 @@ export type Told =
   | { readonly ok: true; readonly view: HalfView }
   | { readonly ok: false; readonly reason: 'unreachable' | 'busy' | 'unknown_session'; readonly message: string };
 
+/** A target that is durable: its moment, its members, and the snapshots on the way to it. */
+export interface Frozen {
+  readonly instant_ms: number;
+  readonly pairs?: readonly Pair[];
+  readonly points?: readonly PointId[];
+}
+
 /** How a step ended. `failed` is for the local engine; the network's failures are part of each outcome. */
 export type Outcome =
   | {
@@ -82,7 +94,13 @@ export type Outcome =
         | { readonly ok: false; readonly reason: 'tombstone'; readonly generation: Generation }
         | { readonly ok: false; readonly reason: 'unknown_session' };
     }
-  | { readonly kind: 'freeze'; readonly instant_ms: number }
+  | {
+      readonly kind: 'members';
+      readonly result:
+        | { readonly ok: true; readonly pairs: readonly Pair[] }
+        | { readonly ok: false; readonly code: FaultCode; readonly message: string };
+    }
+  | ({ readonly kind: 'freeze' } & Frozen)
   | {
       readonly kind: 'ship';
       readonly cycle: CycleId;
@@ -93,7 +111,7 @@ export type Outcome =
   | { readonly kind: 'advance_base' }
   | { readonly kind: 'reset_base' }
   | { readonly kind: 'measure'; readonly bytes: number }
-  | { readonly kind: 'seal'; readonly instant_ms: number }
+  | ({ readonly kind: 'seal' } & Frozen)
   | { readonly kind: 'unseal' }
   | {
       readonly kind: 'send_promote';
@@ -107,6 +125,8 @@ export type Outcome =
       readonly kind: 'promote';
       readonly result: { readonly ok: true } | { readonly ok: false; readonly message: string };
     }
+  | { readonly kind: 'start_test' }
+  | { readonly kind: 'stop_test' }
   | { readonly kind: 'refuse_proposal' }
   | { readonly kind: 'demote'; readonly diverged_bytes: number }
   | { readonly kind: 'tell_pause'; readonly result: Told }

@@ -1,4 +1,4 @@
-import { type PointId, proposalId, sessionId, volumeId } from '@antipode/base';
+import { type PointId, proposalId, sessionId, type TestId, volumeId } from '@antipode/base';
 import type { Generation, HalfInfo, Pair } from '@antipode/blocks';
 import { newestCommon } from '../peer/common-base.ts';
 import type { HalfView, HeldPoint, PeerMessage, PeerReply } from '../peer/messages.ts';
@@ -24,6 +24,8 @@ interface ModelEngine {
   stage: { cycle: string; point: PointId; content: number; instant_ms: number } | undefined;
   removed: boolean;
   diverged: number[];
+  /** A failover test: what its head holds; `head` goes on being the copy. */
+  test: { id: TestId; point: PointId; head: number } | undefined;
 }
 
 interface Site {
@@ -68,6 +70,7 @@ export class TwoHalves {
       stage: undefined,
       removed: false,
       diverged: [],
+      test: undefined,
     });
     const id = sessionId('s');
     this.a = this.#site('A', newHalf({ id, role: 'source', generation, pairs: [pair], rpo_ms: 0 }), engine('source'));
@@ -94,6 +97,14 @@ export class TwoHalves {
     if (engine.role !== 'source' || engine.seal !== undefined || engine.removed) return false;
     this.#written += 1;
     engine.head = this.#written;
+    return true;
+  }
+
+  /** A write of a host to the copy under test. */
+  testWrite(site: Site): boolean {
+    if (site.engine.test === undefined) return false;
+    this.#written += 1;
+    site.engine.test.head = this.#written;
     return true;
   }
 
@@ -181,10 +192,12 @@ export class TwoHalves {
       role: engine.role,
       generation: engine.generation,
       pairs: half.pairs,
+      joining: [],
       refused: engine.refused.map(proposalId),
       tag: {},
       ...(engine.base && { base: { point: engine.base.point, digests: [String(engine.base.content)] } }),
       ...(engine.seal && { seal: engine.seal as NonNullable<HalfInfo['seal']> }),
+      ...(engine.test && { test: { id: engine.test.id, point: engine.test.point } }),
     };
   }
 
@@ -202,6 +215,7 @@ export class TwoHalves {
       refused: engine.refused.map(proposalId),
       points,
       ...(half.paused && { paused: half.paused }),
+      ...(half.test && { testing: true }),
       ...(half.lastSync && { lastSync: half.lastSync }),
       ...(engine.base && { base: { point: engine.base.point, digests: [String(engine.base.content)] } }),
     };
@@ -220,6 +234,13 @@ export class TwoHalves {
           return { kind: 'contact', result: { ok: false, reason: 'unknown_session' } };
         const common = newestCommon(this.#view(site).points, reply.view.points);
         return { kind: 'contact', result: { ok: true, view: reply.view, ...(common && { common }) } };
+      }
+      case 'members': {
+        if (!this.linkUp || loseAnswer)
+          return { kind: 'members', result: { ok: false, code: 'link_lost', message: 'unreachable' } };
+        const fresh = step.newcomers.map((local): Pair => ({ local, remote: volumeId(`${local}-copy`) }));
+        const kept = half.pairs.filter(({ local }) => !step.newcomers.includes(local));
+        return { kind: 'members', result: { ok: true, pairs: [...kept, ...fresh] } };
       }
       case 'freeze':
         if (!engine.points.has(step.cycle.point))
@@ -266,7 +287,22 @@ export class TwoHalves {
         if (reply.kind === 'busy') return { kind: 'send_promote', result: { ok: false, reason: 'busy' } };
         return { kind: 'send_promote', result: { ok: false, reason: 'refused', message: 'refused' } };
       }
+      case 'start_test': {
+        const from = step.from ?? engine.base?.point;
+        const held = from && engine.points.get(from);
+        if (from === undefined || held === undefined || engine.role !== 'destination')
+          return { kind: 'failed', step: step.kind, message: 'no such point', fatal: true };
+        engine.test ??= { id: step.test, point: from, head: held.content };
+        return { kind: 'start_test' };
+      }
+      case 'stop_test':
+        if (engine.test !== undefined && step.keep !== undefined)
+          engine.points.set(step.keep, { content: engine.test.head, instant_ms: step.keep_ms });
+        engine.test = undefined;
+        return { kind: 'stop_test' };
       case 'promote': {
+        if ((engine.test !== undefined) !== (step.testCopy === true) && engine.generation.nonce !== step.next.nonce)
+          return { kind: 'promote', result: { ok: false, message: 'a failover test' } };
         const refused = step.proposal !== undefined && engine.refused.includes(step.proposal);
         if (engine.generation.number + 1 !== step.next.number || refused) {
           if (engine.generation.nonce === step.next.nonce) return { kind: 'promote', result: { ok: true } };
@@ -280,6 +316,8 @@ export class TwoHalves {
         engine.stage = undefined;
         engine.generation = step.next;
         engine.role = 'source';
+        if (engine.test !== undefined) engine.head = engine.test.head;
+        engine.test = undefined;
         return { kind: 'promote', result: { ok: true } };
       }
       case 'refuse_proposal':
@@ -330,7 +368,9 @@ export class TwoHalves {
     if (!this.linkUp) return refuse('link_lost');
     if (peer.gone) return refuse('session_unknown');
     if (peer.half.paused !== undefined || peer.half.state === 'Pausing') return refuse('peer_paused');
-    if (peer.half.operation !== undefined || peer.half.state === 'Failed_Over') return refuse('peer_not_ready');
+    const under = peer.half.operation?.kind;
+    const busy = under !== undefined && under !== 'start_test' && under !== 'stop_test';
+    if (busy || peer.half.state === 'Failed_Over') return refuse('peer_not_ready');
     const mine = site.engine;
     const theirs = peer.engine;
     if (theirs.role !== 'destination' || theirs.generation.nonce !== mine.generation.nonce)

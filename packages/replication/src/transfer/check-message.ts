@@ -27,7 +27,7 @@ const plan = v.object({
   generation,
   base: v.optional(text(64)),
   points: list(point, 1, 4096),
-  pairs: list(v.object({ local: text(64), remote: text(64) }), 1, 1024),
+  pairs: list(v.object({ local: text(64), remote: text(64), whole: v.optional(v.literal(true)) }), 1, 1024),
 });
 const run = v.strictTuple([count, within(1, 2 ** 40), v.picklist([0, 1])]);
 

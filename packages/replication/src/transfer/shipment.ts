@@ -99,7 +99,7 @@ export class Shipment {
     const { plan, end } = this.#order;
     const mirrored: CyclePlan = {
       ...plan,
-      pairs: plan.pairs.map(({ local, remote }) => ({ local: remote, remote: local })),
+      pairs: plan.pairs.map(({ local, remote, ...rest }) => ({ local: remote, remote: local, ...rest })),
     };
     await link.send({ type: 'open', plan: mirrored });
     const opened = await this.#answer(link, 'opened', 'committed');
@@ -125,16 +125,18 @@ export class Shipment {
     const parts: Part[] = [];
     let total = 0;
     let copied = 0;
-    let from = plan.base;
+    // Each pair goes from the base, if it has an image there, through the points that it is in.
+    const from = plan.pairs.map((pair) => (pair.whole ? undefined : plan.base));
     for (const [point, target] of plan.points.entries()) {
       for (const [pair, { local }] of plan.pairs.entries()) {
+        if (target.sizes[pair] === 0) continue;
         this.signal.throwIfAborted();
-        const difference = await this.#engine.difference(local, from, target.id);
+        const difference = await this.#engine.difference(local, from[pair], target.id);
+        from[pair] = target.id;
         parts.push({ point, pair, volume: local, to: target.id, difference });
         total += difference.summary.data_blocks;
         copied += await blocksBefore(difference, { point, pair }, address);
       }
-      from = target.id;
     }
     this.#progress = {
       ...this.#progress,
@@ -258,11 +260,14 @@ export class Shipment {
       const mine: Digest[][] = [];
       for (const point of plan.points) {
         const row: Digest[] = [];
-        for (const { local } of plan.pairs) row.push(await this.#engine.digest(local, point.id));
+        for (const [pair, { local }] of plan.pairs.entries())
+          row.push(point.sizes[pair] === 0 ? '' : await this.#engine.digest(local, point.id));
         mine.push(row);
       }
       const wrong = mine
-        .flatMap((row, point) => row.map((digest, pair) => ({ point, pair, equal: theirs[point]?.[pair] === digest })))
+        .flatMap((row, point) =>
+          row.map((digest, pair) => ({ point, pair, equal: digest === '' || theirs[point]?.[pair] === digest })),
+        )
         .filter((image) => !image.equal);
       if (wrong.length === 0) return mine.at(-1)!;
       let where = '';

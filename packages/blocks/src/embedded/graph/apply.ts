@@ -1,9 +1,19 @@
 import { assert, assertNever, type PointId, type SessionId, type VolumeId } from '@antipode/base';
-import type { PointSpec } from '../../port/types.ts';
+import type { Pair, PointSpec } from '../../port/types.ts';
 import { engineLimits } from '../limits.ts';
 import type { LayerId } from '../log/types.ts';
 import type { Change } from './changes.ts';
-import { decodeGraph, type Graph, type HalfNode, isHeld, memberOf, type VolumeNode } from './graph.ts';
+import {
+  decodeGraph,
+  type Graph,
+  type HalfNode,
+  isHeld,
+  memberOf,
+  noLayer,
+  plainBase,
+  sameList,
+  type VolumeNode,
+} from './graph.ts';
 
 /** Changes the graph. Never refuses: whether a change is legal was settled before its record was written. */
 export function applyChange(graph: Graph, change: Change): void {
@@ -84,20 +94,20 @@ export function applyChange(graph: Graph, change: Change): void {
     case 'change_half': {
       const half = halfOf(graph, change.session);
       if (change.tag !== undefined) half.tag = change.tag;
-      if (change.pairs !== undefined) half.pairs = change.pairs;
+      changeMembers(graph, half, change.pairs ?? half.pairs, change.joining ?? half.joining ?? []);
       return;
     }
     case 'remove_half':
       return removeHalf(graph, change.session);
     case 'advance_base': {
       const half = halfOf(graph, change.session);
-      half.base = change.base;
+      half.base = plainBase(half, change.base);
       return tidySession(graph, half);
     }
     case 'reset_base': {
       const half = halfOf(graph, change.session);
       if (change.base === undefined) delete half.base;
-      else half.base = change.base;
+      else half.base = plainBase(half, change.base);
       delete half.stage;
       return sweep(graph);
     }
@@ -138,6 +148,11 @@ export function applyChange(graph: Graph, change: Change): void {
       half.refused = [...half.refused, change.proposal].slice(-engineLimits.refusedProposals);
       return;
     }
+    case 'start_test':
+      return startTest(graph, change);
+    case 'stop_test':
+      stopTest(graph, halfOf(graph, change.session), change.keep);
+      return sweep(graph);
     case 'promote':
       return promote(graph, change);
     case 'demote':
@@ -193,6 +208,31 @@ function addLayer(graph: Graph, id: LayerId, parent: LayerId | undefined, size: 
   graph.nextLayer = Math.max(graph.nextLayer, id + 1);
 }
 
+/** Others are the members, or set aside for it: who leaves is free of the session; what the base was of does not change. */
+function changeMembers(graph: Graph, half: HalfNode, pairs: readonly Pair[], joining: readonly Pair[]): void {
+  const before = [...half.pairs, ...(half.joining ?? [])];
+  if (half.base !== undefined) half.base = { pairs: half.pairs, ...half.base };
+  half.pairs = pairs;
+  if (joining.length > 0) half.joining = joining;
+  else delete half.joining;
+  if (half.base !== undefined) half.base = plainBase(half, half.base);
+  const now = new Set([...pairs, ...joining].map((pair) => pair.local));
+  for (const { local } of before) {
+    const volume = graph.volumes.get(local);
+    if (now.has(local) || volume?.session !== half.session) continue;
+    delete volume.session;
+    // What a failover test wrote is given up for a member that goes while it runs.
+    const replica = volume.replica && graph.points.get(volume.replica);
+    const member = replica && memberOf(replica, local);
+    if (volume.destination && !volume.follows && member !== undefined) {
+      volume.top = member.layer;
+      volume.follows = true;
+    }
+    delete volume.replica;
+  }
+  for (const local of now) volumeOf(graph, local).session = half.session;
+}
+
 /** Gives a volume a writable layer of its own on `below`. */
 function own(graph: Graph, volume: VolumeNode, below: LayerId, layer: LayerId, size?: number): void {
   addLayer(graph, layer, below, size ?? graph.layers.get(below)?.size ?? 0);
@@ -229,12 +269,12 @@ function sweep(graph: Graph): void {
   }
 }
 
-/** Lets go of the session's internal points but its base and a sealed one [C2.6]. */
+/** Lets go of the session's points: of internal ones only its base and a sealed one stay [C2.6]. */
 function tidySession(graph: Graph, half: HalfNode): void {
   const holder = sessionHolder(half.session);
   for (const point of graph.points.values()) {
+    if (point.holds.includes(holder)) point.holds = point.holds.filter((hold) => hold !== holder);
     if (point.kind !== 'internal' || point.tag.session !== half.session) continue;
-    point.holds = point.holds.filter((hold) => hold !== holder);
     if (point.id !== half.base?.point && point.id !== half.seal?.point) point.dropped = true;
   }
   sweep(graph);
@@ -242,9 +282,10 @@ function tidySession(graph: Graph, half: HalfNode): void {
 
 function removeHalf(graph: Graph, session: SessionId): void {
   const half = halfOf(graph, session);
+  stopTest(graph, half, undefined);
   graph.halves.delete(session);
   graph.tombstones.set(session, half.generation);
-  for (const pair of half.pairs) {
+  for (const pair of [...half.pairs, ...(half.joining ?? [])]) {
     const volume = graph.volumes.get(pair.local);
     if (volume?.session === session) delete volume.session;
   }
@@ -261,9 +302,10 @@ function openStage(graph: Graph, change: Extract<Change, { op: 'open_stage' }>):
   const half = halfOf(graph, plan.session);
   const base = plan.base === undefined ? undefined : graph.points.get(plan.base);
   plan.pairs.forEach((pair, index) => {
-    let below = base === undefined ? undefined : memberOf(base, pair.local)?.layer;
+    let below = base === undefined || pair.whole ? undefined : memberOf(base, pair.local)?.layer;
     plan.points.forEach((point, number) => {
       const layer = layers[index]![number]!;
+      if (layer === noLayer) return;
       addLayer(graph, layer, below, point.sizes[index]!);
       below = layer;
     });
@@ -277,16 +319,18 @@ function commitStage(graph: Graph, half: HalfNode, digests: readonly string[]): 
   assert(stage !== undefined, 'a stage is committed once');
   const { plan, layers } = stage;
   plan.points.forEach((point, number) => {
-    const members = plan.pairs.map((pair, index) => ({
-      volume: pair.local,
-      layer: layers[index]![number]!,
-      size: point.sizes[index]!,
-    }));
+    const members = plan.pairs
+      .map((pair, index) => ({ volume: pair.local, layer: layers[index]![number]!, size: point.sizes[index]! }))
+      .filter((member) => member.layer !== noLayer);
     const { id, kind, instant_ms, tag } = point;
     graph.points.set(id, { id, kind, instant_ms, members, holds: [], dropped: false, tag });
   });
   const target = plan.points.at(-1);
   assert(target !== undefined, 'a cycle has a target');
+  const pairs = plan.pairs.map(({ local, remote }) => ({ local, remote }));
+  const members = new Set(pairs.map((pair) => pair.local));
+  const waiting = (half.joining ?? []).filter((pair) => !members.has(pair.local));
+  if (!sameList(pairs, half.pairs) || half.joining !== undefined) changeMembers(graph, half, pairs, waiting);
   for (const member of graph.points.get(target.id)!.members) {
     const volume = volumeOf(graph, member.volume);
     volume.replica = target.id;
@@ -298,35 +342,72 @@ function commitStage(graph: Graph, half: HalfNode, digests: readonly string[]): 
   tidySession(graph, half);
 }
 
+/** Heads leave the replica and become forks of the chosen point [C2.2]. */
+function startTest(graph: Graph, change: Extract<Change, { op: 'start_test' }>): void {
+  const half = halfOf(graph, change.session);
+  const point = pointOf(graph, change.point);
+  half.pairs.forEach((pair, index) => {
+    const member = memberOf(point, pair.local);
+    assert(member !== undefined, 'the image exists');
+    own(graph, volumeOf(graph, pair.local), member.layer, change.layers[index]!, member.size);
+  });
+  half.test = { id: change.test, point: change.point };
+}
+
+/** Heads follow the replica again; what the test has written is kept as a point, or nobody's any more. */
+function stopTest(graph: Graph, half: HalfNode, keep: PointSpec | undefined): void {
+  if (half.test === undefined) return;
+  const begun = pointOf(graph, half.test.point);
+  if (keep !== undefined) keepHeads(graph, half, keep);
+  for (const pair of half.pairs) {
+    const volume = volumeOf(graph, pair.local);
+    if (volume.follows) continue;
+    const replica = volume.replica && graph.points.get(volume.replica);
+    const image = replica && memberOf(replica, pair.local);
+    // Without a replica it had an empty image before; the image that the test began with is no worse.
+    volume.top = image?.layer ?? memberOf(begun, pair.local)?.layer ?? volume.top;
+    volume.follows = true;
+  }
+  delete half.test;
+}
+
+/** Freezes what the heads of a half hold under a point, without giving them fresh layers: they are about to follow. */
+function keepHeads(graph: Graph, half: HalfNode, spec: PointSpec): void {
+  const members = half.pairs.map((pair) => {
+    const { top } = volumeOf(graph, pair.local);
+    return { volume: pair.local, layer: top, size: graph.layers.get(top)?.size ?? 0 };
+  });
+  const { id, kind, instant_ms, tag } = spec;
+  graph.points.set(id, { id, kind, instant_ms, members, holds: [], dropped: false, tag });
+}
+
 function promote(graph: Graph, change: Extract<Change, { op: 'promote' }>): void {
   const half = halfOf(graph, change.session);
   // Looked up first: with the commit the former base may go, and be what the heads become forks of.
   const chosen = change.from && graph.points.get(change.from);
   if (change.commit !== undefined) commitStage(graph, half, change.commit.digests);
   delete half.stage;
+  // Who was to become a member and has not is none.
+  if (half.joining !== undefined) changeMembers(graph, half, half.pairs, []);
   half.role = 'source';
   half.generation = change.next;
   const from = chosen ?? (half.base && graph.points.get(half.base.point));
   half.pairs.forEach((pair, index) => {
     const volume = volumeOf(graph, pair.local);
     const member = from && memberOf(from, pair.local);
-    own(graph, volume, member?.layer ?? volume.top, change.layers[index]!, member?.size);
+    // The test's head is a writable layer of its own already.
+    if (change.testCopy === undefined)
+      own(graph, volume, member?.layer ?? volume.top, change.layers[index]!, member?.size);
     volume.destination = false;
     delete volume.replica;
   });
+  delete half.test;
   sweep(graph);
 }
 
 function demote(graph: Graph, change: Extract<Change, { op: 'demote' }>): void {
   const half = halfOf(graph, change.session);
-  if (change.preserve !== undefined) {
-    const { id, kind, instant_ms, tag } = change.preserve;
-    const members = half.pairs.map((pair) => {
-      const { top } = volumeOf(graph, pair.local);
-      return { volume: pair.local, layer: top, size: graph.layers.get(top)?.size ?? 0 };
-    });
-    graph.points.set(id, { id, kind, instant_ms, members, holds: [], dropped: false, tag });
-  }
+  if (change.preserve !== undefined) keepHeads(graph, half, change.preserve);
   const base = change.base && graph.points.get(change.base.point);
   half.pairs.forEach((pair, index) => {
     const volume = volumeOf(graph, pair.local);
@@ -346,7 +427,7 @@ function demote(graph: Graph, change: Extract<Change, { op: 'demote' }>): void {
   half.role = 'destination';
   half.generation = change.learned;
   if (change.base === undefined) delete half.base;
-  else half.base = change.base;
+  else half.base = plainBase(half, change.base);
   delete half.seal;
   delete half.stage;
   tidySession(graph, half);

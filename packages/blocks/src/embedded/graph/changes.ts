@@ -1,9 +1,17 @@
-import type { CycleId, PointId, ProposalId, SessionId, VolumeId } from '@antipode/base';
-import type { CyclePlan, Digest, Generation, Pair, PointSpec, RestartAddress, Role, Tag } from '../../port/types.ts';
+import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
+import type {
+  Base,
+  CyclePlan,
+  Digest,
+  Generation,
+  Pair,
+  PointSpec,
+  RestartAddress,
+  Role,
+  Tag,
+} from '../../port/types.ts';
 import type { LayerId } from '../log/types.ts';
 import type { EncodedGraph } from './graph.ts';
-
-type Base = { readonly point: PointId; readonly digests: readonly Digest[] };
 
 /**
  * One change of the graph: the body of one control record, as JSON (docs/formats/control-records.md). Layer ids that a change
@@ -65,7 +73,13 @@ export type Change =
       readonly tag: Tag;
       readonly layers: readonly LayerId[];
     }
-  | { readonly op: 'change_half'; readonly session: SessionId; readonly pairs?: readonly Pair[]; readonly tag?: Tag }
+  | {
+      readonly op: 'change_half';
+      readonly session: SessionId;
+      readonly pairs?: readonly Pair[];
+      readonly joining?: readonly Pair[];
+      readonly tag?: Tag;
+    }
   | { readonly op: 'remove_half'; readonly session: SessionId }
   | { readonly op: 'advance_base'; readonly session: SessionId; readonly base: Base }
   | { readonly op: 'reset_base'; readonly session: SessionId; readonly base?: Base }
@@ -93,11 +107,20 @@ export type Change =
   | { readonly op: 'unseal'; readonly session: SessionId }
   | { readonly op: 'refuse_proposal'; readonly session: SessionId; readonly proposal: ProposalId }
   | {
+      readonly op: 'start_test';
+      readonly session: SessionId;
+      readonly test: TestId;
+      readonly point: PointId;
+      readonly layers: readonly LayerId[];
+    }
+  | { readonly op: 'stop_test'; readonly session: SessionId; readonly keep?: PointSpec }
+  | {
       readonly op: 'promote';
       readonly session: SessionId;
       readonly next: Generation;
       readonly commit?: { readonly cycle: CycleId; readonly digests: readonly Digest[] };
       readonly from?: PointId;
+      readonly testCopy?: true;
       readonly layers: readonly LayerId[];
     }
   | {

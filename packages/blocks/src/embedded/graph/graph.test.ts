@@ -1,4 +1,4 @@
-import { cycleId, pointId, proposalId, sessionId, volumeId } from '@antipode/base';
+import { cycleId, pointId, proposalId, sessionId, testId, volumeId } from '@antipode/base';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isBlockError } from '../../port/errors.ts';
@@ -17,7 +17,7 @@ type Step = (graph: Graph, serial: number) => Change | undefined;
 
 /** Every verb of the port, with small choices; what is illegal now is refused and changes nothing. */
 const step: fc.Arbitrary<Step> = fc
-  .record({ verb: fc.nat(15), volume: fc.nat(2), other: fc.nat(2), pick: fc.nat(9) })
+  .record({ verb: fc.nat(18), volume: fc.nat(2), other: fc.nat(2), pick: fc.nat(9) })
   .map(({ verb, volume, other, pick }) => (graph, serial): Change | undefined => {
     const id = volumes[volume]!;
     const points = [...graph.points.keys()];
@@ -88,6 +88,14 @@ const step: fc.Arbitrary<Step> = fc
               pick % 2 === 0 ? { ...spec, kind: 'diverged' } : undefined,
             )
           : undefined;
+      case 15:
+        return half && plan.planStartTest(graph, session, testId(`t${serial}`), pick % 2 === 0 ? point : undefined);
+      case 16:
+        return half?.test && plan.planStopTest(graph, session, half.test.id, pick % 2 === 0 ? spec : undefined);
+      case 17:
+        return (
+          half && plan.planPromote(graph, session, { next: generation(half.generation.number + 1), testCopy: true })
+        );
       default:
         return plan.planAdvanceBase(graph, session, half?.generation ?? generation(1), { point, digests: ['d'] });
     }
@@ -113,7 +121,7 @@ function check(graph: Graph, used: Set<number>): void {
   for (const layer of graph.layers.keys()) used.add(layer);
   // G4
   for (const half of graph.halves.values()) {
-    for (const point of [half.base?.point, half.seal?.point, half.stage?.plan.base])
+    for (const point of [half.base?.point, half.seal?.point, half.test?.point, half.stage?.plan.base])
       if (point !== undefined) expect(graph.points.has(point)).toBe(true);
   }
   for (const volume of graph.volumes.values())
@@ -121,7 +129,9 @@ function check(graph: Graph, used: Set<number>): void {
   for (const point of graph.points.values()) if (point.dropped) expect(isHeld(graph, point)).toBe(true);
   // G5
   for (const half of graph.halves.values()) {
-    for (const pair of half.pairs) expect(graph.volumes.get(pair.local)?.follows).toBe(half.role === 'destination');
+    const follows = half.role === 'destination' && half.test === undefined;
+    for (const pair of half.pairs) expect(graph.volumes.get(pair.local)?.follows).toBe(follows);
+    if (half.test !== undefined) expect(half.role).toBe('destination');
   }
 }
 

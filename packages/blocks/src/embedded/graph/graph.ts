@@ -1,5 +1,5 @@
-import type { CycleId, PointId, ProposalId, SessionId, VolumeId } from '@antipode/base';
-import type { CyclePlan, Digest, Generation, Pair, PointKind, RestartAddress, Role, Tag } from '../../port/types.ts';
+import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
+import type { Base, CyclePlan, Generation, Pair, PointKind, RestartAddress, Role, Tag } from '../../port/types.ts';
 import type { LayerId } from '../log/types.ts';
 
 /** What was written while it was on top of its stack. */
@@ -33,9 +33,12 @@ export interface PointNode {
   tag: Tag;
 }
 
+/** No layer: ids begin at 1. */
+export const noLayer = 0 as LayerId;
+
 export interface StageNode {
   readonly plan: CyclePlan;
-  /** Staging layer of each point of each pair: `layers[pair][point]`. */
+  /** Staging layer of each point of each pair: `layers[pair][point]`; {@link noLayer} where the pair is not in the point. */
   readonly layers: readonly (readonly LayerId[])[];
   address: RestartAddress;
 }
@@ -45,10 +48,15 @@ export interface HalfNode {
   role: Role;
   generation: Generation;
   pairs: readonly Pair[];
-  base?: { readonly point: PointId; readonly digests: readonly Digest[] };
+  /** Volumes set aside for members to come. */
+  joining?: readonly Pair[];
+  /** Its `pairs` are there only where they are not the half's. */
+  base?: Base;
   seal?: { readonly proposal: ProposalId; readonly point: PointId };
   refused: ProposalId[];
   stage?: StageNode;
+  /** A failover test: the heads are forks of this point and do not follow. */
+  test?: { readonly id: TestId; readonly point: PointId };
   /** The cycle committed last: a commit that arrives twice is found done. */
   committed?: CycleId;
   tag: Tag;
@@ -62,8 +70,8 @@ export interface HalfNode {
  *  G1 Every top, member and staging layer exists; every parent exists; parents have smaller ids.
  *  G2 A layer that is somebody's parent, or a point's member, takes no writes.
  *  G3 A layer id is never used twice [C1.1].
- *  G4 A point that is held, or is the base, seal or stage base of a half, or the replica of a volume, exists.
- *  G5 A destination's volumes follow; a source's do not.
+ *  G4 A point that is held, or is the base, seal, test or stage base of a half, or the replica of a volume, exists.
+ *  G5 A destination's volumes follow, but while a failover test runs; a source's do not.
  */
 export interface Graph {
   nextLayer: number;
@@ -124,12 +132,22 @@ export function* ancestry(graph: Graph, layer: LayerId): Generator<LayerNode> {
   }
 }
 
+export const sameList = (a: readonly Pair[], b: readonly Pair[]): boolean =>
+  a.length === b.length &&
+  a.every(({ local, remote }, index) => b[index]!.local === local && b[index]!.remote === remote);
+
+/** A base names its pairs only where they are not the half's. */
+export function plainBase(half: HalfNode, { point, digests, pairs }: Base): Base {
+  return pairs === undefined || sameList(pairs, half.pairs) ? { point, digests } : { point, digests, pairs };
+}
+
 /** Who keeps a point besides its own holds. */
 export function isHeld(graph: Graph, point: PointNode): boolean {
   if (point.holds.length > 0) return true;
   for (const half of graph.halves.values()) {
     if (half.base?.point === point.id || half.seal?.point === point.id || half.stage?.plan.base === point.id)
       return true;
+    if (half.test?.point === point.id) return true;
   }
   return point.members.some((member) => graph.volumes.get(member.volume)?.replica === point.id);
 }

@@ -1,6 +1,7 @@
-import type { CycleId, PointId, ProposalId, SessionId, VolumeId } from '@antipode/base';
+import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
 import { BlockError } from '../../port/errors.ts';
 import {
+  type Base,
   type CyclePlan,
   compareAddress,
   type Digest,
@@ -15,7 +16,16 @@ import {
 import { engineLimits } from '../limits.ts';
 import type { LayerId } from '../log/types.ts';
 import type { Change } from './changes.ts';
-import { type Graph, type HalfNode, isHeld, memberOf, type PointNode, type VolumeNode } from './graph.ts';
+import {
+  type Graph,
+  type HalfNode,
+  isHeld,
+  memberOf,
+  noLayer,
+  type PointNode,
+  plainBase,
+  type VolumeNode,
+} from './graph.ts';
 
 /**
  * Turns each verb of the port into the change that carries it out, or refuses it, before anything is written. `undefined`: it is
@@ -167,8 +177,9 @@ export function planRestore(graph: Graph, volume: VolumeId, point: PointId, of: 
 
 /** The right to write: from role and seal, never from what an upper floor believes [C4.3]. */
 export function canWrite(graph: Graph, volume: VolumeNode): boolean {
-  if (volume.follows || volume.destination) return false;
+  if (volume.follows) return false;
   const half = volume.session === undefined ? undefined : graph.halves.get(volume.session);
+  if (volume.destination) return half?.test !== undefined;
   return half === undefined || (half.role === 'source' && half.seal === undefined);
 }
 
@@ -198,9 +209,21 @@ export function planCreateHalf(
 export const planChangeHalf = (
   graph: Graph,
   session: SessionId,
-  change: { pairs?: readonly Pair[]; tag?: Tag },
+  change: { pairs?: readonly Pair[]; joining?: readonly Pair[]; tag?: Tag },
 ): Planned => {
-  needHalf(graph, session);
+  const half = needHalf(graph, session);
+  const { pairs, joining } = change;
+  if (pairs !== undefined && half.role !== 'source')
+    refuse('stale', 'a destination’s members change with a commit alone');
+  if (joining !== undefined && half.role !== 'destination') refuse('stale', 'only a destination sets volumes aside');
+  for (const { local } of [...(pairs ?? []), ...(joining ?? [])]) {
+    const volume = needVolume(graph, local);
+    if (volume.session !== undefined && volume.session !== session)
+      refuse('in_use', `volume ${local} takes part in session ${volume.session}`);
+    if (volume.destination !== (half.role === 'destination'))
+      refuse('in_use', `volume ${local} is ${volume.destination ? 'a' : 'no'} destination`);
+  }
+  if (pairs !== undefined && half.seal !== undefined) refuse('in_use', `session ${session} is sealed`);
   return { op: 'change_half', session, ...change };
 };
 
@@ -212,31 +235,26 @@ function needGeneration(half: HalfNode, generation: Generation): void {
     refuse('stale', `generation ${generation.number} is not the present one of session ${half.session}`);
 }
 
-export function planAdvanceBase(
-  graph: Graph,
-  session: SessionId,
-  generation: Generation,
-  base: { point: PointId; digests: readonly Digest[] },
-): Planned {
+export function planAdvanceBase(graph: Graph, session: SessionId, generation: Generation, base: Base): Planned {
   const half = needHalf(graph, session);
   needGeneration(half, generation);
   if (half.role !== 'source') refuse('stale', 'only a source advances its base');
   if (half.base?.point === base.point) return undefined;
   needPoint(graph, base.point);
-  return { op: 'advance_base', session, base };
+  return { op: 'advance_base', session, base: plainBase(half, base) };
 }
 
 export function planResetBase(
   graph: Graph,
   session: SessionId,
   generation: Generation,
-  base: { point: PointId; digests: readonly Digest[] } | undefined,
+  base: Base | undefined,
 ): Planned {
   const half = needHalf(graph, session);
   needGeneration(half, generation);
   if (half.base?.point === base?.point) return undefined;
-  if (base !== undefined) for (const pair of half.pairs) needMember(graph, base.point, pair.local);
-  return { op: 'reset_base', session, ...(base && { base }) };
+  if (base !== undefined) needPoint(graph, base.point);
+  return { op: 'reset_base', session, ...(base && { base: plainBase(half, base) }) };
 }
 
 export function planOpenStage(graph: Graph, plan: CyclePlan): Planned {
@@ -245,25 +263,40 @@ export function planOpenStage(graph: Graph, plan: CyclePlan): Planned {
   if (half.role !== 'destination') refuse('stale', 'only a destination takes a cycle');
   if (half.base?.point !== plan.base)
     refuse('stale', `the base of session ${plan.session} is ${half.base?.point ?? 'none'}, not ${plan.base ?? 'none'}`);
-  if (plan.base !== undefined) for (const pair of half.pairs) needMember(graph, plan.base, pair.local);
-  const locals = new Set(half.pairs.map((pair) => pair.local));
-  if (plan.points.length === 0 || plan.pairs.length === 0 || plan.pairs.some((pair) => !locals.has(pair.local)))
+  if (plan.base !== undefined) for (const pair of plan.pairs) if (!pair.whole) needMember(graph, plan.base, pair.local);
+  const locals = new Set([...half.pairs, ...(half.joining ?? [])].map((pair) => pair.local));
+  const twice = new Set(plan.pairs.map((pair) => pair.local)).size !== plan.pairs.length;
+  if (
+    plan.points.length === 0 ||
+    plan.pairs.length === 0 ||
+    twice ||
+    plan.pairs.some(({ local }) => !locals.has(local))
+  )
     refuse('out_of_range', 'the plan’s pairs are not those of the session');
   for (const point of plan.points) {
     if (point.sizes.length !== plan.pairs.length) refuse('out_of_range', 'the plan has not one size for each pair');
-    for (const size of point.sizes) checkSize(size);
+    for (const size of point.sizes) if (size !== 0 || point === plan.points.at(-1)) checkSize(size);
     if (graph.points.has(point.id)) refuse('exists', `point ${point.id} is here already`);
   }
   if (half.stage?.plan.cycle === plan.cycle) {
-    return JSON.stringify(half.stage.plan) === JSON.stringify(plan)
+    return samePlan(half.stage.plan, plan)
       ? undefined
       : refuse('exists', `cycle ${plan.cycle} is staged with another plan`);
   }
   const fresh = freshLayers(graph, plan.pairs.length * plan.points.length);
-  const layers = plan.pairs.map((_, index) =>
-    fresh.slice(index * plan.points.length, (index + 1) * plan.points.length),
+  const layers = plan.pairs.map((_, pair) =>
+    plan.points.map((point, number) =>
+      point.sizes[pair] === 0 ? noLayer : fresh[pair * plan.points.length + number]!,
+    ),
   );
   return { op: 'open_stage', plan, layers };
+}
+
+/** The same cycle: what its points are called may have been changed since, what they hold has not. */
+function samePlan(a: CyclePlan, b: CyclePlan): boolean {
+  const bare = (plan: CyclePlan) =>
+    JSON.stringify({ ...plan, points: plan.points.map(({ tag: _, ...point }) => point) });
+  return bare(a) === bare(b);
 }
 
 export function needStage(graph: Graph, session: SessionId, cycle: CycleId) {
@@ -322,16 +355,37 @@ export function planUnseal(graph: Graph, session: SessionId, proposal: ProposalI
 export const planRefuse = (graph: Graph, session: SessionId, proposal: ProposalId): Planned =>
   needHalf(graph, session).refused.includes(proposal) ? undefined : { op: 'refuse_proposal', session, proposal };
 
+export function planStartTest(graph: Graph, session: SessionId, test: TestId, from?: PointId): Planned {
+  const half = needHalf(graph, session);
+  if (half.test?.id === test) return undefined;
+  if (half.test !== undefined) refuse('in_use', `session ${session} is being tested already`);
+  if (half.role !== 'destination') refuse('stale', 'only a destination is tested');
+  const first = half.pairs[0];
+  const point = from ?? half.base?.point ?? (first && graph.volumes.get(first.local)?.replica);
+  if (point === undefined) return refuse('not_found', 'nothing was copied yet that could be tested');
+  for (const pair of half.pairs) needMember(graph, point, pair.local);
+  return { op: 'start_test', session, test, point, layers: freshLayers(graph, half.pairs.length) };
+}
+
+export function planStopTest(graph: Graph, session: SessionId, test: TestId, keep?: PointSpec): Planned {
+  const half = needHalf(graph, session);
+  if (half.test === undefined) return undefined;
+  if (half.test.id !== test) refuse('stale', `session ${session} is being tested by another test`);
+  if (keep !== undefined && graph.points.has(keep.id)) refuse('exists', `point ${keep.id} exists`);
+  return { op: 'stop_test', session, ...(keep && { keep }) };
+}
+
 export interface Promotion {
   readonly next: Generation;
   readonly proposal?: ProposalId;
   readonly commit?: { readonly cycle: CycleId; readonly digests: readonly Digest[] };
   readonly from?: PointId;
+  readonly testCopy?: true;
 }
 
 export function planPromote(graph: Graph, session: SessionId, promotion: Promotion): Planned {
   const half = needHalf(graph, session);
-  const { next, proposal, commit, from } = promotion;
+  const { next, proposal, commit, from, testCopy } = promotion;
   if (sameGeneration(half.generation, next) && half.role === 'source') return undefined;
   if (half.role !== 'destination') refuse('stale', 'only a destination is promoted');
   if (next.number !== half.generation.number + 1)
@@ -340,14 +394,21 @@ export function planPromote(graph: Graph, session: SessionId, promotion: Promoti
   if (commit !== undefined) planCommitStage(graph, session, commit.cycle, half.generation, commit.digests);
   if (commit !== undefined && half.stage?.plan.cycle !== commit.cycle)
     refuse('stale', `cycle ${commit.cycle} is not staged`);
+  if (half.test !== undefined && testCopy === undefined) refuse('in_use', 'a failover test is running');
+  if (testCopy !== undefined && half.test === undefined) refuse('stale', 'no failover test is running');
+  if (testCopy !== undefined && (from !== undefined || commit !== undefined))
+    refuse('out_of_range', 'the copy that is tested takes neither another image nor a commit');
   if (from !== undefined) for (const pair of half.pairs) needMember(graph, from, pair.local);
+  // The commit in the same record may bring other members.
+  const members = commit === undefined ? half.pairs : (half.stage?.plan.pairs ?? half.pairs);
   return {
     op: 'promote',
     session,
     next,
-    layers: freshLayers(graph, half.pairs.length),
+    layers: freshLayers(graph, members.length),
     ...(commit && { commit }),
     ...(from && { from }),
+    ...(testCopy && { testCopy }),
   };
 }
 
@@ -355,20 +416,20 @@ export function planDemote(
   graph: Graph,
   session: SessionId,
   learned: Generation,
-  base: { point: PointId; digests: readonly Digest[] } | undefined,
+  base: Base | undefined,
   preserve: PointSpec | undefined,
 ): Planned {
   const half = needHalf(graph, session);
   if (half.role === 'destination' && sameGeneration(half.generation, learned)) return undefined;
   if (learned.number <= half.generation.number)
     refuse('stale', `generation ${learned.number} is not newer than ${half.generation.number}`);
-  if (base !== undefined) for (const pair of half.pairs) needMember(graph, base.point, pair.local);
+  if (base !== undefined) needPoint(graph, base.point);
   return {
     op: 'demote',
     session,
     learned,
     layers: freshLayers(graph, half.pairs.length),
-    ...(base && { base }),
+    ...(base && { base: plainBase(half, base) }),
     ...(preserve && { preserve }),
   };
 }

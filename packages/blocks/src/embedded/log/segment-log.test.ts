@@ -256,7 +256,7 @@ describe('damage', () => {
     const found = (await scanAll(again)).map(({ sequence }) => sequence);
     expect(found).toEqual([...Array(20).keys()].map((i) => i + 1).filter((sequence) => sequence !== 10));
     expect(again.damages()).toEqual([
-      { segment: 1, offset: places[9]!.offset - 72, detail: '4168 bytes are no records' },
+      { segment: 1, offset: places[9]!.offset - 72, bytes: 4168, detail: '4168 bytes are no records' },
     ]);
     expect(Buffer.compare(await readRecord(again, places[10]!), dataRecord(10, 10).payload)).toBe(0);
     expect(again.append(zeroRecord(1, 1)).sequence).toBe(21);

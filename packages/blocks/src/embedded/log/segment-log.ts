@@ -152,6 +152,10 @@ class FileSegmentLog implements SegmentLog {
     this.checkRead(place, got, target.length);
   }
 
+  async readAside(place: Place, target: Uint8Array): Promise<void> {
+    if (!this.tail.readMemory(place, target)) await this.readAsync(this.fileOf(place.segment), place, target);
+  }
+
   async *scan(after: Sequence): AsyncGenerator<ScannedRecord> {
     const segments = this.readable().filter((segment) => segment.last > after);
     const buffer_bytes = Math.floor(this.deps.limits.scan_bytes / Math.max(1, segments.length));
@@ -319,7 +323,8 @@ class FileSegmentLog implements SegmentLog {
 
   private bad(segment: StoredSegment, offset: number, end: number): void {
     if (this.found.some((known) => known.segment === segment.number && known.offset === offset)) return;
-    this.found.push({ segment: segment.number, offset, detail: `${end - offset} bytes are no records` });
+    const bytes = end - offset;
+    this.found.push({ segment: segment.number, offset, bytes, detail: `${bytes} bytes are no records` });
   }
 }
 

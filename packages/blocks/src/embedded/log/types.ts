@@ -53,6 +53,8 @@ export type ScannedRecord =
 export interface LogDamage {
   readonly segment: number;
   readonly offset: number;
+  /** How many bytes cannot be read as records, where that is known. */
+  readonly bytes?: number;
   readonly detail: string;
 }
 
@@ -96,6 +98,8 @@ export interface SegmentLog {
   lastSequence(): Sequence;
   /** Reads bytes that were appended; from memory while they are not durable. */
   read(place: Place, target: Uint8Array): void | Promise<void>;
+  /** The same, and never waits for the medium on the calling thread: for background work. */
+  readAside(place: Place, target: Uint8Array): Promise<void>;
   /**
    * Records with a sequence above `after`, ascending by sequence whatever segment they are in. For start-up only. Data and
    * zero records may come more than once with one sequence, after compaction or a repair: the later one's place counts.

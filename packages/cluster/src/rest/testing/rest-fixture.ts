@@ -2,9 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, systemRandom } from '@antipode/base';
+import { administratorRole, operatorRole, roles } from '@antipode/contract';
 import { Catalog } from '../../catalog/catalog.ts';
 import type { VolumeDocument } from '../../catalog/documents.ts';
-import { Authenticator, operatorRole, type Principal } from '../../security/authenticator.ts';
+import { Authenticator, type Principal } from '../../security/authenticator.ts';
 import { JobRunner } from '../../services/jobs.ts';
 import { buildRestApp } from '../app.ts';
 import type { Handlers, RequestContext } from '../handlers.ts';
@@ -83,9 +84,22 @@ export async function restFixture(options: { readonly tls?: { readonly cert: str
   const clock = new TestClock();
   const authenticator = new Authenticator(catalog, clock, systemRandom);
   await authenticator.ensureFirstAdministrator(password);
-  const first = catalog.get('user', '1');
+  const first = catalog.get('local_user', '1');
   if (first === undefined) throw new Error('no administrator was made');
-  catalog.put('user', { ...first, id: '2', name: 'watcher', role_ids: [operatorRole], is_built_in: false });
+  const hidden = catalog.private('local_user', '1');
+  for (const { id, name } of roles)
+    if (id !== administratorRole)
+      catalog.put(
+        'local_user',
+        {
+          ...first,
+          id: id === operatorRole ? '2' : `r${id}`,
+          name: id === operatorRole ? 'watcher' : name.replaceAll(' ', ''),
+          role_id: id,
+          is_built_in: false,
+        },
+        hidden,
+      );
   const jobs = new JobRunner(catalog, clock, systemRandom);
   const calls: Call[] = [];
   const audits: Audited[] = [];
@@ -105,6 +119,7 @@ export async function restFixture(options: { readonly tls?: { readonly cert: str
   const app = await buildRestApp({
     catalog,
     authenticator,
+    clock,
     jobs,
     handlers,
     version: '4.1.0.0',
@@ -115,7 +130,7 @@ export async function restFixture(options: { readonly tls?: { readonly cert: str
       user: principal.user,
       role_ids: principal.roleIds,
       idle_timeout: authenticator.idleTimeout_s,
-      is_password_change_required: false,
+      is_password_change_required: principal.mustChangePassword,
       is_built_in_user: principal.isBuiltIn,
     }),
     own: () => undefined,

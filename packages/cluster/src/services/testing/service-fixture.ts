@@ -6,13 +6,18 @@ import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
 import { createShipper } from '@antipode/replication';
 import { Catalog } from '../../catalog/catalog.ts';
 import type { PolicyDocument, SessionDocument, VolumeDocument } from '../../catalog/documents.ts';
-import type { DataPlane } from '../../local/api.ts';
+import { ScrubJob } from '../../dataplane/scrub-job.ts';
+import type { DataPlane, HostAccess } from '../../local/api.ts';
 import { engineDataPlane } from '../../local/engine-data-plane.ts';
 import type { Method } from '../../local/methods.ts';
 import type { RequestContext } from '../../rest/handlers.ts';
 import { ensureKeyPair, fingerprintOf } from '../../security/certificates.ts';
+import { AccessPublisher } from '../access-table.ts';
 import type { Assignee } from '../assignments.ts';
+import { changedBlocksHandlers } from '../changed-blocks.ts';
 import { VolumeGroupService } from '../groups.ts';
+import { HostService } from '../hosts.ts';
+import { MappingService } from '../mappings.ts';
 import { PolicyService } from '../policies.ts';
 import type { ReplicationHooks } from '../replication-hooks.ts';
 import { SnapshotService } from '../snapshots.ts';
@@ -49,10 +54,11 @@ export async function serviceFixture() {
   const pair = await ensureKeyPair(directory, 'link', 'PS000000000001', []);
   const identity = { ...pair, fingerprint: fingerprintOf(pair.certificate) };
   const context: RequestContext = {
-    principal: { user: 'admin', roleIds: ['1'], isBuiltIn: true },
+    principal: { user: 'admin', roleIds: ['1'], isBuiltIn: true, mustChangePassword: false },
     clientAddress: '127.0.0.1',
     progress: () => undefined,
   };
+  let access: readonly HostAccess[] = [];
   let parts: Awaited<ReturnType<typeof start>>;
 
   async function start() {
@@ -63,8 +69,19 @@ export async function serviceFixture() {
       engine,
       shipper: createShipper({ engine, identity, clock: systemClock, localSerial: 'PS000000000001' }),
       addresses: () => ({ nbd: { host: '127.0.0.1', port: 0 }, replication: { host: '127.0.0.1', port: 0 } }),
+      setAccess: (hosts) => {
+        access = hosts;
+      },
       setPeers: () => undefined,
       setAdmission: () => undefined,
+      scrub: new ScrubJob({
+        engine,
+        clock: systemClock,
+        random: systemRandom,
+        path: join(directory, 'scrub.json'),
+        every_ms: 0,
+        rate_bytes_per_s: 2 ** 30,
+      }),
     });
     const stop: { at?: { method: Method; when: 'before' | 'after'; reached: () => void }; fail?: [Method, Error] } = {};
     const dataPlane = new Proxy(real, {
@@ -80,11 +97,14 @@ export async function serviceFixture() {
         };
       },
     }) as DataPlane;
+    const publisher = new AccessPublisher(catalog, dataPlane);
+    const mappings = new MappingService(catalog, systemRandom, publisher);
+    const hosts = new HostService(catalog, systemRandom, mappings, publisher);
     const storage = { catalog, dataPlane, clock: systemClock, random: systemRandom };
     const snapshots = new SnapshotService(storage);
     const life = new VolumeLife(storage, snapshots);
     const groups: VolumeGroupService = new VolumeGroupService({ ...storage, replication: hooks, snapshots, life });
-    const all = new VolumeService({ ...storage, replication: hooks, snapshots, life, groups: () => groups });
+    const all = new VolumeService({ ...storage, replication: hooks, snapshots, life, mappings, groups: () => groups });
     const volumes = {
       async recover() {
         await all.recover();
@@ -94,6 +114,9 @@ export async function serviceFixture() {
     const handlers = {
       ...all.handlers(),
       ...groups.handlers(),
+      ...changedBlocksHandlers(catalog, dataPlane),
+      ...mappings.handlers(),
+      ...hosts.handlers(),
       ...new PolicyService(catalog, systemRandom, hooks).handlers(),
     };
     return { engine, catalog, hooks, stop, dataPlane, volumes, snapshots, storage, handlers };
@@ -123,6 +146,10 @@ export async function serviceFixture() {
     },
     get volumes(): { recover(): Promise<void> } {
       return parts.volumes;
+    },
+    /** What the data plane was told last of who may open what. */
+    get access(): readonly HostAccess[] {
+      return access;
     },
     get dataPlane(): DataPlane {
       return parts.dataPlane;

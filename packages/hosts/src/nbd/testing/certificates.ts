@@ -8,8 +8,8 @@ export interface Keyed {
 
 /** Somebody who vouches for names. Made anew in every run: no key of a test is worth stealing. */
 export interface Authority extends Keyed {
-  /** A certificate for `commonName`, valid at 127.0.0.1. */
-  sign(commonName: string): Keyed;
+  /** A certificate for `commonName`, valid at 127.0.0.1, with further names as URIs. */
+  sign(commonName: string, uris?: readonly string[]): Keyed;
 }
 
 export function makeAuthority(commonName: string): Authority {
@@ -18,7 +18,7 @@ export function makeAuthority(commonName: string): Authority {
   return {
     cert: own,
     key: pem(privateKey),
-    sign(subject) {
+    sign(subject, uris = []) {
       const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
       const cert = certificate({
         issuer: commonName,
@@ -26,6 +26,7 @@ export function makeAuthority(commonName: string): Authority {
         publicKey: keys.publicKey,
         signer: privateKey,
         authority: false,
+        uris,
       });
       return { cert, key: pem(keys.privateKey) };
     },
@@ -41,10 +42,12 @@ function certificate(of: {
   publicKey: KeyObject;
   signer: KeyObject;
   authority: boolean;
+  uris?: readonly string[];
 }): string {
+  const uris = (of.uris ?? []).map((uri) => der(0x86, Buffer.from(uri)));
   const extension = of.authority
     ? sequence(oid('551d13'), der(0x01, [0xff]), der(0x04, sequence(der(0x01, [0xff]))))
-    : sequence(oid('551d11'), der(0x04, sequence(der(0x87, [127, 0, 0, 1]))));
+    : sequence(oid('551d11'), der(0x04, sequence(der(0x87, [127, 0, 0, 1]), ...uris)));
   const signed = sequence(
     der(0xa0, der(0x02, [2])),
     der(0x02, Buffer.concat([Buffer.from([1]), randomBytes(8)])),

@@ -1,0 +1,216 @@
+import { type PointId, type SessionId, sessionId, type VolumeId, volumeId } from '@antipode/base';
+import type { HalfInfo, Pair } from '@antipode/blocks';
+import { RestError } from '@antipode/contract';
+import type { Half, State } from '@antipode/replication';
+import type { VolumeDocument } from '../catalog/documents.ts';
+import { enterSnapshot } from '../services/found-snapshots.ts';
+import { changeMembership, membersOf } from '../services/group-document.ts';
+import { copyDocument, offeredVolume, refusedBy } from './offers.ts';
+import type { OfferedVolume, PeerAnswer } from './peer-wire.ts';
+import type { RemoteRecord } from './remote-systems.ts';
+import type { SessionEntry, SessionRegistry, SessionsDeps } from './session-parts.ts';
+import { PeerUnreachable, type Recruited } from './step-runner.ts';
+
+/** While one of these is under way the members stay what they are: it is about to decide which side they belong to. */
+const locked: readonly State[] = ['Failing_Over', 'Failing_Over_For_DR', 'Reprotecting', 'Deleting'];
+
+/**
+ * Who is a member of a session, at both sides. At the source a group's members come and go in any state: who leaves is free at once,
+ * who comes waits for the next cycle, before whose freeze the peer sets a volume aside for it. At the destination the members
+ * change with a commit and never otherwise, so that it is a complete point in time of the members it had.
+ */
+export class Membership {
+  readonly #deps: SessionsDeps;
+  readonly #registry: SessionRegistry;
+
+  constructor(deps: SessionsDeps, registry: SessionRegistry) {
+    this.#deps = deps;
+    this.#registry = registry;
+  }
+
+  // --- at the source ------------------------------------------------------------------------------------------------
+
+  /** Refuses what cannot be, before anything changes: names that are in use at the peer, if it can be asked. */
+  async check(group: string, add: readonly VolumeDocument[]): Promise<void> {
+    const entry = this.#entryOf(group);
+    if (entry === undefined) return;
+    const { half, remoteSystemId } = entry.record;
+    const name = this.#deps.catalog.get('volume_group', group)?.name ?? group;
+    if (half.operation !== undefined || locked.includes(half.state))
+      throw new RestError('members_locked', name, half.state);
+    const members = new Set(half.pairs.map(({ local }) => local as string));
+    const fresh = add.filter(({ id }) => !members.has(id));
+    if (fresh.length === 0 || half.role !== 'source' || !this.#deps.remotes.isUp(remoteSystemId)) return;
+    const answer = await this.#ask(entry.record.half, remoteSystemId, fresh, true);
+    // A peer that is not reached now is asked again before the next cycle.
+    if (answer?.kind === 'refused') throw new RestError('peer_refused', answer.message);
+  }
+
+  /** Brings the session in line with its group: who left is out at once, who came waits for the next cycle. */
+  async align(entry: SessionEntry): Promise<void> {
+    const { catalog, dataPlane } = this.#deps;
+    const { half, localResourceId, resourceKind } = entry.record;
+    if (resourceKind !== 'volume_group' || half.role !== 'source') return;
+    const engine = await dataPlane.half(half.id);
+    if (engine === undefined || engine.role !== 'source') return;
+    const members = membersOf(catalog, localResourceId).map(({ id }) => volumeId(id));
+    const pairs = engine.pairs.filter(({ local }) => members.includes(local));
+    if (pairs.length < engine.pairs.length) await dataPlane.changeHalf(half.id, { pairs });
+    const known = new Set(pairs.map(({ local }) => local));
+    const newcomers = members.filter((member) => !known.has(member));
+    // Those that the peer must be asked for anew stay on the list.
+    const asked = half.newcomers?.filter((member) => known.has(member)) ?? [];
+    entry.driver.submit({ kind: 'members', pairs, newcomers: [...asked, ...newcomers] });
+  }
+
+  /** Before a target is frozen: the peer sets volumes aside for those that have none, and they become members of the engine's half. */
+  async recruit(half: Half, newcomers: readonly VolumeId[]): Promise<Recruited> {
+    const { catalog, dataPlane } = this.#deps;
+    const entry = this.#registry.entries.get(half.id);
+    const volumes = newcomers.flatMap((id) => catalog.get('volume', id) ?? []);
+    const present = (await dataPlane.half(half.id))?.pairs ?? half.pairs;
+    if (volumes.length === 0 || entry === undefined) return { ok: true, pairs: present };
+    const answer = await this.#ask(half, entry.record.remoteSystemId, volumes, false);
+    if (answer === undefined) return { ok: false, code: 'link_lost', message: 'the peer cannot be reached' };
+    if (answer.kind === 'refused') return { ok: false, code: 'member_refused', message: answer.message };
+    if (answer.kind !== 'members') return { ok: false, code: 'internal', message: 'the answer was not understood' };
+    const copies = new Map(answer.volumes.map(({ source, copy }) => [source, copy]));
+    const fresh = volumes.flatMap(({ id }): readonly Pair[] => {
+      const copy = copies.get(id);
+      return copy === undefined ? [] : [{ local: volumeId(id), remote: volumeId(copy) }];
+    });
+    const replaced = new Set(fresh.map(({ local }) => local));
+    const pairs = [...present.filter(({ local }) => !replaced.has(local)), ...fresh];
+    await dataPlane.changeHalf(half.id, { pairs });
+    return { ok: true, pairs };
+  }
+
+  async #ask(
+    half: Half,
+    remote: string,
+    volumes: readonly VolumeDocument[],
+    check: boolean,
+  ): Promise<PeerAnswer | undefined> {
+    const request = { kind: 'members', session: half.id, check, volumes: volumes.map(offeredVolume) } as const;
+    try {
+      return await this.#deps.remotes.ask(remote, request);
+    } catch (error) {
+      if (error instanceof PeerUnreachable) return undefined;
+      throw error;
+    }
+  }
+
+  // --- at the destination -------------------------------------------------------------------------------------------
+
+  /** The source asks for volumes for members to come; with `check` it only asks whether it could. */
+  async setAside(
+    remote: RemoteRecord,
+    session: string,
+    volumes: readonly OfferedVolume[],
+    check: boolean,
+  ): Promise<PeerAnswer> {
+    const { catalog, dataPlane } = this.#deps;
+    const id = sessionId(session);
+    const entry = this.#registry.entries.get(id);
+    const engine = await dataPlane.half(id);
+    if (entry === undefined || entry.record.remoteSystemId !== remote.id || engine === undefined)
+      return { kind: 'refused', code: '', message: 'the session is not known', arguments: [] };
+    if (engine.role !== 'destination') {
+      if (check) return { kind: 'members', volumes: [] };
+      return {
+        kind: 'refused',
+        code: '',
+        message: 'this cluster is not the destination of the session',
+        arguments: [],
+      };
+    }
+    const known = new Map([...engine.pairs, ...engine.joining].map(({ local, remote }) => [remote as string, local]));
+    const wanted = volumes.filter((volume) => !known.has(volume.id));
+    const found = await findPlaces(this.#deps, wanted);
+    if (found.kind === 'refused') return found;
+    if (check) return { kind: 'members', volumes: [] };
+    const joining: Pair[] = [...engine.joining];
+    for (const volume of wanted) {
+      const copy = found.leftovers.get(volume.name) ?? copyDocument(this.#deps, volume);
+      const local = volumeId(copy.id);
+      if (!found.leftovers.has(volume.name)) catalog.put('volume', copy, {});
+      await dataPlane.createVolume({ id: local, name: copy.name, size: copy.size, destination: true, tag: {} });
+      catalog.change('volume', copy.id, { state: 'Ready' });
+      joining.push({ local, remote: volumeId(volume.id) });
+      known.set(volume.id, local);
+    }
+    if (wanted.length > 0) await dataPlane.changeHalf(id, { joining });
+    return {
+      kind: 'members',
+      volumes: volumes.map((volume) => ({ source: volume.id, copy: known.get(volume.id)! })),
+    };
+  }
+
+  /** The engine has changed who is a member, or what there is: half, group, sizes and snapshots of the catalog follow it [C3.3]. */
+  async follow(session: SessionId, points?: readonly PointId[]): Promise<void> {
+    const { catalog, dataPlane } = this.#deps;
+    const entry = this.#registry.entries.get(session);
+    const engine = entry && (await dataPlane.half(session));
+    if (entry === undefined || engine === undefined) return;
+    for (const { local } of engine.pairs) {
+      const info = await dataPlane.volume(local);
+      const shown = catalog.get('volume', local);
+      if (info !== undefined && shown !== undefined && info.size !== shown.size)
+        catalog.change('volume', local, { size: info.size });
+    }
+    if (engine.role === 'destination') {
+      this.#followMembers(entry, engine);
+      if (!samePairs(engine, entry.driver.half))
+        entry.driver.submit({ kind: 'members', pairs: engine.pairs, newcomers: [] });
+    }
+    const locals = engine.pairs.map(({ local }) => local);
+    const wanted = points && new Set(points);
+    for (const point of await dataPlane.pointsOf(locals))
+      if (point.kind === 'snapshot' && (wanted === undefined || wanted.has(point.id))) enterSnapshot(this.#deps, point);
+  }
+
+  /** The group of a session that has become, or is, a destination: its members are the engine's, whoever was put in or taken out here. */
+  #followMembers(entry: SessionEntry, engine: HalfInfo): void {
+    const { catalog } = this.#deps;
+    const { localResourceId, resourceKind } = entry.record;
+    if (resourceKind !== 'volume_group') return;
+    const members = new Set(engine.pairs.map(({ local }) => local as string));
+    const shown = membersOf(catalog, localResourceId).map(({ id }) => id);
+    const add = [...members].filter((id) => !shown.includes(id) && catalog.get('volume', id) !== undefined);
+    const remove = shown.filter((id) => !members.has(id));
+    if (add.length > 0 || remove.length > 0) changeMembership(catalog, localResourceId, { add, remove });
+  }
+
+  #entryOf(resource: string): SessionEntry | undefined {
+    const session = this.#registry.sessionOf(resource);
+    return session && this.#registry.entries.get(sessionId(session.id));
+  }
+}
+
+const samePairs = (engine: HalfInfo, half: Half): boolean =>
+  engine.pairs.length === half.pairs.length &&
+  engine.pairs.every(
+    ({ local, remote }, index) => half.pairs[index]?.local === local && half.pairs[index]?.remote === remote,
+  );
+
+/** Where copies could be kept: a flagged leftover of the same name that no session uses; a name that is in use otherwise refuses all. */
+export async function findPlaces(
+  { catalog, dataPlane }: SessionsDeps,
+  volumes: readonly { readonly name: string }[],
+): Promise<
+  | { readonly kind: 'found'; readonly leftovers: ReadonlyMap<string, VolumeDocument> }
+  | Extract<PeerAnswer, { kind: 'refused' }>
+> {
+  const leftovers = new Map<string, VolumeDocument>();
+  for (const { name } of volumes) {
+    const named = catalog.list('volume', 'name', name).find((volume) => volume.type !== 'Snapshot');
+    if (named === undefined) continue;
+    const info = await dataPlane.volume(volumeId(named.id));
+    const owner = named.group_id == null ? undefined : catalog.get('volume_group', named.group_id);
+    const isFree = named.is_replication_destination && info?.session === undefined;
+    if (!isFree || (owner !== undefined && !owner.is_replication_destination))
+      return refusedBy(catalog, new RestError('name_in_use', name));
+    leftovers.set(name, named);
+  }
+  return { kind: 'found', leftovers };
+}

@@ -1,0 +1,348 @@
+import { type SessionId, sessionId, volumeId } from '@antipode/base';
+import type { Generation, HalfInfo, Pair, Role } from '@antipode/blocks';
+import { RestError } from '@antipode/contract';
+import { type Half, newHalf, recoverHalf } from '@antipode/replication';
+import type { PolicyDocument, VolumeDocument, VolumeGroupDocument } from '../catalog/documents.ts';
+import type { Assignee } from '../services/assignments.ts';
+import { changeMembership, groupDocument, membersOf } from '../services/group-document.ts';
+import { rpo_ms } from '../services/policies.ts';
+import type { ResourceKind } from '../services/replication-hooks.ts';
+import { protectionOf } from '../services/volume-document.ts';
+import { findPlaces } from './membership.ts';
+import { copyDocument, notKnown, offeredVolume, refusedBy } from './offers.ts';
+import type { GroupOffer, PeerAnswer, PeerRequest, PolicyCopy, SessionOffer } from './peer-wire.ts';
+import type { RemoteRecord } from './remote-systems.ts';
+import { keepReplicaPolicy, policyCopyOf } from './replica-policy.ts';
+import type { SessionEntry, SessionRegistry, SessionsDeps } from './session-parts.ts';
+import type { SessionReports } from './session-reports.ts';
+import type { SessionRecord } from './session-store.ts';
+import { PeerUnreachable } from './step-runner.ts';
+
+/** What a half is made of, on either side. */
+interface Newborn {
+  readonly id: SessionId;
+  readonly role: Role;
+  readonly generation: Generation;
+  readonly pairs: readonly Pair[];
+  readonly remote: RemoteRecord;
+  readonly ruleId: string | undefined;
+  readonly resource: { readonly kind: ResourceKind; readonly id: string; readonly name: string };
+  readonly peerResource: string;
+}
+
+/** How sessions begin: agreed between two clusters before either has one, or not at all (REPLICATION 2.14, A5). */
+export class SessionBirth {
+  readonly #deps: SessionsDeps;
+  readonly #registry: SessionRegistry;
+  readonly #reports: SessionReports;
+
+  constructor(deps: SessionsDeps, registry: SessionRegistry, reports: SessionReports) {
+    this.#deps = deps;
+    this.#registry = registry;
+    this.#reports = reports;
+  }
+
+  // --- at the source ------------------------------------------------------------------------------------------------
+
+  /** A policy with a replication rule was assigned. A group without members waits for its first. */
+  async protect(target: Assignee, policy: PolicyDocument): Promise<void> {
+    const { catalog, random, remotes, site } = this.#deps;
+    const rule = catalog.get('replication_rule', policy.replication_rule_ids[0] ?? '');
+    if (rule === undefined) return;
+    const members = this.#membersOf(target);
+    if (members.length === 0) return;
+    const remote = remotes.get(rule.remote_system_id);
+    if (remote === undefined) throw new RestError('not_found', 'remote_system', rule.remote_system_id);
+    // Counted as lost is not the same as lost: asked once more before a user is sent away.
+    if (!remotes.isUp(remote.id)) await remotes.verify(remote.id);
+    if (!remotes.isUp(remote.id))
+      throw new RestError('remote_unreachable', remote.name, 'a session begins with an agreement of both clusters');
+    const id = sessionId(random.uuid());
+    const generation: Generation = { number: 1, site, nonce: random.uuid() };
+    const protection = policyCopyOf(catalog, policy);
+    catalog.put('intent', { id, kind: 'create_session', data: { remote: remote.id } });
+    try {
+      const agreed = await this.#offer(remote, target, members, { session: id, generation, protection });
+      const common = { id, role: 'source', generation, remote, ruleId: rule.id, resource: target } as const;
+      const record = await this.#bear({ ...common, pairs: agreed.pairs, peerResource: agreed.resource });
+      this.#enter(record, () => catalog.remove('intent', id));
+    } catch (error) {
+      await this.undo(id, remote.id);
+      throw error;
+    }
+  }
+
+  /** A session that was not completed here must not live on there. */
+  async undo(id: string, remoteId: string): Promise<void> {
+    const { catalog, remotes } = this.#deps;
+    if (this.#registry.entries.has(sessionId(id))) return catalog.remove('intent', id);
+    try {
+      await remotes.ask(remoteId, { kind: 'withdraw', session: id });
+      catalog.remove('intent', id);
+    } catch {
+      // The peer cannot be told now: the intent stays, and the next start tells it.
+    }
+  }
+
+  #membersOf(target: Assignee): readonly VolumeDocument[] {
+    const { catalog } = this.#deps;
+    if (target.kind === 'volume_group') return membersOf(catalog, target.id);
+    const volume = catalog.get('volume', target.id);
+    return volume === undefined ? [] : [volume];
+  }
+
+  async #offer(
+    remote: RemoteRecord,
+    target: Assignee,
+    members: readonly VolumeDocument[],
+    common: Omit<SessionOffer, 'volume'>,
+  ): Promise<{ readonly resource: string; readonly pairs: readonly Pair[] }> {
+    const { catalog } = this.#deps;
+    const group = target.kind === 'volume_group' ? catalog.get('volume_group', target.id) : undefined;
+    const volumes = members.map(offeredVolume);
+    const answer = await this.#ask(
+      remote,
+      group === undefined
+        ? { kind: 'offer', offer: { ...common, volume: volumes[0]! } }
+        : { kind: 'offer_group', offer: { ...common, group: described(group), volumes } },
+    );
+    if (answer.kind === 'refused') throw new RestError('peer_refused', answer.message);
+    if (answer.kind === 'accepted' && group === undefined) {
+      const pair = { local: volumeId(volumes[0]!.id), remote: volumeId(answer.volume) };
+      return { resource: answer.volume, pairs: [pair] };
+    }
+    if (answer.kind === 'accepted_group') {
+      const copies = new Map(answer.volumes.map(({ source, copy }) => [source, copy]));
+      const pairs = volumes.flatMap(({ id }): readonly Pair[] => {
+        const copy = copies.get(id);
+        return copy === undefined ? [] : [{ local: volumeId(id), remote: volumeId(copy) }];
+      });
+      if (pairs.length === volumes.length) return { resource: answer.group, pairs };
+    }
+    throw new RestError('peer_refused', 'the answer was not understood');
+  }
+
+  async #ask(remote: RemoteRecord, request: PeerRequest): Promise<PeerAnswer> {
+    try {
+      return await this.#deps.remotes.ask(remote.id, request);
+    } catch (error) {
+      if (error instanceof PeerUnreachable) throw new RestError('remote_unreachable', remote.name, error.message);
+      throw error;
+    }
+  }
+
+  // --- at the destination -------------------------------------------------------------------------------------------
+
+  /** A source wants its volume kept here: the volume, its half and the policy's copy exist when this resolves. */
+  async accept(remote: RemoteRecord, offer: SessionOffer): Promise<PeerAnswer> {
+    const known = this.#registry.entries.get(sessionId(offer.session));
+    if (known !== undefined && known.record.remoteSystemId !== remote.id) return notKnown;
+    if (known !== undefined) return { kind: 'accepted', volume: known.record.localResourceId };
+    const places = await findPlaces(this.#deps, [offer.volume]);
+    if (places.kind === 'refused') return places;
+    const { pairs } = await this.#copies([offer.volume], places.leftovers);
+    const local = pairs[0]!.local;
+    const resource = { kind: 'volume', id: local, name: offer.volume.name } as const;
+    await this.#acceptHalf(remote, offer, { pairs, resource, peerResource: offer.volume.id });
+    return { kind: 'accepted', volume: local };
+  }
+
+  /** The same for a group: a group of the same name with volumes of the same names. Any name in use refuses it all before anything exists. */
+  async acceptGroup(remote: RemoteRecord, offer: GroupOffer): Promise<PeerAnswer> {
+    const { catalog, random } = this.#deps;
+    const known = this.#registry.entries.get(sessionId(offer.session));
+    if (known !== undefined && known.record.remoteSystemId !== remote.id) return notKnown;
+    if (known !== undefined) return this.#acceptedGroup(known);
+    const lower = offer.group.name.toLowerCase();
+    const named = catalog
+      .list('volume_group')
+      .find((group) => group.type !== 'Snapshot' && group.name.toLowerCase() === lower);
+    const isFree =
+      named === undefined || (named.is_replication_destination && this.#registry.sessionOf(named.id) === undefined);
+    if (!isFree) return refusedBy(catalog, new RestError('group_name_in_use', offer.group.name));
+    const places = await findPlaces(this.#deps, offer.volumes);
+    if (places.kind === 'refused') return places;
+    const { pairs } = await this.#copies(offer.volumes, places.leftovers);
+    const id = named?.id ?? random.uuid();
+    const document = {
+      ...(named ??
+        groupDocument(this.#deps, {
+          id,
+          name: offer.group.name,
+          description: offer.group.description,
+          type: 'Primary',
+          is_write_order_consistent: offer.group.isWriteOrderConsistent,
+          protection: protectionOf(id, null, null, null, 'User'),
+        })),
+      is_replication_destination: true,
+    };
+    catalog.transaction(() => {
+      catalog.put('volume_group', document, {});
+      const members = new Set(pairs.map(({ local }) => local as string));
+      const before = membersOf(catalog, id).map((member) => member.id);
+      changeMembership(catalog, id, {
+        add: [...members].filter((member) => !before.includes(member)),
+        remove: before.filter((member) => !members.has(member)),
+      });
+    });
+    const resource = { kind: 'volume_group', id, name: document.name } as const;
+    const entry = await this.#acceptHalf(remote, offer, { pairs, resource, peerResource: offer.group.id });
+    return this.#acceptedGroup(entry);
+  }
+
+  /** The source gave up creating a session. */
+  async withdrawn(remote: RemoteRecord, session: string): Promise<void> {
+    const entry = this.#registry.entries.get(sessionId(session));
+    if (
+      entry === undefined ||
+      entry.record.remoteSystemId !== remote.id ||
+      entry.record.half.role !== 'destination' ||
+      entry.record.half.lastSync !== undefined
+    )
+      return;
+    await entry.driver.command({ name: 'delete' });
+  }
+
+  #acceptedGroup({ record, driver }: SessionEntry): PeerAnswer {
+    const volumes = driver.half.pairs.map(({ local, remote }) => ({ source: remote, copy: local }));
+    return { kind: 'accepted_group', group: record.localResourceId, volumes };
+  }
+
+  /** A copy of each volume: a leftover of the same name, or a new one. */
+  async #copies(
+    offered: readonly SessionOffer['volume'][],
+    leftovers: ReadonlyMap<string, VolumeDocument>,
+  ): Promise<{ readonly pairs: readonly Pair[] }> {
+    const { catalog, dataPlane } = this.#deps;
+    const copies = offered.map((volume) => ({
+      volume,
+      copy: leftovers.get(volume.name) ?? copyDocument(this.#deps, volume),
+    }));
+    catalog.transaction(() => {
+      for (const { copy } of copies) if (!leftovers.has(copy.name)) catalog.put('volume', copy, {});
+    });
+    const pairs: Pair[] = [];
+    for (const { volume, copy } of copies) {
+      const local = volumeId(copy.id);
+      await dataPlane.createVolume({ id: local, name: copy.name, size: copy.size, destination: true, tag: {} });
+      pairs.push({ local, remote: volumeId(volume.id) });
+    }
+    return { pairs };
+  }
+
+  async #acceptHalf(
+    remote: RemoteRecord,
+    offer: { readonly session: string; readonly generation: Generation; readonly protection: PolicyCopy },
+    born: Pick<Newborn, 'pairs' | 'resource' | 'peerResource'>,
+  ): Promise<SessionEntry> {
+    const { catalog, random } = this.#deps;
+    const policy = keepReplicaPolicy(catalog, random, remote, offer.protection);
+    const ruleId = policy.replication_rule_ids[0];
+    const record = await this.#bear({
+      ...born,
+      id: sessionId(offer.session),
+      role: 'destination',
+      generation: offer.generation,
+      remote,
+      ruleId,
+    });
+    return this.#enter(record, () => {
+      for (const { local } of born.pairs)
+        catalog.change('volume', local, { state: 'Ready', is_replication_destination: true });
+      catalog.change(born.resource.kind, born.resource.id, { protection_policy_id: policy.id });
+    });
+  }
+
+  // --- at both ------------------------------------------------------------------------------------------------------
+
+  /** Puts the half into the engine; what the catalog keeps of it. */
+  async #bear(born: Newborn): Promise<SessionRecord> {
+    const { catalog, dataPlane } = this.#deps;
+    const { id, role, generation, pairs, remote, ruleId, resource, peerResource } = born;
+    const { kind } = resource;
+    const named = kind === 'volume_group' && { kind, name: resource.name };
+    const tag = { remote: remote.serial, volume: resource.id, peer: peerResource, ...named };
+    await dataPlane.createHalf({ session: id, role, generation, pairs, tag });
+    const rule = ruleId === undefined ? undefined : catalog.get('replication_rule', ruleId);
+    return {
+      half: newHalf({ id, role, generation, pairs, rpo_ms: rule === undefined ? 0 : rpo_ms[rule.rpo] }),
+      remoteSystemId: remote.id,
+      ruleId: rule?.id,
+      ...(kind === 'volume_group' && { resourceKind: kind }),
+      localResourceId: resource.id,
+      remoteResourceId: peerResource,
+      shippedTotal_bytes: 0,
+    };
+  }
+
+  /** From here on it is a session. */
+  #enter(record: SessionRecord, alongside: () => void): SessionEntry {
+    const entry = this.#deps.catalog.transaction(() => {
+      const opened = this.#registry.open(record);
+      alongside();
+      return opened;
+    });
+    this.#deps.reporter.tell('session_created', this.#reports.about(record));
+    entry.driver.start();
+    return entry;
+  }
+
+  /** A half that the catalog does not know: rebuilt from what the log says of it [C7.1]. */
+  adopt(engine: HalfInfo): void {
+    const { remotes, reporter } = this.#deps;
+    const remote = remotes.bySerial(String(engine.tag.remote));
+    const local = engine.pairs[0]?.local;
+    if (remote === undefined || local === undefined) {
+      return reporter.tell(
+        'unexplained',
+        { type: 'replication_session', id: engine.session, name: engine.session },
+        'a half of a session without its remote system',
+      );
+    }
+    const { session: id, role, generation, pairs, tag } = engine;
+    const born = newHalf({ id, role, generation, pairs, rpo_ms: 0 });
+    const half: Half = recoverHalf({ ...born, state: role === 'source' ? 'System_Paused' : 'OK' }, engine);
+    const isGroup = tag.kind === 'volume_group';
+    if (isGroup) this.#adoptGroup(engine);
+    this.#registry.open({
+      half,
+      remoteSystemId: remote.id,
+      ruleId: undefined,
+      ...(isGroup && { resourceKind: 'volume_group' as const }),
+      localResourceId: isGroup ? String(tag.volume) : local,
+      remoteResourceId: isGroup ? String(tag.peer) : (engine.pairs[0]?.remote ?? ''),
+      shippedTotal_bytes: 0,
+    });
+  }
+
+  /** The group of such a half, if the catalog has lost that as well. */
+  #adoptGroup({ tag, pairs, role }: HalfInfo): void {
+    const { catalog } = this.#deps;
+    const id = String(tag.volume);
+    if (catalog.get('volume_group', id) !== undefined) return;
+    const wanted = String(tag.name);
+    const taken = catalog.list('volume_group').some(({ name }) => name.toLowerCase() === wanted.toLowerCase());
+    const document = groupDocument(this.#deps, {
+      id,
+      name: taken ? id : wanted,
+      description: null,
+      type: 'Primary',
+      is_write_order_consistent: true,
+      protection: protectionOf(id, null, null, null, 'User'),
+    });
+    catalog.transaction(() => {
+      catalog.put('volume_group', { ...document, is_replication_destination: role === 'destination' }, {});
+      const add = pairs.flatMap(({ local }) =>
+        catalog.get('volume', local)?.group_id == null ? [local as string] : [],
+      );
+      changeMembership(catalog, id, { add: add.filter((member) => catalog.get('volume', member) !== undefined) });
+    });
+  }
+}
+
+const described = (group: VolumeGroupDocument): GroupOffer['group'] => ({
+  id: group.id,
+  name: group.name,
+  description: group.description,
+  isWriteOrderConsistent: group.is_write_order_consistent,
+});
