@@ -8,6 +8,7 @@ import type { DataRecord, LayerId, LogRecord, ScannedRecord, SegmentInfo, Sequen
 
 /** Sealed segments that a checkpoint covers and that hold nothing any more that a rebuild from the log alone would need. */
 export function removableSegments(core: EngineCore, checkpointed: Sequence): readonly number[] {
+  if (core.pinned) return [];
   return candidates(core, checkpointed)
     .map(({ segment }) => segment)
     .filter((segment) => core.live.of(segment) === 0 && core.emptied.has(segment) && !core.log.isBeingRead(segment));

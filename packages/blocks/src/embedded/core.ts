@@ -41,6 +41,7 @@ export class EngineCore {
   readonly emptied = new Set<number>();
   /** Bytes of ranges of zeros that compaction kept, by the segment they are in now; not known again after a restart. */
   readonly keptZeros = new LiveBytes();
+  #readers = 0;
   /** Segments that a rebuild may need for more than data: they hold changes of the graph, or ranges of zeros. */
   readonly #withMore = new Set<number>();
   /** Of segments below this nothing is known: they are older than this process. */
@@ -132,18 +133,7 @@ export class EngineCore {
     volume: VolumeId,
   ): void | Promise<void> {
     const damaged = (at: number, detail: string) => this.emit({ kind: 'damage', volume, block: at, detail });
-<<<<<<< HEAD
     return readBlocks({ pages: this.pages, log: this.log, damaged }, chain, block, count, target, sums);
-=======
-    return readBlocks(
-      { pages: this.pages, log: this.log, damaged, pin: (work) => this.pin(work) },
-      chain,
-      block,
-      count,
-      target,
-      sums,
-    );
->>>>>>> main
   }
 
   /** Appends a record of the graph's changes. */
@@ -182,8 +172,6 @@ export class EngineCore {
     return this.log.lastSequence();
   }
 
-<<<<<<< HEAD
-=======
   /** No segment is given back before `work` has ended. */
   async pin<T>(work: Promise<T>): Promise<T> {
     this.#readers += 1;
@@ -194,7 +182,11 @@ export class EngineCore {
     }
   }
 
->>>>>>> main
+  /** Work that looks at many segments is under way. */
+  get pinned(): boolean {
+    return this.#readers > 0;
+  }
+
   #open(): void {
     if (this.closed) throw new BlockError('closed', 'the engine is closed');
   }
