@@ -1,7 +1,7 @@
 // `npm run bench`: measures the built product and its peers on this machine.
 import { writeFileSync } from 'node:fs';
 import { groups } from './groups/index.ts';
-import { quickTime_ms } from './groups/names.ts';
+import { quick_ms, quickLeast_ms, quickTime_ms } from './groups/names.ts';
 import { help, readSettings, type Settings, UsageError } from './options.ts';
 import { isBuilt } from './peers/antipode.ts';
 import { compare } from './report/compare.ts';
@@ -19,7 +19,7 @@ async function main(args: readonly string[]): Promise<number> {
       process.stdout.write(help);
       return 0;
     case 'list':
-      for (const { name, about, cells } of groups)
+      for (const { name, about, cells } of Object.values(groups))
         process.stdout.write(`${name}: ${about}\n${cells.map((cell) => `  ${cell}\n`).join('')}`);
       return 0;
     case 'run':
@@ -40,21 +40,30 @@ async function measure(settings: Settings, args: readonly string[]): Promise<num
   const begun = new Date();
   {
     await using bench = await Bench.open(settings, stop.signal);
-    for (const group of groups.filter(({ name }) => settings.groups.includes(name))) {
-      bench.progress.begin(group.name);
-      if (settings.quick) bench.deadline_ms = performance.now() + quickTime_ms(group.name, settings.groups);
+    const end_ms = settings.quick ? performance.now() + quick_ms : Number.POSITIVE_INFINITY;
+    for (const [index, name] of settings.groups.entries()) {
+      const group = groups[name];
+      const left_ms = end_ms - performance.now();
+      if (left_ms < quickLeast_ms) {
+        process.stdout.write(
+          `\n── ${name} ──\nskipped: a quick run has no time left: npm run bench -- --quick --only ${name}\n`,
+        );
+        continue;
+      }
+      bench.progress.begin(name);
+      if (settings.quick) bench.deadline_ms = performance.now() + quickTime_ms(settings.groups.slice(index), left_ms);
       try {
-        const result = await group.run(bench);
+        const measured = await group.run(bench);
+        const unreached = bench.takeUnreached().map((title) => `${title}: a quick run has no time left`);
+        const result = { ...measured, skipped: [...measured.skipped, ...unreached] };
         results.push(result);
         bench.progress.end();
         process.stdout.write(`\n${groupText(result)}`);
       } catch (error) {
         stop.signal.throwIfAborted();
-        failed.push(group.name);
+        failed.push(name);
         bench.progress.end();
-        process.stdout.write(
-          `\n── ${group.name} ──\nfailed: ${error instanceof Error ? error.message : String(error)}\n`,
-        );
+        process.stdout.write(`\n── ${name} ──\nfailed: ${error instanceof Error ? error.message : String(error)}\n`);
         await bench.children.stopAll();
       }
     }
@@ -77,6 +86,9 @@ async function measure(settings: Settings, args: readonly string[]): Promise<num
 
 /** The user has had enough. */
 class Interrupted extends Error {}
+
+// A reader that has gone away, such as `head`, must not keep the bench from cleaning up.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 
 try {
   process.exitCode = await main(process.argv.slice(2));

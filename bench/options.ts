@@ -38,7 +38,7 @@ export const help = `Usage: npm run bench -- [options]
 
 Measures Antipode and its peers side by side on this machine, over loopback addresses and in a temporary directory.
 
-  --quick          under 3 minutes: fewer cells, shorter and on smaller volumes
+  --quick          under 3 minutes on a quiet machine: fewer cells, shorter and on smaller volumes
   --only GROUP     only this group; may be given again: ${groupNames.join(', ')}
   --work TEXT      only cells whose title or id holds TEXT, such as 'random read'
   --ours           without the peers

@@ -1,10 +1,11 @@
 import { block } from './block.ts';
 import type { Group } from './group.ts';
 import { memory } from './memory.ts';
+import type { GroupName } from './names.ts';
 import { replication } from './replication.ts';
 import { rest } from './rest.ts';
 import { snapshots } from './snapshots.ts';
 import { stages } from './stages.ts';
 
-/** Every group, in the order of the report. */
-export const groups: readonly Group[] = [block, snapshots, replication, rest, memory, stages];
+/** Every group, by its name. */
+export const groups: Readonly<Record<GroupName, Group>> = { block, snapshots, replication, rest, memory, stages };

@@ -2,8 +2,8 @@
 export const groupNames = ['block', 'snapshots', 'replication', 'rest', 'memory', 'stages'] as const;
 export type GroupName = (typeof groupNames)[number];
 
-/** All groups of a quick run together take this long, however busy the machine is: rounds that would not fit are left out. */
-const quick_ms = 170_000;
+/** All groups of a quick run together take this long, however busy the machine is: rounds, cells and groups that do not fit are left out. */
+export const quick_ms = 170_000;
 const quickShares: Readonly<Record<GroupName, number>> = {
   block: 0.4,
   snapshots: 0.18,
@@ -13,6 +13,12 @@ const quickShares: Readonly<Record<GroupName, number>> = {
   stages: 0.03,
 };
 
-/** How long a group of a quick run may take, when it is one of these. */
-export const quickTime_ms = (group: GroupName, among: readonly GroupName[]): number =>
-  (quick_ms * quickShares[group]) / among.reduce((total, name) => total + quickShares[name], 0);
+/** A group of a quick run does not begin with less than this. */
+export const quickLeast_ms = 8_000;
+
+/** The part of the time that is left which the first of the groups that are left may take. */
+export function quickTime_ms(left: readonly GroupName[], left_ms: number): number {
+  const [first] = left;
+  if (first === undefined) return 0;
+  return (left_ms * quickShares[first]) / left.reduce((total, name) => total + quickShares[name], 0);
+}

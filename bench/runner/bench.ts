@@ -17,6 +17,7 @@ export class Bench implements AsyncDisposable {
   readonly dir: string;
   /** When the group in work should be done, on the scale of performance.now(). */
   deadline_ms = Number.POSITIVE_INFINITY;
+  #unreached: readonly string[] = [];
   readonly #cleanups: (() => Promise<void>)[] = [];
 
   private constructor(settings: Settings, dir: string, signal: AbortSignal) {
@@ -41,11 +42,22 @@ export class Bench implements AsyncDisposable {
   }
 
   /** Measures cells in the rounds that the user asked for, at most `roundsMost`, and that the group's time allows. */
-  measure(cells: readonly Cell[], roundsMost = Number.POSITIVE_INFINITY): Promise<readonly CellResult[]> {
+  async measure(cells: readonly Cell[], roundsMost = Number.POSITIVE_INFINITY): Promise<readonly CellResult[]> {
     const rounds = Math.min(this.settings.rounds, roundsMost);
     const { progress, signal, deadline_ms } = this;
     progress.expect(stepsOf(cells, rounds));
-    return measureInRounds(cells, { rounds, progress, signal, deadline_ms });
+    const results = await measureInRounds(cells, { rounds, progress, signal, deadline_ms });
+    this.#unreached = cells
+      .map(({ title }) => title)
+      .filter((title) => !results.some((result) => result.title === title));
+    return results;
+  }
+
+  /** Titles of the cells of the group in work for which there was no time; they are told once. */
+  takeUnreached(): readonly string[] {
+    const titles = this.#unreached;
+    this.#unreached = [];
+    return titles;
   }
 
   /** A directory for one use, below the bench's. */

@@ -60,6 +60,14 @@ describe('alternating rounds', () => {
     expect(order).toEqual(['a/x']);
   });
 
+  it('a cell that the time does not reach is not among the results', async () => {
+    const order: string[] = [];
+    const cells = [cellOf(order, 'a', ['x', 'y']), cellOf(order, 'b', ['x', 'y'])];
+    const results = await measureInRounds(cells, { rounds: 1, progress, signal: never, deadline_ms: 0 });
+    expect(results.map(({ id }) => id)).toEqual(['a']);
+    expect(order).toEqual(['a/x', 'a/y']);
+  });
+
   it('an abort ends it with its reason and nothing more is measured', async () => {
     const order: string[] = [];
     const stop = new AbortController();

@@ -14,7 +14,7 @@ export interface Cell extends CellFacts {
 
 export interface RoundsSetting {
   readonly rounds: number;
-  /** No round begins that would end after this, except the first (on the scale of performance.now()). */
+  /** No round begins that would end after this, and no cell after it, except the first (on the scale of performance.now()). */
   readonly deadline_ms?: number;
   readonly progress: Progress;
   /** Aborted: the round in work is given up. */
@@ -24,7 +24,7 @@ export interface RoundsSetting {
 /**
  * Measures every cell in alternating rounds: within a round a cell's contenders follow each other at once, so that other work on
  * the machine meets them alike, and each round begins with another one. A contender that fails in a cell is left out of the
- * cell's further rounds; the others go on.
+ * cell's further rounds; the others go on. Cells for which there was no time are not among the results.
  */
 export async function measureInRounds(
   cells: readonly Cell[],
@@ -37,6 +37,7 @@ export async function measureInRounds(
     const now_ms = performance.now();
     if (round > 0 && now_ms + (now_ms - begin_ms) / round > deadline_ms) break;
     for (const cell of cells) {
+      if (samples.size > 0 && performance.now() > deadline_ms) break;
       for (const contender of rotated(cell.contenders, round)) {
         signal.throwIfAborted();
         progress.step(`round ${round + 1}/${rounds} · ${cell.title} · ${contender.name}`);
@@ -51,7 +52,8 @@ export async function measureInRounds(
       }
     }
   }
-  return cells.map(({ contenders, ...facts }) => ({
+  const begun = cells.filter(({ contenders }) => contenders.some((one) => samples.has(one) || failures.has(one)));
+  return begun.map(({ contenders, ...facts }) => ({
     ...facts,
     contenders: contenders.map((contender): ContenderResult => {
       const failure = failures.get(contender);

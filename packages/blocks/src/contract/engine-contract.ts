@@ -503,6 +503,8 @@ type Operation =
   | { kind: 'zero' | 'trim'; volume: number; at: number; length: number }
   | { kind: 'freeze'; many: boolean; volume: number }
   | { kind: 'drop' | 'restore' | 'fork'; volume: number; point: number }
+  | { kind: 'delete'; volume: number }
+  | { kind: 'burst'; volume: number; at: number; lengths: number[]; seed: number }
   | { kind: 'resize'; volume: number; units: number }
   | { kind: 'reopen' | 'crash' | 'settle' | 'compare' };
 
@@ -536,8 +538,19 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
       point: fc.nat(8),
     }),
   },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('delete' as const), volume: volumeChoice }) },
   {
-    weight: 1,
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('burst' as const),
+      volume: volumeChoice,
+      at,
+      lengths: fc.array(fc.integer({ min: 1, max: 6_000 }), { minLength: 2, maxLength: 8 }),
+      seed: fc.nat(240),
+    }),
+  },
+  {
+    weight: 2,
     arbitrary: fc.record({
       kind: fc.constant('resize' as const),
       volume: volumeChoice,
@@ -613,6 +626,33 @@ class History {
         await this.engine.fork({ id, name: id, point, of, tag: {} });
         this.model.heads.set(id, copyOf(this.model.image(point, of)));
         this.volumes.push(id);
+        return;
+      }
+      case 'delete': {
+        if (this.volumes.length < 2) return;
+        const { id } = this.#volume(step.volume);
+        await this.engine.deleteVolume(id);
+        this.volumes.splice(this.volumes.indexOf(id), 1);
+        this.model.heads.delete(id);
+        for (const [point, members] of this.model.points) {
+          members.delete(id);
+          if (members.size === 0) this.model.points.delete(point);
+        }
+        return;
+      }
+      case 'burst': {
+        // Pieces next to each other at once, most of which share a block with the next: none may lose a neighbour's bytes.
+        const { id, image } = this.#volume(step.volume);
+        const device = this.engine.open(id);
+        let offset = step.at % image.size;
+        const writing: unknown[] = [];
+        for (const [index, wanted] of step.lengths.entries()) {
+          const data = filled(Math.min(wanted, image.size - offset), step.seed + index);
+          writing.push(device.write(offset, data, false));
+          this.model.write(id, offset, data);
+          offset += data.length;
+        }
+        await Promise.all(writing);
         return;
       }
       case 'resize': {

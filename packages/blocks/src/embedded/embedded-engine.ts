@@ -21,6 +21,7 @@ import type {
   VerifyStep,
   VolumeInfo,
   VolumeUsage,
+  WriteState,
 } from '../port/types.ts';
 import type { Chain } from './chain.ts';
 import { changedWithin } from './changed-within.ts';
@@ -33,6 +34,7 @@ import { ancestry, memberOf, noLayer } from './graph/graph.ts';
 import * as plan from './graph/plan.ts';
 import { Housekeeper } from './housekeeper.ts';
 import { halfInfo, pointInfo, stageInfo, volumeInfo } from './infos.ts';
+import type { LogState } from './log/types.ts';
 import { raiseAbove, stageRuns, verifyStaged } from './staging.ts';
 import { PointDevice, VolumeDevice } from './volume-device.ts';
 
@@ -58,9 +60,9 @@ export class EmbeddedEngine implements BlockEngine {
       }
     });
     core.log.onState((state) => {
-      if (state.kind === 'running') return core.emit({ kind: 'writes_resumed' });
-      const reason = state.kind === 'no_space' ? 'no_space' : state.reason;
-      core.emit({ kind: 'writes_stopped', reason, detail: state.detail });
+      const now = writeStateOf(state);
+      if (now.kind === 'running') return core.emit({ kind: 'writes_resumed' });
+      core.emit({ kind: 'writes_stopped', reason: now.reason, detail: now.detail });
     });
     this.#housekeeper.look();
   }
@@ -467,6 +469,10 @@ export class EmbeddedEngine implements BlockEngine {
     return { ...this.#core.log.usage(), live_bytes: this.#core.live.total() };
   }
 
+  writeState(): WriteState {
+    return writeStateOf(this.#core.log.state());
+  }
+
   verifyStored(from: VerifyPosition | undefined, most_bytes: number): Promise<VerifyStep> {
     return verifyStored(this.#core, from, most_bytes);
   }
@@ -528,6 +534,9 @@ export class EmbeddedEngine implements BlockEngine {
     for (const pair of pairs) this.#core.emit({ kind: 'access_changed', volume: pair.local });
   }
 }
+
+const writeStateOf = (state: LogState): WriteState =>
+  state.kind === 'no_space' ? { kind: 'stopped', reason: 'no_space', detail: state.detail } : state;
 
 function* until<T>(items: readonly T[], stop: T | undefined): Generator<T> {
   for (const item of items) {

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '@antipode/base';
+import { isBlockError } from '../port/errors.ts';
 import { writeCheckpoint } from './checkpoint.ts';
 import { compactSegments, deadSegments, removableSegments, sparseSegments } from './compaction.ts';
 import type { EngineCore } from './core.ts';
@@ -7,6 +8,8 @@ import { encodeChange } from './graph/changes.ts';
 import type { Sequence } from './log/types.ts';
 
 const quiet_ms = 1_000;
+/** After the medium refused. */
+const refused_ms = 5_000;
 
 /**
  * The engine's background work, one bounded piece at a time, hosts first: checkpoints, folding of layers whose points are gone,
@@ -73,12 +76,22 @@ export class Housekeeper {
     try {
       for (let more = true; more && !this.#stopped; ) more = await this.#pass(false);
     } catch (error) {
-      // The medium refuses: the log says so itself, and the next look tries again.
+      // The medium refuses: the log says so itself where hosts are concerned, and it is tried again.
+      if (isBlockError(error) && (error.code === 'no_space' || error.code === 'io_error')) return this.#again();
       this.#core.emit({
         kind: 'damage',
         detail: `background work stopped: ${error instanceof Error ? error.message : String(error)}`,
       });
     }
+  }
+
+  /** Looks once more after a while, whatever hosts do. */
+  #again(): void {
+    if (this.#stopped) return;
+    this.#timer ??= this.#clock.after(refused_ms, () => {
+      this.#timer = undefined;
+      void this.#run();
+    });
   }
 
   /** One round; true when there may be more to do at once. */

@@ -4,6 +4,7 @@ import {
   fdatasync,
   fstatSync,
   fsync,
+  fsyncSync,
   ftruncateSync,
   mkdirSync,
   openSync,
@@ -15,7 +16,7 @@ import {
   unlinkSync,
   writevSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { assert } from '@antipode/base';
 import type { Disk, DiskFile } from './disk.ts';
@@ -36,7 +37,7 @@ const WRITE_PARTS_MAX = 1024;
  */
 export function openNodeDisk(directory: string, options: { readonly readOnly?: boolean } = {}): Disk {
   const { readOnly = false } = options;
-  if (!readOnly) mkdirSync(directory, { recursive: true, mode: 0o700 });
+  if (!readOnly && mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined) syncName(directory);
   const refuse = () => assert(!readOnly, 'the disk may be changed');
   const path = (name: string) => {
     assert(/^[\w.-]+$/.test(name) && !name.startsWith('.'), 'a plain file name');
@@ -82,6 +83,16 @@ export function openNodeDisk(directory: string, options: { readonly readOnly?: b
       return { total_bytes: bsize * blocks, free_bytes: bsize * bavail };
     },
   };
+}
+
+/** A directory that was made is as durable as what will be in it. */
+function syncName(directory: string): void {
+  const parent = openSync(dirname(directory), constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    fsyncSync(parent);
+  } finally {
+    closeSync(parent);
+  }
 }
 
 class NodeFile implements DiskFile {

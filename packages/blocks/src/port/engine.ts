@@ -21,6 +21,7 @@ import type {
   VerifyStep,
   VolumeInfo,
   VolumeUsage,
+  WriteState,
 } from './types.ts';
 
 /** A run of blocks on its way between clusters: payload and one checksum per block, as they entered at the host's write. */
@@ -250,6 +251,8 @@ export interface BlockEngine {
 
   // --- the whole -------------------------------------------------------------------------------------------------
   usage(): EngineUsage;
+  /** Changes are told as `writes_stopped` and `writes_resumed`. */
+  writeState(): WriteState;
   /**
    * Verifies stored bytes against their checksums, about `most_bytes` of them from a position on, without waiting for the medium
    * on the thread of the hosts. The positions survive restarts: what is written meanwhile need not be visited.

@@ -190,6 +190,11 @@ export interface EngineUsage {
   readonly live_bytes: number;
 }
 
+/** Whether hosts' writes are taken now. What stops them goes away by itself, or with the cause. */
+export type WriteState =
+  | { readonly kind: 'running' }
+  | { readonly kind: 'stopped'; readonly reason: 'no_space' | 'io_error'; readonly detail: string };
+
 /** Stored bytes that are not what was written, and where they are seen. */
 export interface StoredDamage {
   readonly detail: string;

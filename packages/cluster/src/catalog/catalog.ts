@@ -2,11 +2,15 @@ import { chmodSync, existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { RestError } from '@antipode/contract';
+import { CatalogReserve } from './catalog-reserve.ts';
 import { type Documents, type Table, tables } from './documents.ts';
+import { isFull, isMediumError, isMediumRefusal, mediumRefusal } from './medium-errors.ts';
 
 /** Version of the tables; raised when what is stored changes its form, with a step that changes it. */
 const schemaVersion = 2;
 const backupsKept = 3;
+/** Rows of each table kept in memory while the medium takes nothing. */
+const asideMost = 1_000;
 
 const expiryOf = `doc ->> '$.protection_data.expiration_timestamp'`;
 /** Views that REST reads under other names than those of tables. */
@@ -51,6 +55,13 @@ const indexes: readonly string[] = [
   `CREATE INDEX volume_group_expiry ON volume_group (${expiryOf}) WHERE ${expiryOf} IS NOT NULL`,
 ];
 
+/** Tables that tell of what happened. Where the medium takes nothing their rows are kept in memory until it does again. */
+const tellingTables = ['job', 'event', 'alert', 'audit_event'] as const satisfies readonly Table[];
+export type TellingTable = (typeof tellingTables)[number];
+const isTelling = (table: Table): table is TellingTable => (tellingTables as readonly Table[]).includes(table);
+/** Where rows of a table are read from. */
+const sourceOf = (table: Table): string => (isTelling(table) ? `temp.all_${table}` : table);
+
 type NotAPromise<T> = T extends Promise<unknown> ? never : T;
 
 /**
@@ -62,12 +73,14 @@ export class Catalog {
   readonly #db: DatabaseSync;
   readonly #directory: string;
   readonly #statements = new Map<string, StatementSync>();
+  readonly #reserve: CatalogReserve;
   /** The file was made by this opening. */
   readonly isNew: boolean;
 
   constructor(directory: string) {
     const path = join(directory, 'catalog.db');
     this.#directory = directory;
+    this.#reserve = new CatalogReserve(directory);
     this.isNew = !existsSync(path);
     this.#db = new DatabaseSync(path);
     chmodSync(path, 0o600);
@@ -77,10 +90,11 @@ export class Catalog {
     this.#migrate();
     this.#openViews();
     for (const [name, query] of Object.entries(namedViews)) this.#db.exec(`CREATE TEMP VIEW rest_${name} AS ${query}`);
+    this.#reserve.take();
   }
 
   get<T extends Table>(table: T, id: string): Documents[T] | undefined {
-    const row = this.#prepare(`SELECT doc FROM ${table} WHERE id = ?`).get(id) as { doc: string } | undefined;
+    const row = this.#prepare(`SELECT doc FROM ${sourceOf(table)} WHERE id = ?`).get(id) as { doc: string } | undefined;
     return row && (JSON.parse(row.doc) as Documents[T]);
   }
 
@@ -99,9 +113,9 @@ export class Catalog {
     value?: SQLInputValue,
   ): readonly Documents[T][] {
     const where = attribute === undefined ? '' : ` WHERE doc ->> '$.${attribute}' = ?`;
-    const rows = this.#prepare(`SELECT doc FROM ${table}${where} ORDER BY rowid`).all(
-      ...(attribute === undefined ? [] : [value ?? null]),
-    ) as { doc: string }[];
+    const rows = this.#prepare(
+      `SELECT doc FROM ${sourceOf(table)}${where} ORDER BY ${isTelling(table) ? 'place' : 'rowid'}`,
+    ).all(...(attribute === undefined ? [] : [value ?? null])) as { doc: string }[];
     return rows.map((row) => JSON.parse(row.doc) as Documents[T]);
   }
 
@@ -136,9 +150,11 @@ export class Catalog {
   /** Adds or replaces a row; a name that is in use is refused by the database, whatever was looked up before. */
   put<T extends Table>(table: T, document: Documents[T], hidden?: unknown): void {
     try {
-      this.#prepare(
-        `INSERT INTO ${table} (id, doc, private) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc, private = coalesce(excluded.private, private)`,
-      ).run(document.id, JSON.stringify(document), hidden === undefined ? null : JSON.stringify(hidden));
+      this.#write(() =>
+        this.#prepare(
+          `INSERT INTO ${table} (id, doc, private) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc, private = coalesce(excluded.private, private)`,
+        ).run(document.id, JSON.stringify(document), hidden === undefined ? null : JSON.stringify(hidden)),
+      );
     } catch (error) {
       throw nameTaken(error, table, (document as { name?: string }).name ?? '') ?? error;
     }
@@ -150,14 +166,59 @@ export class Catalog {
     if (present !== undefined) this.put(table, { ...present, ...change });
   }
 
+  /** As {@link put}, for what only tells: kept in memory where the medium takes nothing now, see {@link settle}. */
+  tell<T extends TellingTable>(table: T, document: Documents[T]): void {
+    try {
+      this.put(table, document);
+    } catch (error) {
+      if (!isMediumRefusal(error)) throw error;
+      this.keepAside(table, document);
+    }
+  }
+
+  /** Kept in memory, shown as if it were stored. */
+  keepAside<T extends TellingTable>(table: T, document: Documents[T]): void {
+    this.#prepare(
+      'INSERT INTO temp.aside (resource, id, doc) VALUES (?, ?, ?) ON CONFLICT (resource, id) DO UPDATE SET doc = excluded.doc',
+    ).run(table, document.id, JSON.stringify(document));
+    this.#prepare(
+      'DELETE FROM temp.aside WHERE resource = ? AND place <= (SELECT max(place) FROM temp.aside WHERE resource = ?) - ?',
+    ).run(table, table, asideMost);
+  }
+
+  /** Stores what was kept in memory, and takes the reserve again, as far as the medium allows. */
+  settle(): void {
+    const kept = this.#prepare('SELECT resource, id, doc FROM temp.aside ORDER BY place').all() as {
+      resource: TellingTable;
+      id: string;
+      doc: string;
+    }[];
+    try {
+      for (const { resource, id, doc } of kept) {
+        this.put(resource, JSON.parse(doc) as Documents[TellingTable]);
+        this.#prepare('DELETE FROM temp.aside WHERE resource = ? AND id = ?').run(resource, id);
+      }
+      this.#reserve.take();
+    } catch (error) {
+      if (!isMediumRefusal(error)) throw error;
+    }
+  }
+
   remove(table: Table, id: string): void {
-    this.#prepare(`DELETE FROM ${table} WHERE id = ?`).run(id);
+    this.#write(() => this.#prepare(`DELETE FROM ${table} WHERE id = ?`).run(id));
     this.still(table, id);
   }
 
   /** Keeps the newest `most` rows of a table that only grows. */
   trim(table: 'job' | 'event' | 'audit_event', most: number): void {
-    this.#prepare(`DELETE FROM ${table} WHERE rowid <= (SELECT max(rowid) FROM ${table}) - ?`).run(most);
+    try {
+      this.#write(() =>
+        this.#prepare(`DELETE FROM ${table} WHERE rowid <= (SELECT max(rowid) FROM ${table}) - ?`).run(most),
+      );
+    } catch (error) {
+      // A table that is too long for a while is no reason to fail.
+      if (!isMediumRefusal(error) || this.#db.isTransaction) throw error;
+    }
   }
 
   /** Attributes that pass: shown merged into the row, lost with the process. */
@@ -175,15 +236,18 @@ export class Catalog {
   /** All of it or nothing. */
   transaction<T>(work: () => NotAPromise<T>): T {
     if (this.#db.isTransaction) return work();
-    this.#db.exec('BEGIN IMMEDIATE');
-    try {
-      const result = work();
-      this.#db.exec('COMMIT');
-      return result;
-    } catch (error) {
-      this.#db.exec('ROLLBACK');
-      throw error;
-    }
+    return this.#write(() => {
+      this.#db.exec('BEGIN IMMEDIATE');
+      try {
+        const result = work();
+        this.#db.exec('COMMIT');
+        return result;
+      } catch (error) {
+        // A full disk may have ended the transaction already.
+        if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+        throw error;
+      }
+    });
   }
 
   /** For the query translator: a statement with bound values over the views. */
@@ -206,6 +270,25 @@ export class Catalog {
   close(): void {
     this.#statements.clear();
     this.#db.close();
+  }
+
+  /**
+   * Does something that writes. On a full disk the catalog's reserve is given up and it is done once more; what the medium still
+   * refuses is `no_space` or `unavailable` to callers.
+   */
+  #write<T>(work: () => T): T {
+    if (this.#db.isTransaction) return work();
+    try {
+      return work();
+    } catch (error) {
+      if (!isMediumError(error)) throw error;
+      if (!isFull(error) || !this.#reserve.release()) throw mediumRefusal(error);
+    }
+    try {
+      return work();
+    } catch (error) {
+      throw isMediumError(error) ? mediumRefusal(error) : error;
+    }
   }
 
   #prepare(sql: string): StatementSync {
@@ -235,7 +318,7 @@ export class Catalog {
           `INSERT INTO local_user (id, doc, private) SELECT id, json_object('id', id, 'name', doc ->> '$.name', 'role_id', doc ->> '$.role_ids[0]', 'is_built_in', json(iif(doc ->> '$.is_built_in', 'true', 'false')), 'is_default_password', json('false'), 'is_locked', json('false'), 'is_mfa_bypass', json('true'), 'mfa_alias', NULL, 'password_expiration_timestamp', NULL), json_object('hash', doc ->> '$.hash', 'changeRequired', json('false')) FROM user; DROP TABLE user;`,
         );
       }
-      this.#db.exec(`PRAGMA user_version = ${schemaVersion}`);
+      if (found !== schemaVersion) this.#db.exec(`PRAGMA user_version = ${schemaVersion}`);
     });
   }
 
@@ -243,9 +326,18 @@ export class Catalog {
     this.#db.exec(
       'CREATE TEMP TABLE live (resource TEXT NOT NULL, id TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (resource, id)) WITHOUT ROWID',
     );
-    for (const table of tables) {
+    this.#db.exec(
+      'CREATE TEMP TABLE aside (place INTEGER PRIMARY KEY, resource TEXT NOT NULL, id TEXT NOT NULL, doc TEXT NOT NULL, UNIQUE (resource, id))',
+    );
+    for (const table of tellingTables) {
       this.#db.exec(
-        `CREATE TEMP VIEW rest_${table} AS SELECT t.rowid AS place, t.id AS id, CASE WHEN l.doc IS NULL THEN t.doc ELSE json_patch(t.doc, l.doc) END AS doc FROM main.${table} t LEFT JOIN temp.live l ON l.resource = '${table}' AND l.id = t.id`,
+        `CREATE TEMP VIEW all_${table} AS SELECT rowid AS place, id, doc FROM main.${table} WHERE id NOT IN (SELECT id FROM temp.aside WHERE resource = '${table}') UNION ALL SELECT 1000000000000 + place, id, doc FROM temp.aside WHERE resource = '${table}'`,
+      );
+    }
+    for (const table of tables) {
+      const [source, place] = isTelling(table) ? [`temp.all_${table}`, 't.place'] : [`main.${table}`, 't.rowid'];
+      this.#db.exec(
+        `CREATE TEMP VIEW rest_${table} AS SELECT ${place} AS place, t.id AS id, CASE WHEN l.doc IS NULL THEN t.doc ELSE json_patch(t.doc, l.doc) END AS doc FROM ${source} t LEFT JOIN temp.live l ON l.resource = '${table}' AND l.id = t.id`,
       );
     }
   }

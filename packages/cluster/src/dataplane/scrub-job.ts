@@ -205,6 +205,7 @@ export class ScrubJob {
     this.#kept_ms = this.#parts.clock.monotonic();
     const kept: Kept = { status: this.#status!, ...(this.#position && { position: this.#position }) };
     try {
+      // Not synced: a lost place costs a repetition, and the hosts' thread must not wait for the medium.
       writeFileSync(`${this.#parts.path}.new`, JSON.stringify(kept), { mode: 0o600 });
       renameSync(`${this.#parts.path}.new`, this.#parts.path);
     } catch {

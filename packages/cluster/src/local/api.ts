@@ -44,6 +44,7 @@ type EngineControl = Pick<
   | 'promote'
   | 'demote'
   | 'usage'
+  | 'writeState'
 >;
 
 /** The same functions, each answering a promise. */

@@ -51,6 +51,7 @@ const listed: Readonly<Record<Method, true>> = {
   promote: true,
   demote: true,
   usage: true,
+  writeState: true,
   addresses: true,
   changedChunks: true,
   setAccess: true,

@@ -24,7 +24,7 @@ export function auditRequest(
 ): void {
   const [resource, action] = operation.split('.');
   const done = status < 400;
-  catalog.put('audit_event', {
+  catalog.tell('audit_event', {
     id: random.uuid(),
     type: kinds[operation] ?? 'Config',
     timestamp: timestamp(now_ms),

@@ -6,6 +6,7 @@ import pino from 'pino';
 import { Catalog } from '../catalog/catalog.ts';
 import { timestamp } from '../catalog/documents.ts';
 import type { ClusterConfig, HostPort } from '../config.ts';
+import type { DataPlane } from '../local/api.ts';
 import { connectDataPlane } from '../local/client.ts';
 import { remoteStore, showLink, trustStore } from '../replication/catalog-stores.ts';
 import { Pairing } from '../replication/pairing.ts';
@@ -45,6 +46,8 @@ import { rebuildCatalog } from './rebuild-catalog.ts';
 import { rebuildDone, rebuildRequested } from './rebuild-request.ts';
 
 const backupEvery_ms = 6 * 3_600_000;
+/** How often what the catalog could not store is tried again. */
+const settleEvery_ms = 2_000;
 
 /** The management process: REST, sessions, catalog. Its loss does not stop hosts' I/O [C9.1]. */
 export async function startManagement(config: ClusterConfig) {
@@ -176,10 +179,8 @@ export async function startManagement(config: ClusterConfig) {
         event.detail,
       );
     if (event.kind === 'writes_stopped') reporter.tell('writes_stopped', appliance, event.detail);
-    if (event.kind === 'writes_resumed') {
-      reporter.clear('writes_stopped', appliance);
-      reporter.tell('writes_resumed', appliance);
-    }
+    if (event.kind === 'writes_resumed') writesResumed(reporter);
+    if (event.kind === 'up') void showWriteState(dataPlane, reporter);
     scrubs.event(event);
     sessions.dataPlaneEvent(event);
   });
@@ -190,6 +191,7 @@ export async function startManagement(config: ClusterConfig) {
     rebuildDone(config.dataDir);
   }
   await volumes.recover();
+  await showWriteState(dataPlane, reporter);
   groups.recover();
   await reportUnexplained(catalog, dataPlane, reporter);
   remotes.start();
@@ -268,6 +270,14 @@ export async function startManagement(config: ClusterConfig) {
       log.warn({ err: error }, 'the catalog could not be copied');
     }
   };
+  const nextSettle = () => {
+    settling = clock.after(settleEvery_ms, () => {
+      catalog.settle();
+      nextSettle();
+    });
+  };
+  let settling = clock.after(0, () => undefined);
+  nextSettle();
   const nextBackup = () => {
     timer = clock.after(backupEvery_ms, () => {
       backup();
@@ -286,6 +296,7 @@ export async function startManagement(config: ClusterConfig) {
     info: info as unknown as Readonly<Record<string, unknown>>,
     async stop() {
       timer.cancel();
+      settling.cancel();
       await app.close();
       scrubs.close();
       sessions.stop();
@@ -295,6 +306,18 @@ export async function startManagement(config: ClusterConfig) {
       catalog.close();
     },
   };
+}
+
+/** What a data plane that has started, or management that has, did not hear of. */
+async function showWriteState(dataPlane: DataPlane, reporter: Reporter): Promise<void> {
+  const state = await dataPlane.writeState().catch(() => undefined);
+  if (state?.kind === 'stopped') reporter.tell('writes_stopped', appliance, state.detail);
+  if (state?.kind === 'running' && reporter.active('writes_stopped').length > 0) writesResumed(reporter);
+}
+
+function writesResumed(reporter: Reporter): void {
+  reporter.clear('writes_stopped', appliance);
+  reporter.tell('writes_resumed', appliance);
 }
 
 const appliance = { type: 'appliance', id: 'A1', name: 'A1' };

@@ -1,7 +1,8 @@
 import { createHash, webcrypto, X509Certificate } from 'node:crypto';
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
+import { writeDurably } from '../supervisor/write-durably.ts';
 
 export interface KeyPair {
   /** PEM. */
@@ -28,14 +29,9 @@ export async function ensureKeyPair(
     return { certificate: readFileSync(certFile, 'utf8'), privateKey: readFileSync(keyFile, 'utf8') };
   const made = await selfSigned(subject, hosts);
   // The key first: a certificate without its key would be taken for a finished pair.
-  writeWhole(keyFile, made.privateKey);
-  writeWhole(certFile, made.certificate);
+  writeDurably(keyFile, made.privateKey);
+  writeDurably(certFile, made.certificate);
   return made;
-}
-
-function writeWhole(path: string, text: string): void {
-  writeFileSync(`${path}.new`, text, { mode: 0o600 });
-  renameSync(`${path}.new`, path);
 }
 
 async function selfSigned(subject: string, hosts: readonly string[]): Promise<KeyPair> {

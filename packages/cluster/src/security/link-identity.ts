@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { places } from '../supervisor/data-dir.ts';
+import { writeDurably } from '../supervisor/write-durably.ts';
 import { ensureKeyPair, fingerprintOf, type KeyPair } from './certificates.ts';
 
 /** Who this cluster is to others: its serial for life, and the key that proves it on the replication link. */
@@ -13,10 +14,7 @@ export interface LinkIdentity extends KeyPair {
 /** Makes the identity at the very first start, before any process of the cluster runs. */
 export async function ensureLinkIdentity(dataDir: string): Promise<LinkIdentity> {
   const path = serialPath(dataDir);
-  if (!existsSync(path)) {
-    writeFileSync(`${path}.new`, `PS${randomBytes(6).toString('hex')}\n`, { mode: 0o600 });
-    renameSync(`${path}.new`, path);
-  }
+  if (!existsSync(path)) writeDurably(path, `PS${randomBytes(6).toString('hex')}\n`);
   return loadLinkIdentity(dataDir);
 }
 

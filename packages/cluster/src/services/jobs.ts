@@ -32,7 +32,7 @@ export class JobRunner {
         'unavailable',
         'the management process was restarted while this ran; what had become durable is finished by itself',
       );
-      this.#catalog.put('job', this.#ended(job, error));
+      this.#catalog.tell('job', this.#ended(job, error));
     }
   }
 
@@ -67,7 +67,7 @@ export class JobRunner {
       response_status: null,
       step_order: 0,
     };
-    this.#catalog.put('job', job);
+    this.#catalog.tell('job', job);
     this.#catalog.trim('job', restLimits.jobs);
     return {
       id,
@@ -78,7 +78,7 @@ export class JobRunner {
           const result = await work();
           const made = (result as { id?: unknown } | undefined)?.id;
           const status = success === 200 && result === undefined ? 204 : success;
-          this.#catalog.put('job', {
+          this.#catalog.tell('job', {
             ...job,
             resource_id: job.resource_id ?? (typeof made === 'string' ? made : null),
             state: 'COMPLETED',
@@ -94,7 +94,7 @@ export class JobRunner {
           return result;
         } catch (error) {
           const known = toRestError(error);
-          this.#catalog.put('job', this.#ended(job, known ?? new RestError('internal', id)));
+          this.#catalog.tell('job', this.#ended(job, known ?? new RestError('internal', id)));
           throw known ?? error;
         } finally {
           // The progress shown while it ran would stand before how it ended.

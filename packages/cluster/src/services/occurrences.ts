@@ -1,7 +1,8 @@
 import type { Clock, Random } from '@antipode/base';
 import type { EnumValue } from '@antipode/contract';
 import type { Catalog } from '../catalog/catalog.ts';
-import { timestamp } from '../catalog/documents.ts';
+import { type Documents, timestamp } from '../catalog/documents.ts';
+import { isMediumRefusal } from '../catalog/medium-errors.ts';
 import { restLimits } from '../rest/limits.ts';
 
 interface Occurrence {
@@ -189,19 +190,29 @@ export class Reporter {
       system_impact_l10n: entry.impact,
       repair_flow_l10n: entry.remedy,
     };
-    this.#catalog.transaction(() => {
-      this.#catalog.put('event', event);
-      this.#catalog.trim('event', restLimits.events);
-      if (!entry.alert || (!entry.each && this.#active(name, about).length > 0)) return;
-      this.#catalog.put('alert', {
-        ...event,
-        state: 'ACTIVE',
-        is_acknowledged: false,
-        acknowledged_timestamp: null,
-        raised_timestamp: now,
-        cleared_timestamp: null,
+    const isNew = entry.alert === true && (entry.each === true || this.#active(name, about).length === 0);
+    const alert: Documents['alert'] | undefined = isNew
+      ? {
+          ...event,
+          state: 'ACTIVE',
+          is_acknowledged: false,
+          acknowledged_timestamp: null,
+          raised_timestamp: now,
+          cleared_timestamp: null,
+        }
+      : undefined;
+    try {
+      this.#catalog.transaction(() => {
+        this.#catalog.put('event', event);
+        this.#catalog.trim('event', restLimits.events);
+        if (alert !== undefined) this.#catalog.put('alert', alert);
       });
-    });
+    } catch (error) {
+      // A full or failing medium is what operators must hear of first.
+      if (!isMediumRefusal(error)) throw error;
+      this.#catalog.keepAside('event', event);
+      if (alert !== undefined) this.#catalog.keepAside('alert', alert);
+    }
   }
 
   /** It is over: the alert about it, if there is one, is cleared. */
@@ -217,7 +228,9 @@ export class Reporter {
   }
 
   clearOne(id: string): void {
-    this.#catalog.change('alert', id, { state: 'CLEARED', cleared_timestamp: timestamp(this.#clock.now()) });
+    const alert = this.#catalog.get('alert', id);
+    if (alert === undefined) return;
+    this.#catalog.tell('alert', { ...alert, state: 'CLEARED', cleared_timestamp: timestamp(this.#clock.now()) });
   }
 
   #active(name: OccurrenceName, about: About) {

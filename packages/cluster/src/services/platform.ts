@@ -1,7 +1,8 @@
 import { type EnumValue, RestError } from '@antipode/contract';
 import { Type } from 'typebox';
 import type { Catalog } from '../catalog/catalog.ts';
-import { timestamp } from '../catalog/documents.ts';
+import { type Documents, timestamp } from '../catalog/documents.ts';
+import { isMediumRefusal } from '../catalog/medium-errors.ts';
 import { type Handlers, handler } from '../rest/handlers.ts';
 
 /** Version of the REST interface that this software speaks, and its own. */
@@ -19,6 +20,19 @@ export function enterPlatform(
   },
 ): void {
   const known = catalog.get('cluster', '0');
+  try {
+    enter(catalog, given, known);
+  } catch (error) {
+    // A cluster that has been entered before starts on a full disk too: making room is what it is needed for.
+    if (known === undefined || !isMediumRefusal(error)) throw error;
+  }
+}
+
+function enter(
+  catalog: Catalog,
+  given: Parameters<typeof enterPlatform>[1],
+  known: Documents['cluster'] | undefined,
+): void {
   const installed = timestamp(given.now_ms);
   catalog.transaction(() => {
     catalog.put('cluster', {

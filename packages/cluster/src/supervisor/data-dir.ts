@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { syncDirectory, writeDurably } from './write-durably.ts';
 
 /** Where things are in a cluster's data directory. */
 export const places = (dataDir: string) => ({
@@ -22,6 +23,8 @@ export function prepareDataDir(dataDir: string): void {
     mkdirSync(path, { recursive: true, mode: 0o700 });
     chmodSync(path, 0o700);
   }
+  // The way to the log is as durable as what is in it.
+  for (const path of [join(dataDir, 'appliances'), dataDir, dirname(dataDir)]) syncDirectory(path);
 }
 
 /** Another process works with this data directory. */
@@ -65,9 +68,7 @@ export class ChosenPorts {
   set(name: PortName, port: number): void {
     const ports = this.#read();
     if (ports[name] === port) return;
-    const next = `${this.#path}.${name}.new`;
-    writeFileSync(next, JSON.stringify({ ...ports, [name]: port }), { mode: 0o600 });
-    renameSync(next, this.#path);
+    writeDurably(this.#path, JSON.stringify({ ...ports, [name]: port }));
   }
 
   #read(): Partial<Record<PortName, number>> {

@@ -1,0 +1,232 @@
+// Plants one bug after another in a copy of the block engine and says which tests find it, and how fast.
+//   node scripts/planted-bugs.mjs            all of them, as a table
+//   node scripts/planted-bugs.mjs NAME ...   some of them
+// The working tree is not touched. docs/testing.md has the table.
+import { spawn } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const root = join(import.meta.dirname, '..');
+const engine = 'packages/blocks/src/embedded';
+
+/** Each: what is wrong, where, the text that is right and the one that is not. The text must be there once. */
+const bugs = [
+  {
+    name: 'merge-at-edge',
+    what: 'an unaligned piece is merged at the beginning of its block',
+    file: `${engine}/volume-device.ts`,
+    right: 'bytes.set(piece, offset - block * BLOCK_BYTES);',
+    wrong: 'bytes.set(piece, 0);',
+  },
+  {
+    name: 'merge-loses-neighbour',
+    what: 'a merge whose read had to wait does not look whether the block was written meanwhile',
+    file: `${engine}/volume-device.ts`,
+    right: '!== before) continue;',
+    wrong: '!== before) void 0;',
+  },
+  {
+    name: 'trim-past-end',
+    what: 'a trim whose end is unaligned takes the whole last block',
+    file: `${engine}/volume-device.ts`,
+    right: 'const bodyEnd = Math.max(Math.floor(end / BLOCK_BYTES) * BLOCK_BYTES, headEnd);',
+    wrong: 'const bodyEnd = Math.max(Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES, headEnd);',
+  },
+  {
+    name: 'hole-is-absent',
+    what: 'a hole does not stop the search: what lies below shows through',
+    file: `${engine}/chain.ts`,
+    right: 'return page.isHole(index) ? undefined : page;',
+    wrong: 'if (page.isHole(index)) continue;\n    return page;',
+  },
+  {
+    name: 'size-limit-ignored',
+    what: 'the sizes of the layers on the way down are not asked',
+    file: `${engine}/chain.ts`,
+    right: 'if (block >= limit) return undefined;',
+    wrong: 'void limit;',
+  },
+  {
+    name: 'difference-skips-layer',
+    what: 'a difference looks at the newest of the differing layers alone',
+    file: `${engine}/difference.ts`,
+    right: '...to.links.filter((link) => !ofFrom.has(link.index)),',
+    wrong: '...to.links.filter((link) => !ofFrom.has(link.index)).slice(0, 1),',
+  },
+  {
+    name: 'fold-keeps-older',
+    what: 'folding a layer puts its blocks over those of the layer above',
+    file: `${engine}/layer-writer.ts`,
+    right: 'if (!upper.isAbsent(index)) this.#release(lower, index);',
+    wrong: 'if (!upper.isAbsent(index) && !lower.isData(index)) this.#release(lower, index);',
+  },
+  {
+    name: 'replay-by-place',
+    what: 'replay goes by place in the log instead of by sequence',
+    file: `${engine}/log/merged-scan.ts`,
+    right: 'a.sequence - b.sequence || a.order - b.order',
+    wrong: 'a.order - b.order || a.sequence - b.sequence',
+  },
+  {
+    name: 'compaction-drops-tombstones',
+    what: 'compaction does not keep ranges of zeros',
+    file: `${engine}/compaction.ts`,
+    right: '...uncovered(core, zeros)]',
+    wrong: '...uncovered(core, zeros).slice(0, 0)]',
+  },
+  {
+    name: 'compaction-without-word',
+    what: 'segments are given back without a record that voids older checkpoints',
+    file: `${engine}/housekeeper.ts`,
+    right: "encodeChange({ op: 'oldest_checkpoint', sequence: this.#checkpointed })",
+    wrong: "encodeChange({ op: 'checkpoint', sequence: this.#checkpointed })",
+  },
+  {
+    name: 'checkpoint-before-durable',
+    what: 'a checkpoint names records that are not on stable storage',
+    file: `${engine}/checkpoint.ts`,
+    right: 'await core.log.durable();',
+    wrong: '',
+    all: true,
+  },
+  {
+    name: 'eviction-drops-changes',
+    what: 'the page cache lets go of pages that no checkpoint has',
+    file: `${engine}/index/page-table.ts`,
+    right: 'if (page.dirty || page.used) {',
+    wrong: 'if (page.used) {',
+  },
+  {
+    name: 'address-before-bytes',
+    what: 'a restart address is recorded before the bytes that it covers',
+    file: `${engine}/embedded-engine.ts`,
+    right: '    stageRuns(this.#core, session, cycle, point, pair, runs, true);\n    return',
+    wrong:
+      "    const end = runs.at(-1)!;\n    const address = { point, pair, block: end.block + end.count };\n    stageRuns(this.#core, session, cycle, point, pair, [], true);\n    this.#core.order({ op: 'stage_address', session, cycle, address });\n    stageRuns(this.#core, session, cycle, point, pair, runs, false);\n    return",
+  },
+  {
+    name: 'torn-record-taken',
+    what: 'a start takes a record whose payload is torn',
+    file: `${engine}/log/recover.ts`,
+    right: 'if (got !== payload.length || !blocksMatch(payload, checksums)) return false;',
+    wrong: 'if (got !== payload.length) return false;\n    void blocksMatch;',
+  },
+  {
+    name: 'sync-again-after-failure',
+    what: 'after a failed fdatasync the same segment is synced again',
+    file: `${engine}/log/tail.ts`,
+    right: 'if (epoch === this.epoch) this.repair(error);',
+    wrong: 'if (epoch === this.epoch) this.syncWanted = true;\n      void error;',
+  },
+  {
+    name: 'freeze-forgets-member',
+    what: 'a point of several volumes leaves the last one on the frozen layer',
+    file: `${engine}/graph/apply.ts`,
+    right: 'if (!volume.follows) own(graph, volume, layer, layers[index]!);',
+    wrong:
+      'if (!volume.follows && (index === 0 || index < volumes.length - 1)) own(graph, volume, layer, layers[index]!);',
+  },
+  {
+    name: 'commit-on-any-base',
+    what: 'a commit is taken whatever base it builds on',
+    file: `${engine}/graph/plan.ts`,
+    right: "if (half.base?.point !== stage.plan.base) refuse('stale', 'the cycle builds on another",
+    wrong:
+      "if (half.base?.point === undefined && stage.plan.base !== undefined) refuse('stale', 'the cycle builds on another",
+  },
+  {
+    name: 'seal-without-effect',
+    what: 'a sealed volume takes writes',
+    file: `${engine}/graph/plan.ts`,
+    right: "half.role === 'source' && half.seal === undefined);",
+    wrong: "half.role === 'source');",
+  },
+  {
+    name: 'digest-remembered-wrongly',
+    what: 'a digest is remembered though a size above cuts it',
+    file: `${engine}/digest.ts`,
+    right: 'const cut = owner.limit < Math.min(owner.own, bound);',
+    wrong: 'const cut = owner.limit < 0 * bound;',
+  },
+];
+
+const suites = [
+  'packages/blocks/src/embedded/embedded-engine.test.ts',
+  'packages/blocks/src/contract/embedded-crash.test.ts',
+  'packages/blocks/src/contract/embedded-session.test.ts',
+  'packages/blocks/src/embedded/check/check-directory.test.ts',
+  'packages/blocks/src/contract/engine-regressions.test.ts',
+  'packages/blocks/src/embedded/log',
+];
+
+/** A copy of what the tests of the engine need; the bug is only there. */
+function copyOfTree() {
+  const copy = mkdtempSync(join(tmpdir(), 'antipode-planted-'));
+  for (const path of [
+    'package.json',
+    'tsconfig.base.json',
+    'vitest.config.ts',
+    'scripts',
+    'packages/base',
+    'packages/blocks',
+  ])
+    cpSync(join(root, path), join(copy, path), { recursive: true });
+  mkdirSync(join(copy, 'node_modules'));
+  rmSync(join(copy, 'node_modules'), { recursive: true });
+  symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
+  return copy;
+}
+
+function plant(copy, { file, right, wrong, name, all }) {
+  const path = join(copy, file);
+  const text = readFileSync(path, 'utf8');
+  const found = text.split(right).length - 1;
+  if (found === 0 || (found > 1 && !all)) throw new Error(`${name}: its place in ${file} is there ${found} times`);
+  writeFileSync(path, text.replaceAll(right, wrong));
+}
+
+/** Runs one file of tests; answers the first that failed, with the ms that it took, or undefined when all passed. */
+function runTests(copy, path) {
+  const report = join(copy, 'report.json');
+  rmSync(report, { force: true });
+  const vitest = join(root, 'node_modules/vitest/vitest.mjs');
+  const options = ['--root', copy, '--bail', '1', '--maxWorkers', '1', '--reporter', 'json', '--outputFile', report];
+  const child = spawn(process.execPath, [vitest, 'run', path, ...options, '--testTimeout', '120000'], {
+    cwd: copy,
+    stdio: 'ignore',
+  });
+  return new Promise((resolve) => {
+    child.once('close', () => {
+      const { testResults } = JSON.parse(readFileSync(report, 'utf8'));
+      const tests = testResults.flatMap(({ assertionResults }) => assertionResults);
+      const failed = tests.find(({ status }) => status === 'failed');
+      resolve(failed && { test: failed.fullName, ms: Math.round(failed.duration ?? 0) });
+    });
+  });
+}
+
+const wanted = process.argv.slice(2);
+let survived = 0;
+for (const bug of bugs.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
+  const copy = copyOfTree();
+  try {
+    plant(copy, bug);
+    let found;
+    for (const suite of suites) {
+      found = await runTests(copy, suite);
+      if (found === undefined) continue;
+      console.log(
+        `| ${bug.name} | ${bug.what} | \`${suite.split('/').at(-1)}\`: ${found.test} | ${(found.ms / 1000).toFixed(1)} s |`,
+      );
+      break;
+    }
+    if (found === undefined) {
+      survived += 1;
+      console.log(`| ${bug.name} | ${bug.what} | **nothing** | |`);
+    }
+  } finally {
+    rmSync(copy, { recursive: true, force: true });
+  }
+}
+process.exitCode = survived === 0 ? 0 : 1;
