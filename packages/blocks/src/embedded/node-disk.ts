@@ -91,7 +91,7 @@ function syncName(directory: string): void {
   try {
     fsyncSync(parent);
   } finally {
-    closeSync(parent);
+    closeLater(parent);
   }
 }
 

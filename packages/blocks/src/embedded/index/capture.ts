@@ -1,5 +1,6 @@
 import type { LayerId } from '../log/types.ts';
 import type { Page } from './page.ts';
+import type { LayerIndex } from './page-table.ts';
 
 const key_bytes = 17;
 export const pagePrefix = 0x70;
@@ -16,7 +17,7 @@ export function pageKey(layer: number, page: number): Uint8Array {
   return key;
 }
 
-type Where = { readonly layer: { readonly id: LayerId; readonly pages: Map<number, Page> }; readonly number: number };
+type Where = { readonly layer: LayerIndex; readonly number: number };
 
 /** What a checkpoint writes of the index: pages as they were at one moment, though they are encoded by and by. */
 export class Capture {

@@ -5,6 +5,7 @@ import type { LayerId } from '../log/types.ts';
 import { Capture, pageKey, pagePrefix } from './capture.ts';
 import { Page } from './page.ts';
 import { PageSet } from './page-set.ts';
+import { ResolvedPages } from './resolved-pages.ts';
 
 /** The index of one layer: which pages it has, and the pages themselves as far as they are in memory. */
 export interface LayerIndex {
@@ -34,9 +35,13 @@ export class PageTable {
   /** What the checkpoint under way has taken. */
   #capture: Capture | undefined;
 
+  /** What deep stacks of frozen layers come to. */
+  readonly resolved: ResolvedPages;
+
   constructor(store: CheckpointStore, limits: EngineLimits) {
     this.#store = store;
     this.#limits = limits;
+    this.resolved = new ResolvedPages(limits.resolvedPages);
   }
 
   get dirtyCount(): number {
@@ -111,10 +116,12 @@ export class PageTable {
   changed(layer: LayerIndex, number: number, page: Page): void {
     if (page.empty) return this.remove(layer, number);
     page.dirty = true;
+    this.resolved.touched(layer.id, number);
     this.#dirty.set(page, { layer, number });
   }
 
   remove(layer: LayerIndex, number: number): void {
+    this.resolved.touched(layer.id, number);
     const page = layer.pages.get(number);
     if (page !== undefined) {
       this.#cached.delete(page);
