@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { pythonWithLibnbd, runNbdScript } from './libnbd.ts';
 import { MiB, Pair } from './pair.ts';
 
 const run = promisify(execFile);
@@ -65,6 +66,22 @@ describe.skipIf(missing.length > 0)('with clients that nobody here wrote', () =>
     const device = await pair.b.open('readonly');
     await expect(device.write(0, new Uint8Array(4096))).rejects.toMatchObject({ errno: 'EPERM' });
     await device.close().catch(() => undefined);
+    if (pythonWithLibnbd !== undefined)
+      await runNbdScript(
+        exportAt(pair.b, 'readonly'),
+        `
+h = nbd.NBD(); h.set_strict_mode(0); h.connect_uri(uri)
+assert h.is_read_only()
+for call in (lambda: h.pwrite(b"x", 0), lambda: h.trim(512, 0), lambda: h.zero(512, 0)):
+    try:
+        call()
+    except nbd.Error as e:
+        assert e.errnum == errno.EPERM, e.errnum
+    else:
+        raise AssertionError("it was not refused")
+assert len(h.pread(4096, 0)) == 4096
+`,
+      );
     await pair.act(pair.a, session, 'failover', {});
     const after = await run('nbdinfo', ['--json', exportAt(pair.b, 'readonly')]);
     expect((JSON.parse(after.stdout) as { exports: { is_read_only: boolean }[] }).exports[0]?.is_read_only).toBe(false);

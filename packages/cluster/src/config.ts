@@ -37,4 +37,8 @@ export interface ClusterConfig {
   readonly scrubRate_bytes_per_s: number;
   /** Resume of a locally paused session: the guide's sentence, or the refusal of 4.x (REPLICATION A1). */
   readonly localPauseResume: 'pause_both' | 'refuse';
+  /** When cycles start: 80 % of the objective after the one before, or at every half of it by the wall clock (REPLICATION A7). */
+  readonly schedule: 'share_of_rpo' | 'wall_clock';
+  /** Cycles that may run at once on the link to one peer; the others wait in line. */
+  readonly cyclesAtOnce: number;
 }

@@ -42,6 +42,8 @@ export function clusterConfig(values: ServeValues): ClusterConfig {
     scrubEvery_ms: values.scrubEvery,
     scrubRate_bytes_per_s: values.scrubRate,
     localPauseResume: values.localPauseResume,
+    schedule: values.schedule,
+    cyclesAtOnce: values.cyclesAtOnce,
   };
 }
 

@@ -43,7 +43,15 @@ describe('settings', () => {
   });
 
   test('every setting of serve can be given as flag, as variable and in the file, with the same meaning', () => {
-    const texts: Record<string, string> = { HOST: 'h:1', TIME: '2s', LEVEL: 'debug', RULE: 'refuse', SIZE: '64MiB' };
+    const texts: Record<string, string> = {
+      HOST: 'h:1',
+      TIME: '2s',
+      LEVEL: 'debug',
+      RULE: 'refuse',
+      SIZE: '64MiB',
+      SCHEDULE: 'wall_clock',
+      NUMBER: '3',
+    };
     for (const option of Object.values<Option>(serveOptions)) {
       const text =
         texts[(option.argument ?? '').split(':')[0] ?? ''] ??

@@ -133,6 +133,18 @@ export const serveOptions = {
     fallback: 'pause_both',
     help: 'Resume of a session that is paused on one side only: pause_both (pauses the other side too) or refuse.',
   }),
+  schedule: option(parseChoice('share_of_rpo', 'wall_clock'), {
+    name: 'schedule',
+    argument: 'SCHEDULE',
+    fallback: 'share_of_rpo',
+    help: 'When cycles start: share_of_rpo (80 % of the objective after the start before) or wall_clock (at every half of it).',
+  }),
+  cyclesAtOnce: option(parseInteger(1, 256), {
+    name: 'cycles-at-once',
+    argument: 'NUMBER',
+    fallback: '8',
+    help: 'Cycles that may run at once on the link to one peer; the others wait in line.',
+  }),
   logLevel,
 } as const;
 

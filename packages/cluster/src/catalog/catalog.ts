@@ -43,6 +43,7 @@ const indexes: readonly string[] = [
   `CREATE INDEX mapping_group ON host_volume_mapping (doc ->> '$.host_group_id')`,
   `CREATE UNIQUE INDEX mapping_lun ON host_volume_mapping (coalesce(doc ->> '$.host_id', doc ->> '$.host_group_id'), doc ->> '$.logical_unit_number')`,
   `CREATE UNIQUE INDEX mapping_pair ON host_volume_mapping (coalesce(doc ->> '$.host_id', doc ->> '$.host_group_id'), doc ->> '$.volume_id')`,
+  `CREATE INDEX cycle_session ON cycle_record (doc ->> '$.session_id')`,
   `CREATE INDEX session_resource ON replication_session (doc ->> '$.local_resource_id')`,
   `CREATE INDEX volume_family ON volume (doc ->> '$.protection_data.family_id')`,
   `CREATE UNIQUE INDEX volume_group_name ON volume_group (lower(doc ->> '$.name')) WHERE doc ->> '$.type' <> 'Snapshot'`,
@@ -219,6 +220,18 @@ export class Catalog {
       // A table that is too long for a while is no reason to fail.
       if (!isMediumRefusal(error) || this.#db.isTransaction) throw error;
     }
+  }
+
+  /** Keeps the newest `most` of the rows whose attribute equals a value. `attribute` is a name of ours. */
+  trimWhere<T extends Table>(table: T, attribute: keyof Documents[T] & string, value: string, most: number): void {
+    const matching = `doc ->> '$.${attribute}' = ?`;
+    this.#prepare(
+      `DELETE FROM ${table} WHERE ${matching} AND rowid <= (SELECT rowid FROM ${table} WHERE ${matching} ORDER BY rowid DESC LIMIT 1 OFFSET ?)`,
+    ).run(value, value, most);
+  }
+
+  removeWhere<T extends Table>(table: T, attribute: keyof Documents[T] & string, value: string): void {
+    this.#prepare(`DELETE FROM ${table} WHERE doc ->> '$.${attribute}' = ?`).run(value);
   }
 
   /** Attributes that pass: shown merged into the row, lost with the process. */

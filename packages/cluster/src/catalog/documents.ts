@@ -240,6 +240,21 @@ export interface JobDocument {
   readonly step_order: number;
 }
 
+/** One completed cycle of a session, at its source. Ours: not shown by the REST interface. */
+export interface CycleDocument {
+  readonly id: string;
+  readonly session_id: string;
+  readonly trigger: string;
+  /** Moment at the source that the copy shows, and when it was complete. */
+  readonly instant_timestamp: string;
+  readonly completed_timestamp: string;
+  readonly duration_ms: number;
+  /** Age that the copy before it had reached; null for the first. */
+  readonly achieved_rpo_ms: number | null;
+  readonly rpo_ms: number;
+  readonly shipped_bytes: number;
+}
+
 export interface EventDocument {
   readonly id: string;
   readonly event_code: string;
@@ -276,6 +291,7 @@ export interface Documents {
   replication_session: SessionDocument;
   x509_certificate: CertificateDocument;
   job: JobDocument;
+  cycle_record: CycleDocument;
   event: EventDocument;
   alert: AlertDocument;
   audit_event: { readonly id: string } & Readonly<Record<string, unknown>>;
@@ -356,6 +372,7 @@ export const tables: readonly Table[] = [
   'replication_session',
   'x509_certificate',
   'job',
+  'cycle_record',
   'event',
   'alert',
   'audit_event',

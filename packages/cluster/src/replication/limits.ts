@@ -27,6 +27,10 @@ export const driverLimits = {
   planSize_bytes: 32,
   /** How long what an old source held beyond the common base, or a failover test has written, is kept as a snapshot [C2.4]. */
   kept_ms: 7 * 86_400_000,
+  /** Completed cycles kept for each session: a day of the shortest objective. */
+  cyclesKept: 360,
+  /** How often objectives are looked at: an alert comes no later than this after its moment. */
+  complianceEvery_ms: 10_000,
   /** Every how many heartbeats the data connection is tried as well. */
   probeEvery: 5,
 } as const;

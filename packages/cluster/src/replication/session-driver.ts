@@ -7,6 +7,7 @@ import {
   decide,
   type Half,
   type Input,
+  isInitialSync,
   type Notice,
   newestCommon,
   nextStart_ms,
@@ -21,6 +22,7 @@ import {
 } from '@antipode/replication';
 import { agreeOnBase, viewOf } from './half-view.ts';
 import { driverLimits } from './limits.ts';
+import type { LinkGate, Slot } from './link-gate.ts';
 import { runStep, type StepWorld } from './step-runner.ts';
 
 export interface DriverDeps {
@@ -31,6 +33,8 @@ export interface DriverDeps {
   readonly world: StepWorld;
   readonly linkUp: () => boolean;
   readonly localPauseResume: Context['localPauseResume'];
+  /** How many cycles may run on the link to the peer at once. */
+  readonly gate: LinkGate;
   /** Durable when it returns [C7.3]. */
   readonly persist: (half: Half) => void;
   readonly notify: (notice: Notice, half: Half) => void;
@@ -55,6 +59,7 @@ export class SessionDriver {
   #backOff: Timer | undefined;
   #alarm: Timer | undefined;
   #admission: string | undefined;
+  #slot: Slot | undefined;
   #gone = false;
   #stopped = false;
   readonly #waiters = new Set<Waiter>();
@@ -79,6 +84,7 @@ export class SessionDriver {
     this.#stopped = true;
     this.#backOff?.cancel();
     this.#alarm?.cancel();
+    this.#slot?.drop();
     this.#wakeWaiters();
   }
 
@@ -87,7 +93,7 @@ export class SessionDriver {
     if (this.#gone) return ok(undefined);
     const decision = decide(this.#half, input, this.#context());
     if (!decision.ok) return decision;
-    const { half, step, notices } = decision.value;
+    const { half, step, wantsSlot, notices } = decision.value;
     if (half !== this.#half) {
       this.#deps.persist(half);
       this.#half = half;
@@ -96,9 +102,11 @@ export class SessionDriver {
     for (const notice of notices) this.#deps.notify(notice, half);
     this.#desired = step;
     this.#pump();
+    const granted = this.#holdSlot(wantsSlot);
     this.#setAlarm();
     this.#wakeWaiters();
-    return ok(undefined);
+    // What waited for the place alone can go on.
+    return granted ? this.submit({ kind: 'tick' }) : ok(undefined);
   }
 
   /** An operator's command; resolves when the verb may be answered (REPLICATION A27). */
@@ -147,7 +155,22 @@ export class SessionDriver {
   #context(): Context {
     const { clock, random, site, localPauseResume } = this.#deps;
     const fresh = { a: random.uuid(), b: random.uuid(), c: random.uuid(), nonce: random.uuid() };
-    return { now_ms: clock.now(), linkUp: this.#deps.linkUp(), site, fresh, localPauseResume };
+    const slot = this.#slot?.held ?? false;
+    return { now_ms: clock.now(), linkUp: this.#deps.linkUp(), slot, site, fresh, localPauseResume };
+  }
+
+  /** Has a place on the link while one is wanted; true when it was given just now. */
+  #holdSlot(wanted: boolean): boolean {
+    if (!wanted || this.#stopped) {
+      this.#slot?.drop();
+      this.#slot = undefined;
+      return false;
+    }
+    if (this.#slot !== undefined) return false;
+    const first = isInitialSync(this.#half);
+    const claim = { session: this.#half.id, first, since_ms: this.#deps.clock.now() };
+    this.#slot = this.#deps.gate.claim(claim, () => this.submit({ kind: 'tick' }));
+    return this.#slot.held;
   }
 
   /** Has the desired step running and nothing else. Only shipping can be cut short; the rest is brief. */
@@ -203,6 +226,7 @@ export class SessionDriver {
 
   #finish(): void {
     this.#gone = true;
+    this.#slot?.drop();
     this.#alarm?.cancel();
     this.#deps.removed(this.#half);
     this.#wakeWaiters();
@@ -226,7 +250,8 @@ export class SessionDriver {
   #setAlarm(): void {
     this.#alarm?.cancel();
     this.#alarm = undefined;
-    if (this.#gone || this.#stopped) return;
+    // In line for a place on the link: the place wakes it.
+    if (this.#gone || this.#stopped || this.#slot?.held === false) return;
     const due =
       this.#half.state === 'System_Paused'
         ? this.#half.fault?.retryAt_ms

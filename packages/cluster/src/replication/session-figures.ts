@@ -1,5 +1,6 @@
-import { lag_ms, nextStart_ms } from '@antipode/replication';
+import { nextStart_ms } from '@antipode/replication';
 import { timestamp } from '../catalog/documents.ts';
+import { objectiveFigures } from './session-monitor.ts';
 import type { SessionEntry, SessionsDeps } from './session-parts.ts';
 import { accumulatedBytes } from './step-runner.ts';
 
@@ -12,7 +13,6 @@ export async function sessionFigures(entry: SessionEntry, deps: SessionsDeps): P
   const progress = half.role === 'source' ? await dataPlane.progress(half.id) : undefined;
   const accumulated = half.role === 'source' ? await accumulatedBytes(half, dataPlane) : 0;
   const next = nextStart_ms(half);
-  const lag = lag_ms(half, clock.now());
   return {
     id: half.id,
     generation: half.generation.number,
@@ -23,9 +23,7 @@ export async function sessionFigures(entry: SessionEntry, deps: SessionsDeps): P
     copied_bytes: progress?.copied_bytes ?? 0,
     remaining_bytes: progress === undefined ? 0 : progress.total_bytes - progress.copied_bytes,
     accumulated_bytes: accumulated,
-    lag_ms: lag ?? null,
-    rpo_ms: half.rpo_ms,
-    is_rpo_met: half.lastSync === undefined ? null : (lag ?? 0) <= half.rpo_ms,
+    ...objectiveFigures(half, clock.now()),
     next_sync_timestamp: next === undefined ? null : timestamp(next),
     paused_scope: half.paused?.scope ?? null,
     fault:

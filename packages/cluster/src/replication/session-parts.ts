@@ -1,4 +1,5 @@
 import type { Clock, Random, SessionId } from '@antipode/base';
+import type { ScheduleRule } from '@antipode/replication';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { SessionDocument } from '../catalog/documents.ts';
 import type { DataPlane } from '../local/api.ts';
@@ -17,6 +18,9 @@ export interface SessionsDeps {
   /** Serial of this cluster. */
   readonly site: string;
   readonly localPauseResume: 'pause_both' | 'refuse';
+  readonly schedule: ScheduleRule;
+  /** Cycles that may run at once on the link to one peer. */
+  readonly cyclesAtOnce: number;
 }
 
 /** A session that is running here. */

@@ -38,10 +38,13 @@ export class SessionReports {
     switch (notice.kind) {
       case 'cycle_started':
         reporter.clear('session_parked', about);
-        return tell('cycle_started', notice.trigger);
+        // What the schedule does all day is told by each session's history; telling it here would drive out what matters.
+        return notice.trigger === 'schedule' ? undefined : tell('cycle_started', notice.trigger);
+      case 'snapshots_left_out':
+        return tell('snapshots_left_out', String(notice.count));
       case 'synchronized':
         reporter.clear('session_parked', about);
-        return tell('synchronized', String(notice.duration_ms));
+        return notice.trigger === 'schedule' ? undefined : tell('synchronized', String(notice.duration_ms));
       case 'parked':
         return tell('session_parked', notice.fault.message);
       case 'recovered':

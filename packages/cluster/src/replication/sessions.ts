@@ -4,6 +4,7 @@ import {
   type Command,
   type Half,
   type Notice,
+  nextStart_ms,
   type PeerMessage,
   type PeerReply,
   recoverHalf,
@@ -14,6 +15,7 @@ import type { Assignee } from '../services/assignments.ts';
 import { membersOf } from '../services/group-document.ts';
 import { rpo_ms } from '../services/policies.ts';
 import type { ReplicationHooks, ResourceKind } from '../services/replication-hooks.ts';
+import { LinkGate } from './link-gate.ts';
 import { Membership } from './membership.ts';
 import type { PeerAnswer, PeerRequest, PolicyCopy } from './peer-wire.ts';
 import { rejectionError } from './rejection-error.ts';
@@ -22,6 +24,7 @@ import { dropUnusedReplica, keepReplicaPolicy } from './replica-policy.ts';
 import { SessionBirth } from './session-birth.ts';
 import { SessionDriver } from './session-driver.ts';
 import { sessionFigures, sessionPreview } from './session-figures.ts';
+import { SessionMonitor } from './session-monitor.ts';
 import type { SessionEntry, SessionRegistry, SessionsDeps } from './session-parts.ts';
 import { SessionReports } from './session-reports.ts';
 import { resourceOf, type SessionRecord, SessionStore } from './session-store.ts';
@@ -34,6 +37,8 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   readonly #reports: SessionReports;
   readonly #birth: SessionBirth;
   readonly #membership: Membership;
+  readonly #gates = new Map<string, LinkGate>();
+  readonly monitor: SessionMonitor;
 
   constructor(deps: SessionsDeps) {
     this.#deps = deps;
@@ -41,6 +46,11 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     this.#reports = new SessionReports(deps);
     this.#birth = new SessionBirth(deps, this, this.#reports);
     this.#membership = new Membership(deps, this);
+    this.monitor = new SessionMonitor({
+      ...deps,
+      records: () => this.records(),
+      about: (record) => this.#reports.about(record),
+    });
   }
 
   /** Puts catalog and engine together and sets every session in motion [C7.2]. */
@@ -60,9 +70,25 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     await this.#reports.enterAllKept([...this.entries.values()].map(({ record }) => record));
     await this.#followAll();
     for (const { driver } of this.entries.values()) driver.start();
+    this.monitor.start();
+  }
+
+  records(): readonly SessionRecord[] {
+    return [...this.entries.values()].map(({ record }) => record);
+  }
+
+  /** The places for cycles on the link to a peer. */
+  gateOf(remoteSystemId: string): LinkGate {
+    let gate = this.#gates.get(remoteSystemId);
+    if (gate === undefined) {
+      gate = new LinkGate(this.#deps.cyclesAtOnce);
+      this.#gates.set(remoteSystemId, gate);
+    }
+    return gate;
   }
 
   stop(): void {
+    this.monitor.stop();
     for (const { driver } of this.entries.values()) driver.stop();
   }
 
@@ -90,7 +116,14 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
 
   async figures(id: string): Promise<Readonly<Record<string, unknown>> | undefined> {
     const entry = this.entries.get(sessionId(id));
-    return entry && sessionFigures(entry, this.#deps);
+    if (entry === undefined) return undefined;
+    const { half, remoteSystemId } = entry.record;
+    const waiting = this.gateOf(remoteSystemId).waitingSince(half.id);
+    return {
+      ...(await sessionFigures(entry, this.#deps)),
+      achieved_rpo_ms: this.monitor.of(half.id).achieved_ms ?? null,
+      waiting_since: waiting === undefined ? null : timestamp(waiting),
+    };
   }
 
   async preview(id: string): Promise<Readonly<Record<string, unknown>> | undefined> {
@@ -245,6 +278,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     const share = total_bytes === 0 ? 1 : copied_bytes / total_bytes;
     const started = entry.record.half.cycle?.started_ms ?? this.#deps.clock.now();
     const elapsed = this.#deps.clock.now() - started;
+    this.monitor.progress(session, progress);
     this.#deps.catalog.live('replication_session', session, {
       ...this.#linkFields(entry.record),
       progress_percentage: Math.floor(share * 100),
@@ -262,7 +296,11 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
 
   #linkFields(record: SessionRecord) {
     const state = this.#deps.remotes.state(record.remoteSystemId);
+    const { half } = record;
+    const due = half.state === 'OK' || half.state === 'Synchronizing' ? nextStart_ms(half) : undefined;
     return {
+      // Overdue or in line: from now on at any moment.
+      ...(due !== undefined && { next_sync_timestamp: timestamp(Math.max(due, this.#deps.clock.now())) }),
       data_connection_state: state?.up !== true || state.data === 'lost' ? 'Complete_Data_Connection_Loss' : 'OK',
     };
   }
@@ -270,25 +308,29 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   // --- inside ---------------------------------------------------------------------------------------------------------
 
   open(record: SessionRecord): SessionEntry {
-    const { dataPlane, clock, random, remotes, site, localPauseResume } = this.#deps;
+    const { dataPlane, clock, random, remotes, site, localPauseResume, schedule } = this.#deps;
     const channel = remotes.channel(record.remoteSystemId);
-    const driver = new SessionDriver(record.half, {
-      clock,
-      random,
-      site,
-      localPauseResume,
-      linkUp: () => remotes.isUp(record.remoteSystemId),
-      world: {
-        dataPlane,
-        peer: channel,
-        now_ms: () => clock.now(),
-        shipped: (bytes) => this.#shipped(record.half.id, bytes),
-        recruit: (half, newcomers) => this.#membership.recruit(half, newcomers),
+    const driver = new SessionDriver(
+      { ...record.half, schedule },
+      {
+        gate: this.gateOf(record.remoteSystemId),
+        clock,
+        random,
+        site,
+        localPauseResume,
+        linkUp: () => remotes.isUp(record.remoteSystemId),
+        world: {
+          dataPlane,
+          peer: channel,
+          now_ms: () => clock.now(),
+          shipped: (bytes) => this.#shipped(record.half.id, bytes),
+          recruit: (half, newcomers) => this.#membership.recruit(half, newcomers),
+        },
+        persist: (half) => this.#persist(half),
+        notify: (notice, half) => this.#notify(notice, half),
+        removed: (half) => this.#removed(half),
       },
-      persist: (half) => this.#persist(half),
-      notify: (notice, half) => this.#notify(notice, half),
-      removed: (half) => this.#removed(half),
-    });
+    );
     const entry: SessionEntry = { record, driver };
     this.entries.set(record.half.id, entry);
     this.#store.save(record);
@@ -298,9 +340,11 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   #persist(half: Half): void {
     const entry = this.entries.get(half.id);
     if (entry === undefined) return;
+    const another = entry.record.half.cycle?.id !== half.cycle?.id;
     entry.record = { ...entry.record, half };
     this.#store.save(entry.record);
-    if (half.cycle === undefined)
+    // What passed belonged to another cycle.
+    if (half.cycle === undefined || another)
       this.#deps.catalog.live('replication_session', half.id, this.#linkFields(entry.record));
   }
 
@@ -314,6 +358,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     const entry = this.entries.get(half.id);
     if (entry === undefined) return;
     this.entries.delete(half.id);
+    this.monitor.removed(entry.record);
     const { catalog, reporter } = this.#deps;
     reporter.tell('session_deleted', this.#reports.about(entry.record), 'on request');
     for (const name of ['session_parked', 'failover_in_doubt', 'session_split'] as const)
@@ -336,6 +381,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     const entry = this.entries.get(half.id);
     if (entry === undefined) return;
     this.#reports.notice(notice, entry.record, half);
+    this.monitor.notice(notice, entry.record);
     // Who had come since the last agreement, and was never copied, is no member of what is a destination now.
     if (notice.kind === 'fenced') this.#membership.follow(half.id).catch(() => undefined);
   }

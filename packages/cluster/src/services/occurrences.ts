@@ -67,6 +67,14 @@ export const occurrences = {
     'Stop the test when it is over.',
   ),
   test_stopped: told('0x02010112', 'Info', 'The failover test of {0} was stopped; what it has written is {1}.'),
+  rpo_missed: raised(
+    '0x02010113',
+    'Minor',
+    'The copy of {0} is older than its objective allows (age, objective: {1}).',
+    'A failover now would lose more than was agreed.',
+    'Look at the state of the session, the link and the bytes that remain; give it more time or a longer objective.',
+  ),
+  rpo_met: told('0x02010114', 'Info', 'The copy of {0} meets its objective again; its age is {1}.'),
   failover_aborted: told(
     '0x02010108',
     'Major',
@@ -95,6 +103,19 @@ export const occurrences = {
     'The common base of {0} was lost: the {1} is shipped.',
     'The next synchronization takes longer.',
   ),
+  members_changed: told(
+    '0x02010120',
+    'Info',
+    'The members of {0} have changed: {1}.',
+    'At the destination they change with the next copy.',
+  ),
+  snapshots_left_out: told(
+    '0x02010121',
+    'Minor',
+    '{1} snapshots of {0} were too many for one synchronization and are not copied; the newest are.',
+    'The destination has fewer snapshots than the source.',
+    'Synchronize more often, or take fewer snapshots.',
+  ),
   session_created: told('0x0201010D', 'Info', 'A replication session of {0} was created.'),
   session_deleted: told(
     '0x0201010E',
@@ -115,6 +136,19 @@ export const occurrences = {
     'The session of {0} is stopped: {1}',
     'Nothing is copied.',
     'Decide which side is right and delete the session on the other.',
+  ),
+  snapshots_missed: told(
+    '0x02030101',
+    'Minor',
+    'Rule {0} was due {1} times while its snapshots could not be taken; one snapshot of each volume stands for all of them.',
+    'There are no snapshots of those moments.',
+  ),
+  snapshot_failed: raised(
+    '0x02030102',
+    'Major',
+    'A scheduled snapshot of {0} could not be taken ({1}).',
+    'There is no snapshot of this moment.',
+    'Remove the cause; the rule goes on when it is due again.',
   ),
   link_lost: raised(
     '0x02010201',
@@ -231,6 +265,11 @@ export class Reporter {
     const alert = this.#catalog.get('alert', id);
     if (alert === undefined) return;
     this.#catalog.tell('alert', { ...alert, state: 'CLEARED', cleared_timestamp: timestamp(this.#clock.now()) });
+  }
+
+  /** Whether there is an alert about it that has not been cleared. */
+  isRaised(name: OccurrenceName, about: About): boolean {
+    return this.#active(name, about).length > 0;
   }
 
   #active(name: OccurrenceName, about: About) {

@@ -14,6 +14,8 @@ export interface Context {
   readonly now_ms: number;
   /** The management link to the peer answers. */
   readonly linkUp: boolean;
+  /** A place among the cycles that may run on this link at once is held. */
+  readonly slot: boolean;
   /** Serial of this cluster: names the generations minted here. */
   readonly site: string;
   /** Uuids never used before; each field is used for at most one thing a decision. */

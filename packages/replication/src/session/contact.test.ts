@@ -1,7 +1,7 @@
-import { cycleId, pointId } from '@antipode/base';
+import { cycleId, pointId, sessionId } from '@antipode/base';
 import { describe, expect, it } from 'vitest';
 import { newestCommon } from '../peer/common-base.ts';
-import { nextStart_ms } from './schedule.ts';
+import { complianceOf, nextStart_ms } from './schedule.ts';
 import { TwoHalves } from './two-halves.ts';
 
 const held = (id: string, instant_ms: number, ...digests: string[]) => ({ point: pointId(id), instant_ms, digests });
@@ -100,12 +100,102 @@ describe('what was seen before', () => {
   });
 });
 
+describe('the objective', () => {
+  it('is judged at the source by the age of what the copy shows, paused or not, and nowhere else [P6]', () => {
+    const pair = new TwoHalves();
+    pair.settle();
+    const half = {
+      ...pair.a.half,
+      rpo_ms: 300_000,
+      lastSync: { completed_ms: 90_000, duration_ms: 1, instant_ms: 80_000 },
+    };
+    expect(complianceOf(half, 380_000)).toEqual({ age_ms: 300_000, beyond_ms: 0 });
+    expect(complianceOf({ ...half, state: 'Paused' }, 400_000)).toEqual({ age_ms: 320_000, beyond_ms: 20_000 });
+    for (const other of [{ role: 'destination' }, { state: 'Failed_Over' }, { rpo_ms: 0 }] as const)
+      expect(complianceOf({ ...half, ...other }, 400_000)).toBeUndefined();
+    const { lastSync: _, ...never } = half;
+    expect(complianceOf(never, 400_000)).toBeUndefined();
+  });
+});
+
+describe('a place on the link', () => {
+  it('is wanted by what starts by itself and by every cycle, and by no failover', () => {
+    const pair = new TwoHalves();
+    pair.settle();
+    pair.slot = false;
+    pair.a.half = { ...pair.a.half, rpo_ms: 300_000, previousStart_ms: pair.now_ms - 300_000 };
+    pair.input(pair.a, { kind: 'tick' });
+    expect(pair.a.half.state).toBe('OK');
+    expect(pair.a.wantsSlot).toBe(true);
+    pair.slot = true;
+    pair.input(pair.a, { kind: 'tick' });
+    expect(pair.a.half.cycle?.trigger).toBe('schedule');
+    pair.a.half = { ...pair.a.half, rpo_ms: 0 };
+    pair.settle();
+    expect(pair.a.half.state).toBe('OK');
+    expect(pair.a.wantsSlot).toBe(false);
+    pair.slot = false;
+    // An operator's sync is accepted at once, and its cycle waits.
+    pair.write(pair.a);
+    pair.command(pair.a, { name: 'sync' });
+    pair.settle(5);
+    expect(pair.a.half.state).toBe('Synchronizing');
+    expect(pair.a.half.cycle?.phase).toBe('freeze');
+    expect(pair.a.wantsSlot).toBe(true);
+    pair.command(pair.a, { name: 'planned_failover', reverse: false });
+    pair.settle();
+    expect(pair.b.half.role).toBe('source');
+  });
+});
+
 describe('the schedule', () => {
   it('starts early enough that a copy of usual length is complete before it is too old', () => {
-    const { half } = new TwoHalves().a;
+    const { outOfStep: _, ...half } = new TwoHalves().a.half;
     const at = (transfer_ms: number) => nextStart_ms({ ...half, rpo_ms: 300_000, previousStart_ms: 0, transfer_ms });
     expect(at(1_000)).toBe(240_000);
     expect(at(100_000)).toBe(200_000);
     expect(at(900_000)).toBe(0);
+  });
+
+  it('by the wall clock, starts at every half of the objective', () => {
+    const { half } = new TwoHalves().a;
+    const at = (previousStart_ms: number) =>
+      nextStart_ms({ ...half, schedule: 'wall_clock', rpo_ms: 3_600_000, previousStart_ms });
+    expect(at(0)).toBe(1_800_000);
+    expect(at(1_799_999)).toBe(1_800_000);
+    expect(at(1_800_000)).toBe(3_600_000);
+  });
+
+  it('sessions that were brought into step start their next cycles all over the period, never later than due', () => {
+    const { half } = new TwoHalves().a;
+    const starts = Array.from({ length: 1000 }, (_, index) =>
+      nextStart_ms({
+        ...half,
+        id: sessionId(`00000000-0000-4000-8000-${String(index).padStart(12, '0')}`),
+        rpo_ms: 300_000,
+        previousStart_ms: 0,
+        outOfStep: true,
+      }),
+    );
+    expect(Math.max(...starts.map((start) => start ?? 0))).toBeLessThanOrEqual(240_000);
+    // No twentieth of the period has more than twice its share of them.
+    for (let from = 0; from < 240_000; from += 12_000)
+      expect(starts.filter((start) => start! > from && start! <= from + 12_000).length).toBeLessThan(100);
+  });
+
+  it('a start that is late is followed by one out of step, one in time is not', () => {
+    const pair = new TwoHalves();
+    pair.settle();
+    const begun = (late_ms: number) => {
+      const { outOfStep: _, ...half } = pair.a.half;
+      pair.a.half = { ...half, rpo_ms: 300_000, transfer_ms: 0, previousStart_ms: pair.now_ms - 240_000 - late_ms };
+      pair.input(pair.a, { kind: 'tick' });
+      expect(pair.a.half.cycle?.trigger).toBe('schedule');
+      const { outOfStep } = pair.a.half;
+      pair.settle(20);
+      return outOfStep;
+    };
+    expect(begun(0)).toBeUndefined();
+    expect(begun(60_000)).toBe(true);
   });
 });

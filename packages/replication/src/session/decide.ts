@@ -3,7 +3,7 @@ import type { Pair } from '@antipode/blocks';
 import type { PeerMessage } from '../peer/messages.ts';
 import { acceptCommand, type Command } from './accept-command.ts';
 import { type Change, type Context, withMembers } from './change.ts';
-import { evaluate } from './evaluate.ts';
+import { evaluate, wantsSlot } from './evaluate.ts';
 import type { BaseRef, Half } from './half.ts';
 import type { Notice } from './notice.ts';
 import { onMessage } from './on-message.ts';
@@ -27,6 +27,8 @@ export interface Decision {
   readonly half: Half;
   /** What the world should be doing for this half now; anything else that runs is to be stopped. */
   readonly step: Step | undefined;
+  /** A cycle runs or would: a place on the link is to be held, or asked for. */
+  readonly wantsSlot: boolean;
   /** What operators should hear of. */
   readonly notices: readonly Notice[];
 }
@@ -49,7 +51,8 @@ export function decide(half: Half, input: Input, context: Context): Result<Decis
   const change = apply(half, input, context);
   if (!change.ok) return change;
   const settled = evaluate(change.value, context);
-  return ok({ half: settled.change.half, step: settled.step, notices: settled.change.notices });
+  const { half: next, notices } = settled.change;
+  return ok({ half: next, step: settled.step, wantsSlot: wantsSlot(next, context), notices });
 }
 
 function apply(half: Half, input: Input, context: Context): Result<Change, Rejection> {

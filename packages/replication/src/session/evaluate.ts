@@ -15,20 +15,35 @@ export function evaluate(
   return { change: { half, notices: [...change.notices, ...moved.notices] }, step: nextStep(half, context) };
 }
 
+/**
+ * Whether the half needs a place among the cycles that may run on its link at once: it has one to run, or would start one now.
+ * What operators wait for, a failover above all, never stands in line.
+ */
+export function wantsSlot(half: Half, context: Context): boolean {
+  if (half.role !== 'source' || half.operation !== undefined) return false;
+  if (half.state === 'Synchronizing') return half.cycle !== undefined && half.cycle.phase !== 'advance';
+  return startsNow(half, context) !== undefined;
+}
+
 /** What time and circumstances set in motion without anybody's command: first cycle, retries, the schedule. */
 function moveByItself(half: Half, context: Context): Change {
-  if (half.operation !== undefined || half.role !== 'source') return unchanged(half);
+  const trigger = context.slot ? startsNow(half, context) : undefined;
+  return trigger === undefined ? unchanged(half) : startCycle(half, trigger, context);
+}
+
+function startsNow(half: Half, context: Context): Cycle['trigger'] | undefined {
+  if (half.operation !== undefined || half.role !== 'source') return undefined;
   switch (half.state) {
     case 'Initializing':
-      return startCycle(half, 'initial', context);
+      return 'initial';
     case 'System_Paused':
-      return mayRetry(half, context) ? startCycle(half, 'retry', context) : unchanged(half);
+      return mayRetry(half, context) ? 'retry' : undefined;
     case 'OK': {
       const due_ms = nextStart_ms(half);
-      return due_ms !== undefined && context.now_ms >= due_ms ? startCycle(half, 'schedule', context) : unchanged(half);
+      return due_ms !== undefined && context.now_ms >= due_ms ? 'schedule' : undefined;
     }
     default:
-      return unchanged(half);
+      return undefined;
   }
 }
 
@@ -120,7 +135,7 @@ function cycleStep(half: Half, cycle: Cycle, end: 'commit' | 'prove'): Step {
 function idleStep(half: Half, context: Context): Step | undefined {
   // A commit that became known while the session was stopped is finished in any state: it is local and harmless.
   if (half.role === 'source' && half.cycle?.phase === 'advance') return cycleStep(half, half.cycle, 'commit');
-  if (half.role === 'source' && half.state === 'Synchronizing' && half.cycle !== undefined)
+  if (half.role === 'source' && half.state === 'Synchronizing' && half.cycle !== undefined && context.slot)
     return cycleStep(half, half.cycle, 'commit');
   if (!context.linkUp || half.state === 'Deleting') return undefined;
   const unknownToPeer = half.peer.told === undefined || half.peer.generation < half.generation.number;

@@ -1,6 +1,7 @@
 import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
 import type { Base, Digest, Generation, Pair, Role } from '@antipode/blocks';
 import type { ShipFailure } from '../transfer/types.ts';
+import type { ScheduleRule } from './schedule.ts';
 import type { State } from './states.ts';
 
 /** A point that both sides hold, with the digest of each pair's image there [C2.3]. */
@@ -154,6 +155,13 @@ export interface Half {
   readonly test?: { readonly id: TestId };
   /** Start of the newest cycle, and how long the recent ones took at most: the schedule's two inputs (A30). */
   readonly previousStart_ms?: number;
+  /**
+   * The newest cycle was not started in time by its schedule: perhaps with many others, after an outage or when their policy was
+   * assigned. The next one starts at a moment of the session's own, so that they do not stay in step.
+   */
+  readonly outOfStep?: true;
+  /** Absent: `share_of_rpo`. */
+  readonly schedule?: ScheduleRule;
   readonly transfer_ms: number;
   readonly peer: PeerView;
   /** Why the last operation did not reach its end, until the next command: the answer to whoever waits. */

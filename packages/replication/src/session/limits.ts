@@ -10,4 +10,8 @@ export const sessionLimits = {
   retryMost_ms: 60_000,
   /** Part of the RPO after which the next cycle starts at the latest (REPLICATION A7). */
   rpoShare: 0.8,
+  /** The same for starts by the wall clock. */
+  wallClockShare: 0.5,
+  /** Part of the RPO by which a start may be late before its session counts as brought into step with others. */
+  lateShare: 0.1,
 } as const;

@@ -3,8 +3,17 @@ import type { Fault, FaultCode } from './half.ts';
 
 /** Something operators should hear of; the cluster turns each into an event or alert with a stable code. */
 export type Notice =
-  | { readonly kind: 'cycle_started'; readonly trigger: string }
-  | { readonly kind: 'synchronized'; readonly duration_ms: number }
+  | { readonly kind: 'snapshots_left_out'; readonly count: number }
+  /** `late_ms`: behind the moment that the schedule had named. */
+  | { readonly kind: 'cycle_started'; readonly trigger: string; readonly late_ms: number }
+  /** `oldest_ms`: the age that the copy before it had reached: the recovery point that was achieved. */
+  | {
+      readonly kind: 'synchronized';
+      readonly trigger: string;
+      readonly duration_ms: number;
+      readonly instant_ms: number;
+      readonly oldest_ms?: number;
+    }
   | { readonly kind: 'parked'; readonly fault: Fault }
   | { readonly kind: 'recovered' }
   | { readonly kind: 'paused'; readonly scope: 'local' | 'both' }

@@ -33,6 +33,7 @@ interface Site {
   half: Half;
   engine: ModelEngine;
   desired: Step | undefined;
+  wantsSlot: boolean;
   /** A step that has had its effect and whose outcome has not been heard yet. */
   pending: { key: string; outcome: Outcome } | undefined;
   gone: boolean;
@@ -45,6 +46,8 @@ interface Site {
 export class TwoHalves {
   now_ms = 1_000_000;
   linkUp = true;
+  /** Places on the link are given at once. */
+  slot = true;
   /** Bytes a final cycle would ship; set by tests that want catch-up rounds. */
   leftToShip = 0;
   shippedExtents = 0;
@@ -84,7 +87,7 @@ export class TwoHalves {
   }
 
   #site(name: 'A' | 'B', half: Half, engine: ModelEngine): Site {
-    return { name, half, engine, desired: undefined, pending: undefined, gone: false };
+    return { name, half, engine, desired: undefined, wantsSlot: false, pending: undefined, gone: false };
   }
 
   other(site: Site): Site {
@@ -119,6 +122,7 @@ export class TwoHalves {
     this.heard.push(...decision.value.notices);
     site.half = decision.value.half;
     site.desired = decision.value.step;
+    site.wantsSlot = decision.value.wantsSlot;
     return undefined;
   }
 
@@ -179,6 +183,7 @@ export class TwoHalves {
     return {
       now_ms: this.now_ms,
       linkUp: this.linkUp,
+      slot: this.slot,
       site: site.name,
       fresh: { a: next(), b: next(), c: next(), nonce: next() },
       localPauseResume: 'pause_both',

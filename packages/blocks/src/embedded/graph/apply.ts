@@ -395,8 +395,8 @@ function promote(graph: Graph, change: Extract<Change, { op: 'promote' }>): void
   half.pairs.forEach((pair, index) => {
     const volume = volumeOf(graph, pair.local);
     const member = from && memberOf(from, pair.local);
-    // The test's head is a writable layer of its own already.
-    if (change.testCopy === undefined)
+    // The test's head is a writable layer of its own already; who became a member since has none.
+    if (change.testCopy === undefined || volume.follows)
       own(graph, volume, member?.layer ?? volume.top, change.layers[index]!, member?.size);
     volume.destination = false;
     delete volume.replica;
