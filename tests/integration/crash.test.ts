@@ -1,26 +1,9 @@
-import { execFile } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually, MiB, noise, Pair, readVolume } from './pair.ts';
 
 const pair = new Pair();
 beforeAll(() => pair.start(), 120_000);
 afterAll(() => pair.stop(), 150_000);
-
-const kill = async (site: typeof pair.a, which: 'all' | 'dataplane' | 'management') => {
-  const { stdout } = await new Promise<{ stdout: string }>((resolve, reject) =>
-    execFile('ps', ['-eo', 'pid=,args='], (error, out) => (error ? reject(error) : resolve({ stdout: String(out) }))),
-  );
-  const own = new Set(await pair.processesOf(site));
-  const rows = stdout
-    .split('\n')
-    .map((line) => /^\s*(\d+)\s+(.*)$/.exec(line))
-    .filter((match) => match !== null && own.has(Number(match[1])));
-  const chosen = rows
-    .filter((row) => which === 'all' || row![2]!.includes(`/${which}/main`))
-    .map((row) => Number(row![1]));
-  expect(chosen.length).toBeGreaterThan(0);
-  for (const pid of chosen) process.kill(pid, 'SIGKILL');
-};
 
 describe('kill -9 is an ordinary restart', () => {
   it.each([
@@ -41,7 +24,7 @@ describe('kill -9 is an ordinary restart', () => {
         'some of the copy to be durable',
         async () => ((await pair.figures(pair.a, session)).copied_bytes ?? 0) > 0,
       );
-      await kill(pair[side], which);
+      await pair.kill(pair[side], which);
       await pair.link('--rate', '10gbit');
       await pair.settled(session);
       expect(Buffer.compare(await readVolume(pair.a, volume), await readVolume(pair.b, volume))).toBe(0);
@@ -57,7 +40,7 @@ describe('kill -9 is an ordinary restart', () => {
     await host.write(0, noise(MiB, 5));
     await host.flush();
     await host.write(MiB, noise(4096, 6), { fua: true });
-    await kill(pair.a, 'dataplane');
+    await pair.kill(pair.a, 'dataplane');
     expect(await host.closed).toBeDefined();
     let bytes = new Uint8Array();
     await eventually('the export to be back', async () => {
@@ -72,7 +55,7 @@ describe('kill -9 is an ordinary restart', () => {
   it('the loss of management does not stop a host’s I/O [C9.1]', async () => {
     await pair.a.client.create('volume', { name: 'steady', size: 16 * MiB });
     const host = await pair.a.open('steady');
-    await kill(pair.a, 'management');
+    await pair.kill(pair.a, 'management');
     for (let at = 0; at < 8 * MiB; at += MiB) await host.write(at, noise(MiB, at + 1));
     await host.flush();
     await host.close();

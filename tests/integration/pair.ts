@@ -106,6 +106,20 @@ export class Pair {
     return [pid, ...rows.filter((row) => Number(row[2]) === pid).map((row) => Number(row[1]))];
   }
 
+  /** Kills processes of a site without a word, by their ids: they are started again. */
+  async kill(site: TestSite, which: 'all' | 'dataplane' | 'management'): Promise<void> {
+    const { stdout } = await run('ps', ['-eo', 'pid=,args=']);
+    const own = new Set(await this.processesOf(site));
+    const chosen = stdout
+      .split('\n')
+      .map((line) => /^\s*(\d+)\s+(.*)$/.exec(line))
+      .filter((match) => match !== null && own.has(Number(match[1])))
+      .filter((match) => which === 'all' || match![2]!.includes(`/${which}/main`))
+      .map((match) => Number(match![1]));
+    if (chosen.length === 0) throw new Error(`no process of ${site.name} to kill`);
+    for (const pid of chosen) process.kill(pid, 'SIGKILL');
+  }
+
   /** A volume at `a`, protected to `b`, and its session there; resolves when the first copy is complete unless told otherwise. */
   async protect(
     name: string,

@@ -13,6 +13,7 @@ import { mortalDisk } from './mortal-disk.ts';
 export const tinyLimits: EngineLimits = {
   ...engineLimits,
   cachedPages: 4,
+  resolvedPages: 3,
   dirtyPages: 3,
   checkpointEvery_bytes: 128 * 1024,
   recordMost_bytes: 64 * 1024,

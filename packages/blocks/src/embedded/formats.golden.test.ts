@@ -1,10 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { cycleId, pointId, proposalId, sessionId, systemClock, testId, volumeId } from '@antipode/base';
+import { cycleId, pointId, proposalId, sessionId, systemClock, testId, type VolumeId, volumeId } from '@antipode/base';
 import { describe, expect, it } from 'vitest';
 import { BLOCK_BYTES } from '../port/device.ts';
 import type { BlockEngine } from '../port/engine.ts';
-import type { PointSpec } from '../port/types.ts';
+import type { CyclePlan, PointSpec } from '../port/types.ts';
 import type { CheckpointStore } from './checkpoint-store.ts';
 import { applyChange } from './graph/apply.ts';
 import { decodeChange, GraphGatherer, graphChanges } from './graph/changes.ts';
@@ -85,31 +85,89 @@ async function live(engine: BlockEngine): Promise<void> {
   await engine.deleteVolume(b);
 }
 
+/** What groups brought: members that change, a base of other pairs, points without some pairs, a pair that is shipped whole. */
+async function liveGroup(engine: BlockEngine): Promise<void> {
+  const [a, b, c, d] = ['a', 'b', 'c', 'd'].map(volumeId) as [VolumeId, VolumeId, VolumeId, VolumeId];
+  const [here, there] = [sessionId('s'), sessionId('t')];
+  const generation = { number: 1, site: 'A', nonce: 'n' };
+  for (const id of [a, b]) await engine.createVolume({ id, name: id, size: 2 ** 20, tag: {} });
+  for (const id of [c, d]) await engine.createVolume({ id, name: id, size: 2 ** 20, destination: true, tag: {} });
+  const pairs = [a, b].map((local) => ({ local, remote: volumeId(`${local}-copy`) }));
+  await engine.createHalf({ session: here, role: 'source', generation, pairs: pairs.slice(0, 1), tag: {} });
+  await engine.changeHalf(here, { pairs });
+  await engine.freeze(spec('p1', 'snapshot'), [a], `session:${here}`);
+  await engine.freeze(spec('p2', 'internal'), [a, b], `session:${here}`);
+  await engine.advanceBase(here, generation, { point: pointId('p2'), digests: ['d', 'e'], pairs });
+  await engine.changeHalf(here, { pairs: pairs.slice(1) });
+  await engine.createHalf({
+    session: there,
+    role: 'destination',
+    generation,
+    pairs: [{ local: c, remote: a }],
+    tag: {},
+  });
+  const plan = (cycle: string, base: string | undefined, points: CyclePlan['points'], members: CyclePlan['pairs']) => ({
+    session: there,
+    cycle: cycleId(cycle),
+    generation,
+    ...(base !== undefined && { base: pointId(base) }),
+    points,
+    pairs: members,
+  });
+  const size = 2 ** 20;
+  const ends = { point: 2, pair: 0, block: 0 };
+  await engine.openStage(
+    plan('c1', undefined, [{ ...spec('q1', 'internal'), sizes: [size] }], [{ local: c, remote: a }]),
+  );
+  await engine.syncStage(there, cycleId('c1'), { point: 1, pair: 0, block: 0 });
+  await engine.commitStage(there, cycleId('c1'), generation, ['d']);
+  await engine.changeHalf(there, { joining: [{ local: d, remote: b }] });
+  await engine.openStage(
+    plan(
+      'c2',
+      'q1',
+      [
+        { ...spec('q2', 'snapshot'), sizes: [size, 0] },
+        { ...spec('q3', 'internal'), sizes: [size, size] },
+      ],
+      [
+        { local: c, remote: a },
+        { local: d, remote: b, whole: true },
+      ],
+    ),
+  );
+  await engine.syncStage(there, cycleId('c2'), ends);
+  await engine.commitStage(there, cycleId('c2'), generation, ['e', 'f']);
+}
+
 const limits = { logLimits: smallLogLimits, clock: systemClock };
 
 describe('formats above the log', () => {
-  it('control records are as they were written down, and make the same graph', async () => {
+  it.each([
+    ['', live],
+    ['-groups', liveGroup],
+  ] as const)('control records%s are as they were written down, and make the same graph', async (name, history) => {
     const disk = new SimulatedDisk({ random: seededRandom(1) });
     const engine = await openEngineOn({
       disk: disk.mount(),
       checkpoints: new SimulatedCheckpointStore({ random: seededRandom(2) }).mount(),
       ...limits,
     });
-    await live(engine);
+    await history(engine);
     await engine.close();
     const log = await openSegmentLog({ disk: disk.mount(), clock: systemClock });
     const bodies: string[] = [];
     for await (const record of log.scan(0 as Sequence))
       if (record.type === 'control') bodies.push(Buffer.from(record.body).toString('utf8'));
     await log.close();
-    const lines = golden('control-records-v1.jsonl', `${bodies.join('\n')}\n`)
+    const lines = golden(`control-records${name}-v1.jsonl`, `${bodies.join('\n')}\n`)
       .trimEnd()
       .split('\n');
     expect(bodies).toEqual(lines);
     const graph = emptyGraph();
     for (const line of lines) applyChange(graph, decodeChange(Buffer.from(line, 'utf8')));
     const text = `${JSON.stringify(encodeGraph(graph), null, 1)}\n`;
-    expect(text).toBe(golden('graph-v1.json', text));
+    expect(text).toBe(golden(`graph${name}-v1.json`, text));
   });
 
   it('a checkpoint is as it was written down', async () => {

@@ -21,11 +21,12 @@ export async function fixCycle(half: Half, target: PointInfo, dataPlane: DataPla
   );
   const end = since.findIndex((point) => point.id === target.id);
   const snapshots = since.slice(0, end < 0 ? since.length : end).filter((point) => point.kind === 'snapshot');
+  const newest = snapshots.slice(-snapshotsMost(pairs.length));
   const points: PointId[] = [];
-  for (const { id } of snapshots.slice(-snapshotsMost(pairs.length))) {
+  for (const { id } of newest) {
     if (await held(id, half, dataPlane)) points.push(id);
   }
-  return { instant_ms: target.instant_ms, pairs, points };
+  return { instant_ms: target.instant_ms, pairs, points, leftOut: snapshots.length - newest.length };
 }
 
 /** One that was deleted this very moment is not shipped, and nothing else changes. */

@@ -55,11 +55,18 @@ export class Membership {
     if (engine === undefined || engine.role !== 'source') return;
     const members = membersOf(catalog, localResourceId).map(({ id }) => volumeId(id));
     const pairs = engine.pairs.filter(({ local }) => members.includes(local));
-    if (pairs.length < engine.pairs.length) await dataPlane.changeHalf(half.id, { pairs });
+    const gone = engine.pairs.filter(({ local }) => !members.includes(local)).map(({ local }) => local);
+    if (gone.length > 0) await dataPlane.changeHalf(half.id, { pairs });
     const known = new Set(pairs.map(({ local }) => local));
     const newcomers = members.filter((member) => !known.has(member));
     // Those that the peer must be asked for anew stay on the list.
     const asked = half.newcomers?.filter((member) => known.has(member)) ?? [];
+    const waited = new Set(half.newcomers);
+    this.#tell(
+      entry,
+      newcomers.filter((member) => !waited.has(member)),
+      gone,
+    );
     entry.driver.submit({ kind: 'members', pairs, newcomers: [...asked, ...newcomers] });
   }
 
@@ -178,7 +185,19 @@ export class Membership {
     const shown = membersOf(catalog, localResourceId).map(({ id }) => id);
     const add = [...members].filter((id) => !shown.includes(id) && catalog.get('volume', id) !== undefined);
     const remove = shown.filter((id) => !members.has(id));
-    if (add.length > 0 || remove.length > 0) changeMembership(catalog, localResourceId, { add, remove });
+    if (add.length === 0 && remove.length === 0) return;
+    changeMembership(catalog, localResourceId, { add, remove });
+    this.#tell(entry, add, remove);
+  }
+
+  #tell({ record }: SessionEntry, came: readonly string[], went: readonly string[]): void {
+    const { catalog, reporter } = this.#deps;
+    if (came.length === 0 && went.length === 0) return;
+    const named = (ids: readonly string[], sign: string) =>
+      ids.map((id) => `${sign}${catalog.get('volume', id)?.name ?? id}`);
+    const name = catalog.get('volume_group', record.localResourceId)?.name ?? record.localResourceId;
+    const about = { type: 'replication_session', id: record.half.id, name };
+    reporter.tell('members_changed', about, [...named(came, '+'), ...named(went, '-')].join(', '));
   }
 
   #entryOf(resource: string): SessionEntry | undefined {

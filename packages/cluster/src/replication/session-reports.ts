@@ -40,6 +40,8 @@ export class SessionReports {
         reporter.clear('session_parked', about);
         // What the schedule does all day is told by each session's history; telling it here would drive out what matters.
         return notice.trigger === 'schedule' ? undefined : tell('cycle_started', notice.trigger);
+      case 'snapshots_left_out':
+        return tell('snapshots_left_out', String(notice.count));
       case 'synchronized':
         reporter.clear('session_parked', about);
         return notice.trigger === 'schedule' ? undefined : tell('synchronized', String(notice.duration_ms));

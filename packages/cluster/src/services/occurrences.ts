@@ -103,6 +103,19 @@ export const occurrences = {
     'The common base of {0} was lost: the {1} is shipped.',
     'The next synchronization takes longer.',
   ),
+  members_changed: told(
+    '0x02010120',
+    'Info',
+    'The members of {0} have changed: {1}.',
+    'At the destination they change with the next copy.',
+  ),
+  snapshots_left_out: told(
+    '0x02010121',
+    'Minor',
+    '{1} snapshots of {0} were too many for one synchronization and are not copied; the newest are.',
+    'The destination has fewer snapshots than the source.',
+    'Synchronize more often, or take fewer snapshots.',
+  ),
   session_created: told('0x0201010D', 'Info', 'A replication session of {0} was created.'),
   session_deleted: told(
     '0x0201010E',
@@ -123,6 +136,19 @@ export const occurrences = {
     'The session of {0} is stopped: {1}',
     'Nothing is copied.',
     'Decide which side is right and delete the session on the other.',
+  ),
+  snapshots_missed: told(
+    '0x02030101',
+    'Minor',
+    'Rule {0} was due {1} times while its snapshots could not be taken; one snapshot of each volume stands for all of them.',
+    'There are no snapshots of those moments.',
+  ),
+  snapshot_failed: raised(
+    '0x02030102',
+    'Major',
+    'A scheduled snapshot of {0} could not be taken ({1}).',
+    'There is no snapshot of this moment.',
+    'Remove the cause; the rule goes on when it is due again.',
   ),
   link_lost: raised(
     '0x02010201',

@@ -3,6 +3,7 @@ import type { Fault, FaultCode } from './half.ts';
 
 /** Something operators should hear of; the cluster turns each into an event or alert with a stable code. */
 export type Notice =
+  | { readonly kind: 'snapshots_left_out'; readonly count: number }
   /** `late_ms`: behind the moment that the schedule had named. */
   | { readonly kind: 'cycle_started'; readonly trigger: string; readonly late_ms: number }
   /** `oldest_ms`: the age that the copy before it had reached: the recovery point that was achieved. */

@@ -5,6 +5,7 @@ import { absorb } from './contact.ts';
 import { finishCycle, newCycle, park, startCycle } from './cycle.ts';
 import type { FaultCode, Half, PlannedFailover } from './half.ts';
 import { sessionLimits } from './limits.ts';
+import type { Notice } from './notice.ts';
 import { resumeHalf } from './on-message.ts';
 import type { Frozen, Outcome } from './steps.ts';
 
@@ -20,7 +21,10 @@ export function onOutcome(half: Half, outcome: Outcome, context: Context): Chang
       return onMembers(half, outcome, context);
     case 'freeze':
       if (half.cycle?.phase !== 'freeze') return unchanged(half);
-      return unchanged({ ...half, cycle: { ...half.cycle, phase: 'ship', ...frozen(outcome) } });
+      return {
+        half: { ...half, cycle: { ...half.cycle, phase: 'ship', ...frozen(outcome) } },
+        notices: leftOut(outcome),
+      };
     case 'ship':
       return onShip(half, outcome, context);
     case 'advance_base':
@@ -41,17 +45,20 @@ export function onOutcome(half: Half, outcome: Outcome, context: Context): Chang
         : unchanged(half);
     case 'seal':
       if (operation?.kind !== 'planned_failover' || operation.phase !== 'seal') return unchanged(half);
-      return unchanged({
-        ...half,
-        operation: { ...operation, phase: 'prove' },
-        cycle: {
-          ...newCycle(half, 'failover', context),
-          point: operation.sealPoint,
-          phase: 'ship',
-          ...frozen(outcome),
+      return {
+        half: {
+          ...half,
+          operation: { ...operation, phase: 'prove' },
+          cycle: {
+            ...newCycle(half, 'failover', context),
+            point: operation.sealPoint,
+            phase: 'ship',
+            ...frozen(outcome),
+          },
+          previousStart_ms: context.now_ms,
         },
-        previousStart_ms: context.now_ms,
-      });
+        notices: leftOut(outcome),
+      };
     case 'unseal':
       return unchanged(operation?.kind === 'planned_failover' ? abandoned(half) : half);
     case 'send_promote':
@@ -94,6 +101,9 @@ const frozen = ({ instant_ms, pairs, points }: Frozen): Frozen => ({
   ...(pairs && { pairs }),
   ...(points && { points }),
 });
+
+const leftOut = ({ leftOut: count = 0 }: Frozen): readonly Notice[] =>
+  count === 0 ? [] : [{ kind: 'snapshots_left_out', count }];
 
 /** Every member has a peer now, or the peer has none for one of them: then the target is not frozen yet. */
 function onMembers(half: Half, outcome: Of<'members'>, context: Context): Change {

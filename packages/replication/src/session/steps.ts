@@ -78,6 +78,8 @@ export interface Frozen {
   readonly instant_ms: number;
   readonly pairs?: readonly Pair[];
   readonly points?: readonly PointId[];
+  /** Snapshots, the oldest, that one cycle has no room for: they are not copied. */
+  readonly leftOut?: number;
 }
 
 /** How a step ended. `failed` is for the local engine; the network's failures are part of each outcome. */

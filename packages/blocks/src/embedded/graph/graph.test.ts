@@ -5,7 +5,7 @@ import { isBlockError } from '../../port/errors.ts';
 import type { CyclePlan, Generation } from '../../port/types.ts';
 import { applyChange } from './apply.ts';
 import type { Change } from './changes.ts';
-import { decodeGraph, emptyGraph, encodeGraph, type Graph, isHeld } from './graph.ts';
+import { decodeGraph, emptyGraph, encodeGraph, type Graph, isHeld, noLayer } from './graph.ts';
 import * as plan from './plan.ts';
 
 const MiB = 1024 * 1024;
@@ -17,7 +17,7 @@ type Step = (graph: Graph, serial: number) => Change | undefined;
 
 /** Every verb of the port, with small choices; what is illegal now is refused and changes nothing. */
 const step: fc.Arbitrary<Step> = fc
-  .record({ verb: fc.nat(18), volume: fc.nat(2), other: fc.nat(2), pick: fc.nat(9) })
+  .record({ verb: fc.nat(20), volume: fc.nat(2), other: fc.nat(2), pick: fc.nat(9) })
   .map(({ verb, volume, other, pick }) => (graph, serial): Change | undefined => {
     const id = volumes[volume]!;
     const points = [...graph.points.keys()];
@@ -71,7 +71,16 @@ const step: fc.Arbitrary<Step> = fc
           : plan.planAbandonStage(graph, session, half.stage.plan.cycle);
       }
       case 11:
-        return half?.stage && plan.planCommitStage(graph, session, half.stage.plan.cycle, half.generation, ['d']);
+        return (
+          half?.stage &&
+          plan.planCommitStage(
+            graph,
+            session,
+            half.stage.plan.cycle,
+            half.generation,
+            half.stage.plan.pairs.map(() => 'd'),
+          )
+        );
       case 12:
         return half?.seal === undefined
           ? plan.planSeal(graph, session, proposalId(`x${serial}`), spec)
@@ -96,6 +105,37 @@ const step: fc.Arbitrary<Step> = fc
         return (
           half && plan.planPromote(graph, session, { next: generation(half.generation.number + 1), testCopy: true })
         );
+      case 18: {
+        if (half === undefined) return undefined;
+        const pairs = [{ local: id, remote: volumeId('z') }, ...(pick % 2 === 0 ? half.pairs : [])].filter(
+          ({ local }, index, all) => all.findIndex((pair) => pair.local === local) === index,
+        );
+        return plan.planChangeHalf(graph, session, half.role === 'source' ? { pairs } : { joining: pairs });
+      }
+      case 19: {
+        // Members that were set aside come, or not all of those that there are stay.
+        if (half?.role !== 'destination' || half.stage !== undefined) return undefined;
+        const base = half.base && graph.points.get(half.base.point);
+        const all = [...half.pairs, ...(half.joining ?? [])].filter(
+          ({ local }, index, list) => list.findIndex((pair) => pair.local === local) === index,
+        );
+        const pairs = all.slice(pick % 2).map((pair) => {
+          const held = base?.members.some((member) => member.volume === pair.local) ?? false;
+          return { ...pair, ...(base !== undefined && !held && { whole: true as const }) };
+        });
+        const sizes = pairs.map((_, index) => (index === pick % 3 ? 0 : MiB));
+        return plan.planOpenStage(graph, {
+          session,
+          cycle: cycleId(`c${serial}`),
+          generation: half.generation,
+          ...(half.base && { base: half.base.point }),
+          points: [
+            { ...spec, id: pointId(`s${serial}`), sizes },
+            { ...spec, kind: 'internal', sizes: pairs.map(() => MiB) },
+          ],
+          pairs,
+        });
+      }
       default:
         return plan.planAdvanceBase(graph, session, half?.generation ?? generation(1), { point, digests: ['d'] });
     }
@@ -104,7 +144,9 @@ const step: fc.Arbitrary<Step> = fc
 function check(graph: Graph, used: Set<number>): void {
   const tops = [...graph.volumes.values()].map((volume) => volume.top);
   const members = [...graph.points.values()].flatMap((point) => point.members.map((member) => member.layer));
-  const staged = [...graph.halves.values()].flatMap((half) => half.stage?.layers.flat() ?? []);
+  const staged = [...graph.halves.values()].flatMap(
+    (half) => half.stage?.layers.flat().filter((layer) => layer !== noLayer) ?? [],
+  );
   // G1
   for (const layer of [...tops, ...members, ...staged]) expect(graph.layers.has(layer)).toBe(true);
   for (const layer of graph.layers.values()) {
@@ -127,10 +169,23 @@ function check(graph: Graph, used: Set<number>): void {
   for (const volume of graph.volumes.values())
     if (volume.replica !== undefined) expect(graph.points.has(volume.replica)).toBe(true);
   for (const point of graph.points.values()) if (point.dropped) expect(isHeld(graph, point)).toBe(true);
+  // Who takes part in a session is one of its members, or set aside to be one.
+  for (const volume of graph.volumes.values()) {
+    const half = volume.session && graph.halves.get(volume.session);
+    if (volume.session !== undefined)
+      expect([...(half?.pairs ?? []), ...(half?.joining ?? [])].some(({ local }) => local === volume.id)).toBe(true);
+  }
   // G5
   for (const half of graph.halves.values()) {
     const follows = half.role === 'destination' && half.test === undefined;
-    for (const pair of half.pairs) expect(graph.volumes.get(pair.local)?.follows).toBe(follows);
+    const tested = half.test && graph.points.get(half.test.point);
+    for (const pair of half.pairs) {
+      // Who has become a member during a test is not tested.
+      if (tested !== undefined && !tested.members.some((member) => member.volume === pair.local)) continue;
+      expect(graph.volumes.get(pair.local)?.follows).toBe(follows);
+    }
+    for (const pair of [...half.pairs, ...(half.joining ?? [])])
+      expect(graph.volumes.get(pair.local)?.session).toBe(session);
     if (half.test !== undefined) expect(half.role).toBe('destination');
   }
 }
@@ -152,7 +207,8 @@ describe('the graph', () => {
           expect(JSON.stringify(encodeGraph(graph))).toBe(before);
           if (change === undefined) return;
           // A layer id that was ever in use is not given out again.
-          if ('layers' in change) for (const layer of change.layers.flat()) expect(used.has(layer)).toBe(false);
+          if ('layers' in change)
+            for (const layer of change.layers.flat()) if (layer !== noLayer) expect(used.has(layer)).toBe(false);
           applyChange(graph, JSON.parse(JSON.stringify(change)) as Change);
           check(graph, used);
         });

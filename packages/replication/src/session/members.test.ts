@@ -1,0 +1,162 @@
+import { cycleId, pointId, proposalId, sessionId, volumeId } from '@antipode/base';
+import type { Pair } from '@antipode/blocks';
+import { describe, expect, it } from 'vitest';
+import type { HalfView } from '../peer/messages.ts';
+import { newHalf } from './birth.ts';
+import type { Context } from './change.ts';
+import { type Decision, decide, type Input } from './decide.ts';
+import type { Half } from './half.ts';
+
+const generation = { number: 1, site: 'A', nonce: 'n' };
+const pair = (name: string): Pair => ({ local: volumeId(name), remote: volumeId(`${name}-copy`) });
+const [one, two] = [pair('one'), pair('two')];
+let count = 0;
+const context: Context = {
+  slot: true,
+  now_ms: 1_000_000,
+  linkUp: true,
+  site: 'A',
+  get fresh() {
+    count += 1;
+    return { a: `a${count}`, b: `b${count}`, c: `c${count}`, nonce: `n${count}` };
+  },
+  localPauseResume: 'pause_both',
+};
+const ok = (half: Half, input: Input, linkUp = true): Decision => {
+  const decision = decide(half, input, { ...context, linkUp });
+  if (!decision.ok) throw new Error(JSON.stringify(decision.error));
+  return decision.value;
+};
+/** A source of one member, synchronized once. */
+const settled: Half = {
+  ...newHalf({ id: sessionId('s'), role: 'source', generation, pairs: [one], rpo_ms: 0 }),
+  state: 'OK',
+  lastSync: { completed_ms: 1, duration_ms: 1, instant_ms: 1 },
+};
+const joined = ok(settled, { kind: 'members', pairs: [one], newcomers: [two.local] }).half;
+const sync: Input = { kind: 'command', command: { name: 'sync' } };
+
+describe('members of a session', () => {
+  it('who comes starts nothing, and the next cycle begins by asking the peer, before its target is frozen', () => {
+    expect(joined).toMatchObject({ state: 'OK', pairs: [one], newcomers: [two.local] });
+    const started = ok(joined, sync);
+    expect(started.step).toEqual({ kind: 'members', newcomers: [two.local] });
+    const ready = ok(started.half, {
+      kind: 'outcome',
+      outcome: { kind: 'members', result: { ok: true, pairs: [one, two] } },
+    });
+    expect(ready.half).toMatchObject({ pairs: [one, two], cycle: { phase: 'freeze' } });
+    expect(ready.half.newcomers).toBeUndefined();
+    expect(ready.step?.kind).toBe('freeze');
+    const frozen = ok(ready.half, {
+      kind: 'outcome',
+      outcome: { kind: 'freeze', instant_ms: 7, pairs: [one, two], points: [pointId('s1')] },
+    });
+    expect(frozen.half.cycle).toMatchObject({ phase: 'ship', pairs: [one, two], points: ['s1'] });
+  });
+
+  it('a peer that cannot be reached, or has no place for it, parks the cycle with the reason, and it goes on by itself', () => {
+    for (const code of ['link_lost', 'member_refused'] as const) {
+      const failed = { kind: 'members', result: { ok: false, code, message: 'no' } } as const;
+      const parked = ok(ok(joined, sync).half, { kind: 'outcome', outcome: failed }, code !== 'link_lost');
+      expect(parked.half).toMatchObject({
+        state: 'System_Paused',
+        fault: { code, retry: true },
+        newcomers: [two.local],
+      });
+      const later = decide(parked.half, { kind: 'tick' }, { ...context, now_ms: context.now_ms + 600_000 });
+      expect(later.ok && later.value.step?.kind).toBe('members');
+      // Taken back meanwhile: there is nobody to ask for.
+      const back = ok(parked.half, { kind: 'members', pairs: [one], newcomers: [] });
+      expect(back.half.cycle?.phase).toBe('freeze');
+    }
+  });
+
+  it('who comes or goes once the target is frozen is of the next cycle [C3.1]', () => {
+    const shipping: Half = {
+      ...settled,
+      pairs: [one, two],
+      state: 'Synchronizing',
+      cycle: {
+        id: cycleId('c'),
+        point: pointId('p'),
+        started_ms: 1,
+        trigger: 'user',
+        phase: 'ship',
+        confirmed: true,
+        pairs: [one, two],
+      },
+    };
+    const changed = ok(shipping, { kind: 'members', pairs: [two], newcomers: [volumeId('three')] });
+    expect(changed.half).toMatchObject({ pairs: [two], cycle: { phase: 'ship', pairs: [one, two] } });
+    expect(changed.step).toMatchObject({ kind: 'ship', cycle: { pairs: [one, two] } });
+  });
+
+  it('a planned failover seals only once everybody has been copied', () => {
+    const failing = ok(joined, { kind: 'command', command: { name: 'planned_failover', reverse: false } });
+    const measured = ok(failing.half, { kind: 'outcome', outcome: { kind: 'measure', bytes: 0 } });
+    expect(measured.step?.kind).toBe('members');
+    const operation = {
+      kind: 'planned_failover',
+      proposal: proposalId('x'),
+      phase: 'catch_up',
+      rounds: 9,
+      sealPoint: pointId('seal'),
+      reverse: false,
+    } as const;
+    const late = ok(
+      { ...joined, state: 'Failing_Over', operation },
+      { kind: 'outcome', outcome: { kind: 'measure', bytes: 0 } },
+    );
+    expect(late.step?.kind).toBe('members');
+    const { newcomers: _, ...whole } = joined;
+    const quiet = ok(
+      { ...whole, state: 'Failing_Over', operation },
+      { kind: 'outcome', outcome: { kind: 'measure', bytes: 0 } },
+    );
+    expect(quiet.step?.kind).toBe('seal');
+  });
+
+  it('a member that the peer does not have, or has under another id, is asked for anew; snapshots that are there are not shipped again', () => {
+    const view: HalfView = { generation, role: 'destination', state: 'OK', refused: [], points: [], pairs: [one] };
+    const contact = (theirs: HalfView): Input => ({
+      kind: 'outcome',
+      outcome: { kind: 'contact', result: { ok: true, view: theirs } },
+    });
+    const half: Half = { ...settled, pairs: [one, two] };
+    expect(ok(half, contact(view)).half.newcomers).toEqual([two.local]);
+    const other = { ...two, remote: volumeId('elsewhere') };
+    expect(ok(half, contact({ ...view, pairs: [one, other] })).half.newcomers).toEqual([two.local]);
+    expect(ok(half, contact({ ...view, pairs: [one, two] })).half.newcomers).toBeUndefined();
+    // A peer that does not speak of members has the one that there is.
+    const { pairs: _, ...old } = view;
+    expect(ok(half, contact(old)).half.newcomers).toBeUndefined();
+    const shipping: Half = {
+      ...half,
+      state: 'Synchronizing',
+      cycle: {
+        id: cycleId('c'),
+        point: pointId('p'),
+        started_ms: 1,
+        trigger: 'user',
+        phase: 'ship',
+        confirmed: false,
+        pairs: [one, two],
+        points: [pointId('s1'), pointId('s2')],
+      },
+    };
+    const confirmed = ok(shipping, contact({ ...view, snapshots: [pointId('s1')] }));
+    expect(confirmed.half.cycle).toMatchObject({ confirmed: true, points: ['s2'] });
+    // The plan of a cycle that has begun stays what it is.
+    const again = ok(
+      { ...confirmed.half, cycle: { ...confirmed.half.cycle!, confirmed: false } },
+      contact({ ...view, snapshots: [pointId('s1'), pointId('s2')] }),
+    );
+    expect(again.half.cycle).toMatchObject({ confirmed: true, points: ['s2'] });
+  });
+
+  it('a destination’s are what its engine has committed', () => {
+    const half: Half = { ...settled, role: 'destination' };
+    expect(ok(half, { kind: 'members', pairs: [one, two], newcomers: [] }).half.pairs).toEqual([one, two]);
+  });
+});
