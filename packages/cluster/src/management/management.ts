@@ -33,6 +33,7 @@ import { buildVersion, enterPlatform, platformHandlers } from '../services/platf
 import { enterMachine } from '../services/platform-network.ts';
 import { PolicyService } from '../services/policies.ts';
 import { ScrubService } from '../services/scrubs.ts';
+import { SnapshotScheduler } from '../services/snapshot-rules/snapshot-scheduler.ts';
 import { SnapshotService } from '../services/snapshots.ts';
 import { UserService } from '../services/users.ts';
 import { VolumeLife } from '../services/volume-life.ts';
@@ -154,7 +155,8 @@ export async function startManagement(config: ClusterConfig) {
     mappings,
     groups: () => groups,
   });
-  const policies = new PolicyService(catalog, random, sessions);
+  const scheduler = new SnapshotScheduler({ catalog, clock, reporter, snapshots });
+  const policies = new PolicyService(catalog, random, sessions, scheduler);
   const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock });
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
   const answer = peerAnswers({ clock, remotes, trust, sessions, pairing, hello });
@@ -198,6 +200,7 @@ export async function startManagement(config: ClusterConfig) {
   await reportUnexplained(catalog, dataPlane, reporter);
   remotes.start();
   await sessions.start();
+  scheduler.start();
 
   const tls = await serverCertificate(config);
   const audit: RestOptions['audit'] = (request, principal, operation, status) => {
@@ -301,6 +304,7 @@ export async function startManagement(config: ClusterConfig) {
       settling.cancel();
       await app.close();
       scrubs.close();
+      scheduler.stop();
       sessions.stop();
       remotes.stop();
       await peerServer.close();

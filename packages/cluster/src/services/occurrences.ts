@@ -137,6 +137,19 @@ export const occurrences = {
     'Nothing is copied.',
     'Decide which side is right and delete the session on the other.',
   ),
+  snapshots_missed: told(
+    '0x02030101',
+    'Minor',
+    'Rule {0} was due {1} times while its snapshots could not be taken; one snapshot of each volume stands for all of them.',
+    'There are no snapshots of those moments.',
+  ),
+  snapshot_failed: raised(
+    '0x02030102',
+    'Major',
+    'A scheduled snapshot of {0} could not be taken ({1}).',
+    'There is no snapshot of this moment.',
+    'Remove the cause; the rule goes on when it is due again.',
+  ),
   link_lost: raised(
     '0x02010201',
     'Major',

@@ -7,6 +7,7 @@ import {
   ReplicationRuleModify,
   RestError,
   SnapshotRuleCreate,
+  SnapshotRuleDelete,
   SnapshotRuleModify,
 } from '@antipode/contract';
 import { type Static, Type } from 'typebox';
@@ -35,6 +36,8 @@ export const rpo_ms: Readonly<Record<EnumValue<'RPO'>, number>> = {
   Zero: 0,
 };
 
+/** Longest that snapshots of this cluster's own rules are kept. */
+const localRetentionMost_h = 8_760;
 const rulesMost = { snapshot: 4, replication: 1 } as const;
 const userManaged: ManagedDocument = {
   managed_by: 'User',
@@ -43,13 +46,29 @@ const userManaged: ManagedDocument = {
   is_replica: false,
 };
 
+/** What changes of snapshot rules mean to what takes their snapshots. */
+export interface SnapshotRuleHooks {
+  /** A rule was made or changed. */
+  ruleChanged(id: string): void;
+  /** A rule is about to go, with what it has taken or without. Rejects before anything has changed. */
+  ruleDeleted(id: string, deleteSnapshots: boolean): Promise<void>;
+}
+const noSchedule: SnapshotRuleHooks = { ruleChanged: () => undefined, ruleDeleted: async () => undefined };
+
 /** Policies and their rules. */
 export class PolicyService {
   readonly #catalog: Catalog;
   readonly #random: Random;
   readonly #replication: ReplicationHooks;
+  readonly #schedule: SnapshotRuleHooks;
 
-  constructor(catalog: Catalog, random: Random, replication: ReplicationHooks) {
+  constructor(
+    catalog: Catalog,
+    random: Random,
+    replication: ReplicationHooks,
+    schedule: SnapshotRuleHooks = noSchedule,
+  ) {
+    this.#schedule = schedule;
     this.#catalog = catalog;
     this.#random = random;
     this.#replication = replication;
@@ -65,7 +84,11 @@ export class PolicyService {
       'replication_rule.delete': handler(Type.Object({}), async (_, id) => this.#deleteRule('replication_rule', id)),
       'snapshot_rule.create': handler(SnapshotRuleCreate, async (_, __, body) => this.#createSnapshotRule(body)),
       'snapshot_rule.modify': handler(SnapshotRuleModify, async (_, id, body) => this.#modifySnapshotRule(id, body)),
-      'snapshot_rule.delete': handler(Type.Object({}), async (_, id) => this.#deleteRule('snapshot_rule', id)),
+      'snapshot_rule.delete': handler(SnapshotRuleDelete, async (_, id, body) => {
+        const rule = this.#deletable('snapshot_rule', id);
+        await this.#schedule.ruleDeleted(rule.id, body.delete_snaps ?? false);
+        this.#deleteRule('snapshot_rule', id);
+      }),
     };
   }
 
@@ -171,10 +194,7 @@ export class PolicyService {
   }
 
   #deleteRule(table: 'replication_rule' | 'snapshot_rule', id: string): void {
-    const rule = this.#catalog.get(table, id);
-    if (rule === undefined) throw new RestError('not_found', table, id);
-    if (this.#ruleUsers(table, id).length > 0) throw new RestError('rule_in_use', rule.name);
-    if (!rule.is_replica) this.#editable(table, rule);
+    this.#deletable(table, id);
     this.#catalog.transaction(() => {
       const list = table === 'replication_rule' ? 'replication_rule_ids' : 'snapshot_rule_ids';
       for (const policy of this.#catalog.list('policy')) {
@@ -183,6 +203,14 @@ export class PolicyService {
       }
       this.#catalog.remove(table, id);
     });
+  }
+
+  #deletable(table: 'replication_rule' | 'snapshot_rule', id: string) {
+    const rule = this.#catalog.get(table, id);
+    if (rule === undefined) throw new RestError('not_found', table, id);
+    if (this.#ruleUsers(table, id).length > 0) throw new RestError('rule_in_use', rule.name);
+    if (!rule.is_replica) this.#editable(table, rule);
+    return rule;
   }
 
   #createSnapshotRule(body: Static<typeof SnapshotRuleCreate>): { id: string } {
@@ -202,6 +230,7 @@ export class PolicyService {
     };
     this.#checkSchedule(rule);
     this.#catalog.put('snapshot_rule', rule);
+    this.#schedule.ruleChanged(rule.id);
     return { id: rule.id };
   }
 
@@ -221,11 +250,16 @@ export class PolicyService {
     if (body.interval !== undefined && body.time_of_day !== undefined) throw new RestError('bad_snapshot_schedule');
     this.#checkSchedule(next);
     this.#catalog.put('snapshot_rule', next);
+    this.#schedule.ruleChanged(id);
   }
 
   #checkSchedule(rule: SnapshotRuleDocument): void {
     if ((rule.interval === null) === (rule.time_of_day === null)) throw new RestError('bad_snapshot_schedule');
     if (rule.timezone !== null && rule.time_of_day === null) throw new RestError('bad_snapshot_schedule');
+    if (rule.remote_system_id !== null)
+      throw new RestError('schema_violation', '/remote_system_id', 'no system that takes remote snapshots is known');
+    if (rule.desired_retention > localRetentionMost_h)
+      throw new RestError('schema_violation', '/desired_retention', `at most ${localRetentionMost_h} hours, a year`);
   }
 
   #checkTarget(remoteId: string, rpo: EnumValue<'RPO'>): void {

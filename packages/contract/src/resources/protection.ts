@@ -137,6 +137,8 @@ export const SnapshotRuleCreate = Body({
 });
 export const SnapshotRuleModify = Body({ name: Opt(Name()), desired_retention: Opt(Retention()), ...snapshotRuleBody });
 
+export const SnapshotRuleDelete = Body({ delete_snaps: Opt(Flag()) });
+
 export const snapshotRule: ResourceSpec = {
   name: 'snapshot_rule',
   description: 'When snapshots are taken and how long they are kept.',
@@ -161,7 +163,7 @@ export const snapshotRule: ResourceSpec = {
   },
   create: { body: SnapshotRuleCreate },
   modify: { body: SnapshotRuleModify },
-  remove: { body: Body({ delete_snaps: Opt(Flag()) }) },
+  remove: { body: SnapshotRuleDelete },
   actions: {},
 };
 
