@@ -60,8 +60,8 @@ export async function simulatedEngine(
       checkpoints: checkpoints.mount(),
       clock: hurriedClock,
       limits: tinyLimits,
-      // With every other seed reads wait for the disk, as large ones do in production: others come in between.
-      logLimits: { ...smallLogLimits, ...(seed % 2 === 1 && { sync_read_bytes_max: 0 }) },
+      // With every other seed next to nothing is read from memory and reads wait for the disk: others come in between.
+      logLimits: { ...smallLogLimits, ...(seed % 2 === 1 && { sync_read_bytes_max: 0, group_bytes: 4096 }) },
     });
   };
   const wrap = (engine: EmbeddedEngine, mine = life): SimulatedEngine => ({

@@ -53,6 +53,7 @@ const indexes: readonly string[] = [
   `CREATE INDEX volume_policy ON volume (doc ->> '$.protection_policy_id')`,
   `CREATE INDEX volume_point ON volume (private ->> '$.point')`,
   `CREATE INDEX volume_of ON volume (private ->> '$.of')`,
+  `CREATE INDEX volume_joined ON volume (private ->> '$.joined')`,
   `CREATE INDEX volume_expiry ON volume (${expiryOf}) WHERE ${expiryOf} IS NOT NULL`,
   `CREATE INDEX volume_group_expiry ON volume_group (${expiryOf}) WHERE ${expiryOf} IS NOT NULL`,
 ];
@@ -130,8 +131,20 @@ export class Catalog {
     return rows.map((row) => JSON.parse(row.doc) as Documents['volume']);
   }
 
+  /** Snapshot sets of a group; null: of groups that there are no more. */
+  listSets(group: string | null): readonly Documents['volume_group'][] {
+    const rows = this.#prepare(
+      `SELECT doc FROM volume_group WHERE doc ->> '$.type' = 'Snapshot' AND doc ->> '$.protection_data.parent_id' IS ? ORDER BY rowid`,
+    ).all(group) as { doc: string }[];
+    return rows.map((row) => JSON.parse(row.doc) as Documents['volume_group']);
+  }
+
   /** Rows by what is kept with them and never shown. */
-  listByPrivate<T extends Table>(table: T, attribute: 'point' | 'of', value: string): readonly Documents[T][] {
+  listByPrivate<T extends Table>(
+    table: T,
+    attribute: 'point' | 'of' | 'joined',
+    value: string,
+  ): readonly Documents[T][] {
     const rows = this.#prepare(`SELECT doc FROM ${table} WHERE private ->> '$.${attribute}' = ? ORDER BY rowid`).all(
       value,
     ) as { doc: string }[];
