@@ -175,6 +175,14 @@ function copyOfTree() {
   mkdirSync(join(copy, 'node_modules'));
   rmSync(join(copy, 'node_modules'), { recursive: true });
   symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
+  // That it is found counts here, not the smallest history that shows it.
+  const setup = join(copy, 'setup.mjs');
+  writeFileSync(setup, "import fc from 'fast-check';\nfc.configureGlobal({ endOnFailure: true });\n");
+  const config = join(copy, 'vitest.config.ts');
+  writeFileSync(
+    config,
+    readFileSync(config, 'utf8').replace('test: {', `test: { setupFiles: [${JSON.stringify(setup)}],`),
+  );
   return copy;
 }
 

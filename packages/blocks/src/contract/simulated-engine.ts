@@ -13,6 +13,7 @@ import { mortalDisk } from './mortal-disk.ts';
 export const tinyLimits: EngineLimits = {
   ...engineLimits,
   cachedPages: 4,
+  resolvedPages: 3,
   dirtyPages: 3,
   checkpointEvery_bytes: 128 * 1024,
   recordMost_bytes: 64 * 1024,
@@ -59,8 +60,11 @@ export async function simulatedEngine(
       checkpoints: checkpoints.mount(),
       clock: hurriedClock,
       limits: tinyLimits,
-      // With every other seed reads wait for the disk, as large ones do in production: others come in between.
-      logLimits: { ...smallLogLimits, ...(seed % 2 === 1 && { sync_read_bytes_max: 0 }) },
+      // With every other seed next to nothing is read from memory and reads wait for the disk: others come in between.
+      logLimits: {
+        ...smallLogLimits,
+        ...(seed % 2 === 1 && { sync_read_bytes_max: 0, group_bytes: 4096, group_buffers_max: 1024 }),
+      },
     });
   };
   const wrap = (engine: EmbeddedEngine, mine = life): SimulatedEngine => ({

@@ -3,6 +3,7 @@ import { BLOCK_BYTES } from '../port/device.ts';
 import { ancestry, type Graph } from './graph/graph.ts';
 import type { Page } from './index/page.ts';
 import type { LayerIndex, PageTable } from './index/page-table.ts';
+import type { Storey } from './index/resolved-pages.ts';
 import type { LayerId } from './log/types.ts';
 
 /** `limit`: the first block that must not be asked for, here or further down; `own`: what it is for the layer by itself. */
@@ -16,6 +17,8 @@ export interface Link {
 export interface Chain {
   readonly size: number;
   readonly links: readonly Link[];
+  /** The layers under the top one: frozen, whatever the top one is. */
+  readonly below: readonly Storey[];
 }
 
 /** Chains by their top layer; forgotten whenever the graph changes. */
@@ -46,7 +49,12 @@ export class Chains {
       links.push({ index: this.#pages.layer(layer.id), limit, own });
     }
     assert(size >= 0, `layer ${top} exists`);
-    const chain = { size, links };
+    const below = links.slice(1).map(({ index, own }) => ({
+      id: index.id,
+      own,
+      page: (number: number) => (index.present.has(number) ? this.#pages.get(index, number) : undefined),
+    }));
+    const chain = { size, links, below };
     this.#known.set(top, chain);
     return chain;
   }
@@ -58,17 +66,30 @@ export interface Resolved {
   readonly index: number;
 }
 
-/** The pages of an image that hold anything of page `number`, top first. */
+/** The longest stack of frozen layers that is looked into one by one. */
+const shallow = 2;
+
+/**
+ * The pages of an image that hold anything of page `number`, top first. Where many frozen layers lie below the top one, what they
+ * come to together stands for all of them.
+ */
 export function pagesAt(
   chain: Chain,
   number: number,
   pages: PageTable,
 ): { readonly page: Page; readonly limit: number }[] {
   const found: { page: Page; limit: number }[] = [];
-  for (const { index, limit } of chain.links) {
+  const deep = chain.below.length > shallow;
+  const one = deep ? 1 : chain.links.length;
+  for (let depth = 0; depth < one; depth++) {
+    const { index, limit } = chain.links[depth]!;
     if (!index.present.has(number)) continue;
     const page = pages.get(index, number);
     if (page !== undefined) found.push({ page, limit });
+  }
+  if (deep) {
+    const page = pages.resolved.get(chain.below, number);
+    if (page !== undefined) found.push({ page, limit: chain.links[1]!.limit });
   }
   return found;
 }

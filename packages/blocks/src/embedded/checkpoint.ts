@@ -1,6 +1,7 @@
 import { BlockError } from '../port/errors.ts';
 import type { CheckpointStore } from './checkpoint-store.ts';
 import type { EngineCore } from './core.ts';
+import { nextTurn } from './end-of-turn.ts';
 import { encodeChange } from './graph/changes.ts';
 import { decodeGraph, type EncodedGraph, encodeGraph } from './graph/graph.ts';
 import type { LayerId, Sequence } from './log/types.ts';
@@ -45,6 +46,7 @@ export async function writeCheckpoint(core: EngineCore, replayed?: ReplayStart):
   const { moves } = core;
   let moved = false;
   try {
+    while (taken.encodeSome(core.limits.pagesATurn)) await nextTurn();
     await core.log.durable();
     // A log that starts again appends once more what it cannot prove to have been durable, and then it lies elsewhere. This record
     // carries the proof: nothing up to `sequence` moves after it.
@@ -62,7 +64,7 @@ export async function writeCheckpoint(core: EngineCore, replayed?: ReplayStart):
     return writeCheckpoint(core, replayed);
   }
   core.sinceCheckpoint_bytes -= since;
-  core.pages.settle(taken.pages);
+  core.pages.settle(taken);
   return sequence;
 }
 

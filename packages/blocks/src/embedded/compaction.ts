@@ -10,8 +10,18 @@ import type { DataRecord, LayerId, LogRecord, ScannedRecord, SegmentInfo, Sequen
 export function removableSegments(core: EngineCore, checkpointed: Sequence): readonly number[] {
   if (core.pinned) return [];
   return candidates(core, checkpointed)
-    .filter((segment) => core.live.of(segment.segment) === 0 && core.emptied.has(segment.segment))
-    .map((segment) => segment.segment);
+    .map(({ segment }) => segment)
+    .filter((segment) => core.live.of(segment) === 0 && core.emptied.has(segment) && !core.log.isBeingRead(segment));
+}
+
+/**
+ * Sealed segments of nothing but data of which the index, as it is now, refers to none: a checkpoint of this moment, once durable,
+ * proves that they are not needed. Not to be asked after it: what was written since may be lost, and then they are needed again.
+ */
+export function deadSegments(core: EngineCore): readonly number[] {
+  return candidates(core, core.lastSequence())
+    .map(({ segment }) => segment)
+    .filter((segment) => core.live.of(segment) === 0 && core.holdsDataOnly(segment));
 }
 
 const candidates = (core: EngineCore, checkpointed: Sequence): readonly SegmentInfo[] =>
@@ -67,8 +77,7 @@ export async function compactSegments(core: EngineCore, segments: readonly numbe
     }
   }
   if (control) {
-    for (const change of graphChanges(encodeGraph(core.graph)))
-      core.log.append({ type: 'control', body: encodeChange(change) });
+    for (const change of graphChanges(encodeGraph(core.graph))) core.appendControl(encodeChange(change));
     await core.log.durable();
   }
   const items: readonly Item[] = [...data, ...uncovered(core, zeros)];
@@ -76,7 +85,10 @@ export async function compactSegments(core: EngineCore, segments: readonly numbe
     const places = await core.log.relocate(items);
     items.forEach(({ record, sequence }, index) => {
       const place = places[index]!;
-      if (record.type === 'zero') core.keptZeros.add(place.segment, recordBytes(record));
+      if (record.type === 'zero') {
+        core.keptZeros.add(place.segment, recordBytes(record));
+        core.holdsMore(place.segment);
+      }
       if (record.type !== 'data') return;
       core.writer.move(core.layerIndex(currentLayer(core, record.layer)), record.block, record.count, place, sequence);
     });

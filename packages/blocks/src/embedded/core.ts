@@ -42,6 +42,10 @@ export class EngineCore {
   /** Bytes of ranges of zeros that compaction kept, by the segment they are in now; not known again after a restart. */
   readonly keptZeros = new LiveBytes();
   #readers = 0;
+  /** Segments that a rebuild may need for more than data: they hold changes of the graph, or ranges of zeros. */
+  readonly #withMore = new Set<number>();
+  /** Of segments below this nothing is known: they are older than this process. */
+  #knownFrom = Number.POSITIVE_INFINITY;
   readonly #unheard: EngineEvent[] = [];
   readonly #listeners = new Set<(event: EngineEvent) => void>();
 
@@ -75,7 +79,7 @@ export class EngineCore {
     const body = encodeChange(change);
     if (body.length > CONTROL_BYTES_MAX)
       throw new BlockError('out_of_range', `one change takes at most ${CONTROL_BYTES_MAX} bytes, not ${body.length}`);
-    this.log.append({ type: 'control', body });
+    this.appendControl(body);
     this.sinceCheckpoint_bytes += body.length;
     applyChange(this.graph, change);
     this.chains.invalidate();
@@ -113,7 +117,8 @@ export class EngineCore {
     const index = this.pages.layer(layer);
     const chain = this.chains.of(layer);
     if (!somethingWithin(chain, block, count)) return;
-    const { sequence } = this.log.append({ type: 'zero', layer, block, count });
+    const { sequence, place } = this.log.append({ type: 'zero', layer, block, count });
+    this.holdsMore(place.segment);
     this.writer.putZero(index, chain, block, count, sequence);
     this.sinceCheckpoint_bytes += 64;
     this.onWork();
@@ -128,19 +133,27 @@ export class EngineCore {
     volume: VolumeId,
   ): void | Promise<void> {
     const damaged = (at: number, detail: string) => this.emit({ kind: 'damage', volume, block: at, detail });
-    return readBlocks(
-      { pages: this.pages, log: this.log, damaged, pin: (work) => this.pin(work) },
-      chain,
-      block,
-      count,
-      target,
-      sums,
-    );
+    return readBlocks({ pages: this.pages, log: this.log, damaged }, chain, block, count, target, sums);
   }
 
-  /** Reads in the background are under way: no segment may be given back. */
-  get pinned(): boolean {
-    return this.#readers > 0;
+  /** Appends a record of the graph's changes. */
+  appendControl(body: Uint8Array): void {
+    this.holdsMore(this.log.append({ type: 'control', body }).place.segment);
+  }
+
+  /** The segment has a record that is not data. */
+  holdsMore(segment: number): void {
+    this.#withMore.add(segment);
+  }
+
+  /** From here on every segment that begins is known from its first record. */
+  knowSegments(): void {
+    this.#knownFrom = 1 + Math.max(0, ...this.log.segments().map(({ segment }) => segment));
+  }
+
+  /** Nothing but data is in the segment: once the index refers to none of it, nothing in it is needed, and nobody has to look. */
+  holdsDataOnly(segment: number): boolean {
+    return segment >= this.#knownFrom && !this.#withMore.has(segment);
   }
 
   /** A segment was given back. */
@@ -148,6 +161,7 @@ export class EngineCore {
     this.emptied.delete(segment);
     this.keptZeros.forget(segment);
     this.live.forget(segment);
+    this.#withMore.delete(segment);
   }
 
   layerIndex(id: LayerId): LayerIndex {
@@ -166,6 +180,11 @@ export class EngineCore {
     } finally {
       this.#readers -= 1;
     }
+  }
+
+  /** Work that looks at many segments is under way. */
+  get pinned(): boolean {
+    return this.#readers > 0;
   }
 
   #open(): void {

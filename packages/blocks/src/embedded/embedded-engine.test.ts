@@ -16,6 +16,7 @@ const small = {
   limits: {
     ...engineLimits,
     cachedPages: 8,
+    resolvedPages: 3,
     dirtyPages: 4,
     checkpointEvery_bytes: 256 * 1024,
     recordMost_bytes: 64 * 1024,

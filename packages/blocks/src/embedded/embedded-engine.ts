@@ -46,11 +46,15 @@ export class EmbeddedEngine implements BlockEngine {
   constructor(core: EngineCore, clock: Clock) {
     this.#core = core;
     this.#housekeeper = new Housekeeper(core, clock);
+    core.knowSegments();
     core.onWork = () => this.#housekeeper.look();
     core.log.onMoved((moves) => {
       core.moves += 1;
       for (const move of moves) {
-        if (move.type !== 'data') continue;
+        if (move.type !== 'data') {
+          core.holdsMore(move.to.segment);
+          continue;
+        }
         const layer = core.graph.folded.get(move.layer) ?? move.layer;
         core.writer.move(core.layerIndex(layer), move.block, move.count, move.to, move.sequence);
       }

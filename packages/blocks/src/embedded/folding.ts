@@ -1,8 +1,7 @@
 import type { EngineCore } from './core.ts';
+import { nextTurn } from './end-of-turn.ts';
 import type { Graph, LayerNode } from './graph/graph.ts';
 import type { LayerId } from './log/types.ts';
-
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /**
  * Folds layers that no point, head, stage or replica stands on into the one layer above them, and gives up layers that nothing
@@ -51,7 +50,7 @@ async function giveUp(core: EngineCore, layer: LayerNode): Promise<void> {
   let done = 0;
   for (const number of [...index.present.within(0, Number.MAX_SAFE_INTEGER)]) {
     core.writer.dropPage(index, number);
-    if (++done % core.limits.pagesATurn === 0) await turn();
+    if (++done % core.limits.pagesATurn === 0) await nextTurn();
   }
   core.graph.layers.delete(layer.id);
   core.digests.forget(layer.id);
@@ -65,7 +64,7 @@ async function fold(core: EngineCore, layer: LayerNode, into: LayerNode): Promis
   let done = 0;
   for (const number of [...index.present.within(0, Number.MAX_SAFE_INTEGER)]) {
     core.writer.foldPage(index, target, number, layer.parent !== undefined);
-    if (++done % core.limits.pagesATurn === 0) await turn();
+    if (++done % core.limits.pagesATurn === 0) await nextTurn();
     // Meanwhile somebody may have forked or frozen here: what is left is looked at again.
     if (core.graph.layers.get(into.id)?.parent !== layer.id) return;
   }

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '@antipode/base';
 import { isBlockError } from '../port/errors.ts';
 import { writeCheckpoint } from './checkpoint.ts';
-import { compactSegments, removableSegments, sparseSegments } from './compaction.ts';
+import { compactSegments, deadSegments, removableSegments, sparseSegments } from './compaction.ts';
 import type { EngineCore } from './core.ts';
 import { foldSome } from './folding.ts';
 import { encodeChange } from './graph/changes.ts';
@@ -131,6 +131,9 @@ export class Housekeeper {
   }
 
   async #checkpoint(): Promise<void> {
-    this.#checkpointed = await writeCheckpoint(this.#core);
+    const core = this.#core;
+    const dead = deadSegments(core);
+    this.#checkpointed = await writeCheckpoint(core);
+    for (const segment of dead) core.emptied.add(segment);
   }
 }

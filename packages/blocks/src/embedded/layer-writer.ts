@@ -123,6 +123,7 @@ export class LayerWriter {
       const page = this.#pages.get(layer, number);
       const index = at - number * pageBlocks;
       if (page === undefined || page.sequence[index] !== sequence || !page.isData(index)) continue;
+      this.#pages.changing(page);
       this.#release(page, index);
       page.segment[index] = to.segment;
       page.offset[index] = to.offset + (at - block) * BLOCK_BYTES;

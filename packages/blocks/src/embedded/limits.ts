@@ -4,6 +4,8 @@ export const engineLimits = {
   recordMost_bytes: 1024 * 1024,
   /** Clean index pages kept in memory (about 6 KiB each). */
   cachedPages: 4_096,
+  /** Pages kept of what deep stacks of frozen layers come to (about 6 KiB each). */
+  resolvedPages: 4_096,
   /** Dirty index pages that start a checkpoint; at four times as many writers wait for it. */
   dirtyPages: 4_096,
   /** Log bytes since the last checkpoint that start one: bounds the scan at the next start. */

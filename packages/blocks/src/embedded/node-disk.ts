@@ -1,6 +1,5 @@
 import {
   close,
-  closeSync,
   constants,
   fdatasync,
   fstatSync,
@@ -25,6 +24,9 @@ import type { Disk, DiskFile } from './disk.ts';
 const fdatasyncAsync = promisify(fdatasync);
 const fsyncAsync = promisify(fsync);
 const closeAsync = promisify(close);
+
+/** What a close says of bytes is said by the syncs before it; nobody waits for it. */
+const closeLater = (handle: number): void => close(handle, () => undefined);
 
 /** The kernel takes at most this many parts in one writev (IOV_MAX). */
 const WRITE_PARTS_MAX = 1024;
@@ -56,7 +58,13 @@ export function openNodeDisk(directory: string, options: { readonly readOnly?: b
         .map((entry) => entry.name),
     remove(name) {
       refuse();
-      unlinkSync(path(name));
+      // Held open over its removal: the space is then given back with the last handle, off this thread.
+      const handle = openSync(path(name), constants.O_RDONLY);
+      try {
+        unlinkSync(path(name));
+      } finally {
+        closeLater(handle);
+      }
     },
     rename(from, to) {
       refuse();
@@ -83,7 +91,7 @@ function syncName(directory: string): void {
   try {
     fsyncSync(parent);
   } finally {
-    closeSync(parent);
+    closeLater(parent);
   }
 }
 
@@ -150,7 +158,7 @@ class NodeFile implements DiskFile {
   close(): void {
     if (this.closed) return;
     this.closed = true;
-    if (this.busy === 0) closeSync(this.handle);
+    if (this.busy === 0) closeLater(this.handle);
   }
 
   private open(): number {
@@ -163,7 +171,7 @@ class NodeFile implements DiskFile {
     try {
       return await operation();
     } finally {
-      if (--this.busy === 0 && this.closed) closeSync(this.handle);
+      if (--this.busy === 0 && this.closed) closeLater(this.handle);
     }
   }
 }

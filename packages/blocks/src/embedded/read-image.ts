@@ -11,8 +11,6 @@ export interface ReadWorld {
   readonly log: SegmentLog;
   /** A stored block does not match its checksum: told before the read fails. */
   readonly damaged: (block: number, detail: string) => void;
-  /** Keeps segments from being given back while bytes are on their way. */
-  readonly pin: <T>(work: Promise<T>) => Promise<T>;
 }
 
 interface Run {
@@ -70,7 +68,7 @@ export function readBlocks(
     if (read === undefined) verify(world, run, part, sums, block);
     else pending.push(read.then(() => verify(world, run, part, sums, block)));
   }
-  if (pending.length > 0) return world.pin(Promise.all(pending)).then(() => undefined);
+  if (pending.length > 0) return Promise.all(pending).then(() => undefined);
 }
 
 function verify(world: ReadWorld, run: Run, part: Uint8Array, sums: BigUint64Array, first: number): void {

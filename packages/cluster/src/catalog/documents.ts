@@ -46,6 +46,8 @@ export interface VolumePrivate {
   /** A snapshot's frozen point in the engine, and the volume whose image it is. */
   readonly point?: string;
   readonly of?: string;
+  /** The session for which it was set aside, until it holds its first copy. */
+  readonly joined?: string;
 }
 
 export interface HostDocument {

@@ -9,8 +9,6 @@ export async function viewOf(half: Half, dataPlane: DataPlane): Promise<HalfView
   const engine = await dataPlane.half(half.id);
   const points = await heldPoints(half, engine, dataPlane);
   const pairs = engine === undefined ? half.pairs : [...engine.pairs, ...engine.joining];
-  const here = await dataPlane.pointsOf(half.pairs.map(({ local }) => local));
-  const snapshots = here.filter(({ kind }) => kind === 'snapshot').slice(-driverLimits.snapshotsTold);
   return {
     generation: half.generation,
     role: half.role,
@@ -18,7 +16,6 @@ export async function viewOf(half: Half, dataPlane: DataPlane): Promise<HalfView
     refused: engine?.refused ?? [],
     points,
     pairs,
-    snapshots: snapshots.map(({ id }) => id),
     ...(half.paused && { paused: half.paused }),
     ...(engine?.seal && { proposal: engine.seal.proposal }),
     ...(engine?.base && { base: engine.base }),
@@ -26,6 +23,22 @@ export async function viewOf(half: Half, dataPlane: DataPlane): Promise<HalfView
     ...(half.test && { testing: true }),
     ...(half.lastSync && { lastSync: half.lastSync }),
   };
+}
+
+/**
+ * The snapshots that a destination holds: said only where the source cannot know it from the common base, because there is none, or an
+ * older one than the newest that is here.
+ */
+export async function withSnapshots(
+  view: HalfView,
+  half: Half,
+  common: BaseRef | undefined,
+  dataPlane: DataPlane,
+): Promise<HalfView> {
+  if (half.role !== 'destination' || (common !== undefined && common.point === view.base?.point)) return view;
+  const here = await dataPlane.pointsOf(half.pairs.map(({ local }) => local));
+  const snapshots = here.filter(({ kind }) => kind === 'snapshot').slice(-driverLimits.snapshotsTold);
+  return { ...view, snapshots: snapshots.map(({ id }) => id) };
 }
 
 /** The points that may serve as common base: the base itself, the target under way, and the replica [C2.3]. */

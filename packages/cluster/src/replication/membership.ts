@@ -5,6 +5,7 @@ import type { Half, State } from '@antipode/replication';
 import type { VolumeDocument } from '../catalog/documents.ts';
 import { enterSnapshot } from '../services/found-snapshots.ts';
 import { changeMembership, membersOf } from '../services/group-document.ts';
+import { forgetVolume } from '../services/snapshots.ts';
 import { copyDocument, offeredVolume, refusedBy } from './offers.ts';
 import type { OfferedVolume, PeerAnswer } from './peer-wire.ts';
 import type { RemoteRecord } from './remote-systems.ts';
@@ -22,6 +23,9 @@ const locked: readonly State[] = ['Failing_Over', 'Failing_Over_For_DR', 'Reprot
 export class Membership {
   readonly #deps: SessionsDeps;
   readonly #registry: SessionRegistry;
+
+  /** What is under way for a session: volumes are not set aside while another turn looks which of them are needed. */
+  readonly #turns = new Map<SessionId, Promise<unknown>>();
 
   constructor(deps: SessionsDeps, registry: SessionRegistry) {
     this.#deps = deps;
@@ -110,7 +114,16 @@ export class Membership {
   // --- at the destination -------------------------------------------------------------------------------------------
 
   /** The source asks for volumes for members to come; with `check` it only asks whether it could. */
-  async setAside(
+  setAside(
+    remote: RemoteRecord,
+    session: string,
+    volumes: readonly OfferedVolume[],
+    check: boolean,
+  ): Promise<PeerAnswer> {
+    return this.#inTurn(sessionId(session), () => this.#setAside(remote, session, volumes, check));
+  }
+
+  async #setAside(
     remote: RemoteRecord,
     session: string,
     volumes: readonly OfferedVolume[],
@@ -140,7 +153,7 @@ export class Membership {
     for (const volume of wanted) {
       const copy = found.leftovers.get(volume.name) ?? copyDocument(this.#deps, volume);
       const local = volumeId(copy.id);
-      if (!found.leftovers.has(volume.name)) catalog.put('volume', copy, {});
+      if (!found.leftovers.has(volume.name)) catalog.put('volume', copy, { joined: id });
       await dataPlane.createVolume({ id: local, name: copy.name, size: copy.size, destination: true, tag: {} });
       catalog.change('volume', copy.id, { state: 'Ready' });
       joining.push({ local, remote: volumeId(volume.id) });
@@ -154,7 +167,11 @@ export class Membership {
   }
 
   /** The engine has changed who is a member, or what there is: half, group, sizes and snapshots of the catalog follow it [C3.3]. */
-  async follow(session: SessionId, points?: readonly PointId[]): Promise<void> {
+  follow(session: SessionId, points?: readonly PointId[]): Promise<void> {
+    return this.#inTurn(session, () => this.#follow(session, points));
+  }
+
+  async #follow(session: SessionId, points: readonly PointId[] | undefined): Promise<void> {
     const { catalog, dataPlane } = this.#deps;
     const entry = this.#registry.entries.get(session);
     const engine = entry && (await dataPlane.half(session));
@@ -170,10 +187,32 @@ export class Membership {
       if (!samePairs(engine, entry.driver.half))
         entry.driver.submit({ kind: 'members', pairs: engine.pairs, newcomers: [] });
     }
-    const locals = engine.pairs.map(({ local }) => local);
-    const wanted = points && new Set(points);
-    for (const point of await dataPlane.pointsOf(locals))
-      if (point.kind === 'snapshot' && (wanted === undefined || wanted.has(point.id))) enterSnapshot(this.#deps, point);
+    const come =
+      points === undefined
+        ? await dataPlane.pointsOf(engine.pairs.map(({ local }) => local))
+        : await Promise.all(points.map((point) => dataPlane.point(point)));
+    for (const point of come) if (point?.kind === 'snapshot') enterSnapshot(this.#deps, point);
+    await this.#dropUnused(session, engine);
+  }
+
+  /** The session is gone: so are the volumes that were only set aside. */
+  ended(session: SessionId): Promise<void> {
+    return this.#inTurn(session, () => this.#dropUnused(session, undefined));
+  }
+
+  /** Volumes that were set aside for members that never came go again: nobody has ever seen anything in them. */
+  async #dropUnused(session: SessionId, engine: HalfInfo | undefined): Promise<void> {
+    const { catalog, dataPlane } = this.#deps;
+    for (const volume of catalog.listByPrivate('volume', 'joined', session)) {
+      const isMember = ({ local }: Pair) => local === volume.id;
+      if (engine?.joining.some(isMember)) continue;
+      if (engine?.pairs.some(isMember)) {
+        catalog.put('volume', volume, {});
+        continue;
+      }
+      await dataPlane.deleteVolume(volumeId(volume.id));
+      forgetVolume(catalog, volume);
+    }
   }
 
   /** The group of a session that has become, or is, a destination: its members are the engine's, whoever was put in or taken out here. */
@@ -198,6 +237,17 @@ export class Membership {
     const name = catalog.get('volume_group', record.localResourceId)?.name ?? record.localResourceId;
     const about = { type: 'replication_session', id: record.half.id, name };
     reporter.tell('members_changed', about, [...named(came, '+'), ...named(went, '-')].join(', '));
+  }
+
+  #inTurn<T>(session: SessionId, work: () => Promise<T>): Promise<T> {
+    const turn = (this.#turns.get(session) ?? Promise.resolve()).then(work, work);
+    const ended = turn
+      .catch(() => undefined)
+      .finally(() => {
+        if (this.#turns.get(session) === ended) this.#turns.delete(session);
+      });
+    this.#turns.set(session, ended);
+    return turn;
   }
 
   #entryOf(resource: string): SessionEntry | undefined {

@@ -20,7 +20,7 @@ import {
   stepKey,
   turnedView,
 } from '@antipode/replication';
-import { agreeOnBase, viewOf } from './half-view.ts';
+import { agreeOnBase, viewOf, withSnapshots } from './half-view.ts';
 import { driverLimits } from './limits.ts';
 import type { LinkGate, Slot } from './link-gate.ts';
 import { runStep, type StepWorld } from './step-runner.ts';
@@ -136,7 +136,8 @@ export class SessionDriver {
     await this.#until((half) => this.#gone || !awaitsOperation(half, message), driverLimits.peerVerb_ms);
     if (this.#gone) return { kind: 'view', view: turnedView({ ...mine, state: 'Deleting' }) };
     const view = await viewOf(this.#half, this.#deps.world.dataPlane);
-    return replyTo(message, this.#half, turnedView(view));
+    const whole = await withSnapshots(view, this.#half, common, this.#deps.world.dataPlane);
+    return replyTo(message, this.#half, turnedView(whole));
   }
 
   /** The rule's objective was changed: the schedule follows at once. */

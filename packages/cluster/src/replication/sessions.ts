@@ -363,6 +363,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     reporter.tell('session_deleted', this.#reports.about(entry.record), 'on request');
     for (const name of ['session_parked', 'failover_in_doubt', 'session_split'] as const)
       reporter.clear(name, this.#reports.about(entry.record));
+    this.#membership.ended(half.id).catch(() => undefined);
     catalog.transaction(() => {
       this.#store.remove(half.id);
       // A copy's policy was the source's: it goes with the session. The copy itself stays, flagged (REPLICATION 2.12).
@@ -383,7 +384,8 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     this.#reports.notice(notice, entry.record, half);
     this.monitor.notice(notice, entry.record);
     // Who had come since the last agreement, and was never copied, is no member of what is a destination now.
-    if (notice.kind === 'fenced') this.#membership.follow(half.id).catch(() => undefined);
+    if (notice.kind === 'fenced' || notice.kind === 'failed_over')
+      this.#membership.follow(half.id).catch(() => undefined);
   }
 
   #entryOf(resource: string): SessionEntry | undefined {

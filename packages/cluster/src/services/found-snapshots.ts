@@ -80,9 +80,7 @@ function freeSnapshotName(catalog: Catalog, parent: string, name: string): strin
 }
 
 function freeSetName(catalog: Catalog, parent: string | null, name: string): string {
-  const sets = catalog
-    .list('volume_group', 'type', 'Snapshot')
-    .filter((set) => set.protection_data.parent_id === parent);
+  const sets = catalog.listSets(parent);
   return free(name, (candidate) => sets.some((set) => set.name.toLowerCase() === candidate.toLowerCase()));
 }
 

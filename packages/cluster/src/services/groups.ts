@@ -192,7 +192,7 @@ export class VolumeGroupService {
     if (replication.sessionOf(id) !== undefined) throw new RestError('group_in_session', group.name);
     if (group.protection_policy_id !== null) throw new RestError('group_protected', group.name);
     const members = membersOf(catalog, id);
-    const sets = catalog.list('volume_group', 'type', 'Snapshot').filter((set) => set.protection_data.parent_id === id);
+    const sets = catalog.listSets(id);
     for (const set of sets) checkUnlocked(set, clock.now());
     if (withMembers)
       for (const member of members) {

@@ -26,7 +26,7 @@ export interface HalfView {
   readonly staged?: CycleId;
   /** Members, those set aside included, as the cluster that reads this sees them. Absent: an older version, one pair. */
   readonly pairs?: readonly Pair[];
-  /** Snapshots of members that are here, newest last, bounded: what need not be shipped again. */
+  /** Snapshots of members that are here, newest last, bounded: said where the common base does not tell what need not be shipped again. */
   readonly snapshots?: readonly PointId[];
   /** A failover test is running here. Absent from clusters that do not know of tests. */
   readonly testing?: boolean;

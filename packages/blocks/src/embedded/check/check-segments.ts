@@ -64,7 +64,13 @@ export async function checkSegments(
       if (footer === 'damaged') damage(size - RECORD_HEADER_BYTES, 'the footer is damaged', RECORD_HEADER_BYTES);
       const sealed = typeof footer === 'object';
       const end = sealed ? size - RECORD_HEADER_BYTES : (cut?.end ?? ends.get(number) ?? SEGMENT_HEADER_BYTES);
-      const cursor = new SegmentCursor(file, header.salt, SEGMENT_HEADER_BYTES, Math.min(end, size), SCAN_BUFFER_BYTES);
+      const cursor = new SegmentCursor(
+        file,
+        header.salt,
+        SEGMENT_HEADER_BYTES,
+        Math.min(end, size),
+        new Uint8Array(SCAN_BUFFER_BYTES),
+      );
       if (end > size) damage(size, 'the file is shorter than its records', end - size);
       let counted = 0;
       let last = 0;
@@ -136,7 +142,7 @@ async function readFooter(
 
 /** Where the last record before `limit` ends. */
 async function recordsEnd(file: ReturnType<Disk['open']>, salt: bigint, limit: number): Promise<number> {
-  const cursor = new SegmentCursor(file, salt, SEGMENT_HEADER_BYTES, limit, SCAN_BUFFER_BYTES);
+  const cursor = new SegmentCursor(file, salt, SEGMENT_HEADER_BYTES, limit, new Uint8Array(SCAN_BUFFER_BYTES));
   let end = SEGMENT_HEADER_BYTES;
   for (let found = await cursor.next(); found !== undefined; found = await cursor.next())
     if (found.kind === 'record') end = found.offset + found.header.total_bytes;

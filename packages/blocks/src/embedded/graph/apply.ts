@@ -328,9 +328,8 @@ function commitStage(graph: Graph, half: HalfNode, digests: readonly string[]): 
   const target = plan.points.at(-1);
   assert(target !== undefined, 'a cycle has a target');
   const pairs = plan.pairs.map(({ local, remote }) => ({ local, remote }));
-  const members = new Set(pairs.map((pair) => pair.local));
-  const waiting = (half.joining ?? []).filter((pair) => !members.has(pair.local));
-  if (!sameList(pairs, half.pairs) || half.joining !== undefined) changeMembers(graph, half, pairs, waiting);
+  // Who was set aside and is not among them was not wanted any more when the cycle began.
+  if (!sameList(pairs, half.pairs) || half.joining !== undefined) changeMembers(graph, half, pairs, []);
   for (const member of graph.points.get(target.id)!.members) {
     const volume = volumeOf(graph, member.volume);
     volume.replica = target.id;

@@ -1,8 +1,11 @@
+import { assert } from '@antipode/base';
 import type { CheckpointStore } from '../checkpoint-store.ts';
 import type { EngineLimits } from '../limits.ts';
 import type { LayerId } from '../log/types.ts';
+import { Capture, pageKey, pagePrefix } from './capture.ts';
 import { Page } from './page.ts';
 import { PageSet } from './page-set.ts';
+import { ResolvedPages } from './resolved-pages.ts';
 
 /** The index of one layer: which pages it has, and the pages themselves as far as they are in memory. */
 export interface LayerIndex {
@@ -12,19 +15,6 @@ export interface LayerIndex {
   /** Blocks of data and of holes in it. */
   data: number;
   holes: number;
-}
-
-const key_bytes = 17;
-const pagePrefix = 0x70;
-
-/** Key of a page in the checkpoint: "p", layer and page number, big-endian, so that a layer's pages stand together in order. */
-export function pageKey(layer: number, page: number): Uint8Array {
-  const key = new Uint8Array(key_bytes);
-  const view = new DataView(key.buffer);
-  view.setUint8(0, pagePrefix);
-  view.setBigUint64(1, BigInt(layer));
-  view.setBigUint64(9, BigInt(page));
-  return key;
 }
 
 export const pageKeyRange = (): { readonly from: Uint8Array; readonly to: Uint8Array } => ({
@@ -42,10 +32,16 @@ export class PageTable {
   readonly #dirty = new Map<Page, { readonly layer: LayerIndex; readonly number: number }>();
   /** Pages that are gone since the last checkpoint: their keys are to be removed. */
   #removed: { readonly layer: LayerId; readonly number: number }[] = [];
+  /** What the checkpoint under way has taken. */
+  #capture: Capture | undefined;
+
+  /** What deep stacks of frozen layers come to. */
+  readonly resolved: ResolvedPages;
 
   constructor(store: CheckpointStore, limits: EngineLimits) {
     this.#store = store;
     this.#limits = limits;
+    this.resolved = new ResolvedPages(limits.resolvedPages);
   }
 
   get dirtyCount(): number {
@@ -98,10 +94,18 @@ export class PageTable {
     return page;
   }
 
+  /** The page is about to be changed, by whoever got it from {@link get}. */
+  changing(page: Page): void {
+    this.#capture?.encodeNow(page);
+  }
+
   /** The page, made if the layer does not have it yet. The caller changes it and then calls {@link changed}. */
   make(layer: LayerIndex, number: number): Page {
     const known = this.get(layer, number);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      this.changing(known);
+      return known;
+    }
     const page = new Page();
     layer.present.add(number);
     this.#keep(layer, number, page);
@@ -112,10 +116,12 @@ export class PageTable {
   changed(layer: LayerIndex, number: number, page: Page): void {
     if (page.empty) return this.remove(layer, number);
     page.dirty = true;
+    this.resolved.touched(layer.id, number);
     this.#dirty.set(page, { layer, number });
   }
 
   remove(layer: LayerIndex, number: number): void {
+    this.resolved.touched(layer.id, number);
     const page = layer.pages.get(number);
     if (page !== undefined) {
       this.#cached.delete(page);
@@ -130,43 +136,32 @@ export class PageTable {
     this.#layers.delete(layer);
   }
 
-  /** Takes everything that a checkpoint must write; on failure {@link putBack} returns it. */
-  takeChanges(): {
-    readonly removed: readonly { readonly layer: LayerId; readonly number: number }[];
-    readonly puts: readonly { readonly key: Uint8Array; readonly value?: Uint8Array }[];
-    readonly pages: readonly (readonly [Page, { readonly layer: LayerIndex; readonly number: number }])[];
-  } {
+  /**
+   * Takes everything that a checkpoint must write, as it is now; on failure {@link putBack} returns it. Encoding comes in pieces
+   * afterwards: a page that is about to change before its turn is encoded first.
+   */
+  takeChanges(): Capture {
+    assert(this.#capture === undefined, 'one checkpoint at a time');
     const pages = [...this.#dirty];
     this.#dirty.clear();
-    const puts: { key: Uint8Array; value?: Uint8Array }[] = this.#removed.map(({ layer, number }) => ({
-      key: pageKey(layer, number),
-    }));
     const removed = this.#removed;
     this.#removed = [];
-    // A page that was removed and made again is written after its removal: the last change of a key counts.
-    // One piece of memory for all of them: thousands of small ones would leave the heap full of gaps.
-    const sizes = pages.map(([page]) => page.encoded_bytes);
-    const values = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0));
-    let at = 0;
-    for (const [index, [page, { layer, number }]] of pages.entries()) {
-      const value = values.subarray(at, at + sizes[index]!);
-      page.encode(value);
-      at += value.length;
-      puts.push({ key: pageKey(layer.id, number), value });
-    }
-    return { puts, pages, removed };
+    this.#capture = new Capture(pages, removed);
+    return this.#capture;
   }
 
   /** The checkpoint failed: what it took is still to be written. */
-  putBack(taken: ReturnType<PageTable['takeChanges']>): void {
+  putBack(taken: Capture): void {
+    this.#capture = undefined;
     this.#removed.push(...taken.removed);
     for (const [page, where] of taken.pages)
       if (where.layer.pages.get(where.number) === page) this.#dirty.set(page, where);
   }
 
   /** The checkpoint has these pages now: those not changed again may leave memory. */
-  settle(pages: readonly (readonly [Page, unknown])[]): void {
-    for (const [page] of pages) if (!this.#dirty.has(page)) page.dirty = false;
+  settle(taken: Capture): void {
+    this.#capture = undefined;
+    for (const [page] of taken.pages) if (!this.#dirty.has(page)) page.dirty = false;
     this.#evict();
   }
 

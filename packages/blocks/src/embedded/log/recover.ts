@@ -209,7 +209,7 @@ class Recovery {
         segment.header!.salt,
         SEGMENT_HEADER_BYTES,
         segment.size,
-        SCAN_BUFFER_BYTES,
+        new Uint8Array(SCAN_BUFFER_BYTES),
       );
       for (let item = await cursor.next(); item !== undefined; item = await cursor.next()) found.push(item);
       return found;

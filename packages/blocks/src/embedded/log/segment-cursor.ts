@@ -38,15 +38,15 @@ export class SegmentCursor {
   private windowAt: number;
   private offset: number;
 
-  /** `[from, end)` are byte offsets; `buffer_bytes` bounds the memory used. */
-  constructor(file: DiskFile, salt: bigint, from: number, end: number, buffer_bytes: number) {
-    assert(buffer_bytes >= RECORD_HEADER_BYTES_MAX, 'the buffer holds the largest header');
+  /** `[from, end)` are byte offsets; `buffer` is the memory used. */
+  constructor(file: DiskFile, salt: bigint, from: number, end: number, buffer: Uint8Array) {
+    assert(buffer.length >= RECORD_HEADER_BYTES_MAX, 'the buffer holds the largest header');
     this.file = file;
     this.salt = salt;
     this.end = end;
-    this.buffer = new Uint8Array(buffer_bytes);
+    this.buffer = buffer;
     this.window = this.buffer.subarray(0, 0);
-    this.view = new DataView(this.buffer.buffer);
+    this.view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
     this.windowAt = from;
     this.offset = from;
   }

@@ -8,6 +8,7 @@ import { mergeSegments } from './merged-scan.ts';
 import { RECORD_HEADER_BYTES_MAX } from './record-format.ts';
 import { recoverLog } from './recover.ts';
 import { Reserve } from './reserve.ts';
+import { Scratch } from './scratch.ts';
 import { type Found, SegmentCursor } from './segment-cursor.ts';
 import { SEGMENT_HEADER_BYTES } from './segment-header.ts';
 import { relocateRecords } from './segment-writer.ts';
@@ -76,7 +77,11 @@ class FileSegmentLog implements SegmentLog {
   private readonly stored: StoredSegments;
   private readonly tail: Tail;
   private number: number;
+  private readonly scanBuffer = new Scratch();
+  private readonly relocateBuffer = new Scratch();
   private readonly found: LogDamage[];
+  /** Reads under way by segment. */
+  private readonly readers = new Map<number, number>();
   private readonly stateListeners = new Set<(state: LogState) => void>();
   private readonly moveListeners = new Set<(moves: readonly MovedRecord[]) => void>();
 
@@ -94,6 +99,7 @@ class FileSegmentLog implements SegmentLog {
         onFull: (segment) => this.stored.addFull(segment),
         onFailed: (segment, needed) => this.stored.addFailed(segment, () => this.tail.durableSequence() >= needed),
         onRepaired: () => this.stored.retryUnsettled(),
+        dropSpares: () => this.stored.dropSpares(),
         onState: (state) => {
           if (state.kind !== 'running') this.stored.dropSpares();
           for (const listener of this.stateListeners) listener(state);
@@ -154,7 +160,11 @@ class FileSegmentLog implements SegmentLog {
     const segments = this.readable().filter((segment) => segment.last > after);
     const buffer_bytes = Math.floor(this.deps.limits.scan_bytes / Math.max(1, segments.length));
     const size = Math.max(2 * RECORD_HEADER_BYTES_MAX, Math.min(SCAN_BUFFER_BYTES_MAX, buffer_bytes));
-    const inputs = segments.map((tag) => ({ tag, first: tag.first, open: () => this.cursor(tag, size) }));
+    const inputs = segments.map((tag) => ({
+      tag,
+      first: tag.first,
+      open: () => this.cursor(tag, new Uint8Array(size)),
+    }));
     let control = 0;
     for await (const { tag, found } of mergeSegments(inputs, (bad, offset, end) => this.bad(bad, offset, end))) {
       const { type, sequence } = found.header;
@@ -169,11 +179,13 @@ class FileSegmentLog implements SegmentLog {
   async *scanSegment(segment: number): AsyncGenerator<ScannedRecord> {
     const stored = this.readable().find(({ number }) => number === segment);
     if (stored === undefined) throw new BlockError('not_found', `there is no segment ${segment}`);
-    const cursor = this.cursor(stored, SCAN_BUFFER_BYTES_MAX);
+    const buffer = this.scanBuffer.take(SCAN_BUFFER_BYTES_MAX);
+    const cursor = this.cursor(stored, buffer);
     for (let found = await cursor.next(); found !== undefined; found = await cursor.next()) {
       if (found.kind === 'bad') this.bad(stored, found.offset, found.end);
       else if (found.header.type !== 'start' && found.header.type !== 'footer') yield scanned(segment, found);
     }
+    this.scanBuffer.give(buffer);
   }
 
   segments(): readonly SegmentInfo[] {
@@ -195,7 +207,7 @@ class FileSegmentLog implements SegmentLog {
   async relocate(
     records: readonly { readonly record: LogRecord; readonly sequence: Sequence }[],
   ): Promise<readonly Place[]> {
-    const deps = { ...this.deps, nextNumber: () => this.number++ };
+    const deps = { ...this.deps, nextNumber: () => this.number++, buffer: this.relocateBuffer };
     const write = () => relocateRecords(deps, records, this.tail.durableSequence());
     try {
       const { segments, places } = await write().catch((error: unknown) => {
@@ -263,11 +275,22 @@ class FileSegmentLog implements SegmentLog {
     }
   }
 
+  isBeingRead(segment: number): boolean {
+    return this.readers.has(segment);
+  }
+
   private async readAsync(file: DiskFile, place: Place, target: Uint8Array): Promise<void> {
-    const got = await file.read(target, place.offset).catch((error: unknown) => {
-      throw asBlockError(error, `segment ${place.segment} could not be read`);
-    });
-    this.checkRead(place, got, target.length);
+    const { segment } = place;
+    this.readers.set(segment, (this.readers.get(segment) ?? 0) + 1);
+    try {
+      this.checkRead(place, await file.read(target, place.offset), target.length);
+    } catch (error) {
+      throw asBlockError(error, `segment ${segment} could not be read`);
+    } finally {
+      const left = this.readers.get(segment)! - 1;
+      if (left === 0) this.readers.delete(segment);
+      else this.readers.set(segment, left);
+    }
   }
 
   private checkRead(place: Place, got: number, wanted: number): void {
@@ -293,9 +316,9 @@ class FileSegmentLog implements SegmentLog {
     return [...this.stored.all().filter(({ salt }) => salt !== undefined), ...growing];
   }
 
-  private cursor(segment: StoredSegment, buffer_bytes: number): SegmentCursor {
+  private cursor(segment: StoredSegment, buffer: Uint8Array): SegmentCursor {
     const file = this.fileOf(segment.number);
-    return new SegmentCursor(file, segment.salt!, SEGMENT_HEADER_BYTES, segment.end, buffer_bytes);
+    return new SegmentCursor(file, segment.salt!, SEGMENT_HEADER_BYTES, segment.end, buffer);
   }
 
   private bad(segment: StoredSegment, offset: number, end: number): void {

@@ -60,7 +60,7 @@ export class SegmentSupply {
   /** Creates the file of a segment and waits for it. */
   async createNow(segment: TailSegment): Promise<void> {
     const { number, salt } = segment;
-    segment.file = await createSegmentFile(this.deps.disk, { number, kind: 'log', salt }, this.deps.takeSpare());
+    segment.attach(await createSegmentFile(this.deps.disk, { number, kind: 'log', salt }, this.deps.takeSpare()));
   }
 
   /** Creates the file in the background, unless that is under way or done. */

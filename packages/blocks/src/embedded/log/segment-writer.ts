@@ -11,6 +11,7 @@ import {
   RECORD_HEADER_BYTES,
   recordBytes,
 } from './record-format.ts';
+import type { Scratch } from './scratch.ts';
 import { encodeSegmentHeader, SEGMENT_HEADER_BYTES } from './segment-header.ts';
 import type { StoredSegment } from './stored-segment.ts';
 import type { LogRecord, Place, Sequence } from './types.ts';
@@ -20,6 +21,8 @@ export interface RelocateDependencies {
   readonly random: Random;
   readonly limits: LogLimits;
   nextNumber(): number;
+  /** Where records gather on their way to the file. */
+  readonly buffer: Scratch;
 }
 
 export interface Relocated {
@@ -87,7 +90,7 @@ class RelocatedSegment {
     this.number = deps.nextNumber();
     this.salt = new DataView(deps.random.bytes(8).slice().buffer).getBigUint64(0, true);
     this.temporary = temporaryName(segmentName(this.number));
-    this.buffer = new Uint8Array(Math.max(deps.limits.group_bytes, 2 * 1024 * 1024));
+    this.buffer = deps.buffer.take(Math.max(deps.limits.group_bytes, 2 * 1024 * 1024));
     this.view = new DataView(this.buffer.buffer);
     this.file = deps.disk.open(this.temporary, 'create');
     try {
@@ -124,6 +127,7 @@ class RelocatedSegment {
     const name = segmentName(number);
     this.deps.disk.rename(this.temporary, name);
     this.file.close();
+    this.deps.buffer.give(this.buffer);
     return { number, kind: 'relocated', salt, name, first, last, end, settled: true };
   }
 

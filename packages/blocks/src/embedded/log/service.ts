@@ -12,6 +12,8 @@ export interface ServiceDependencies {
   readonly limits: LogLimits;
   readonly reserve: Reserve;
   onState(state: LogState): void;
+  /** Gives up files that are kept for reuse; false when there are none. */
+  dropSpares(): boolean;
 }
 
 /**
@@ -53,7 +55,9 @@ export class Service {
     this.space_budget_bytes -= bytes;
     if (this.space_budget_bytes >= 0) return;
     const { free_bytes } = this.deps.disk.space();
-    if (free_bytes < this.deps.limits.free_bytes_min) {
+    const scarce = free_bytes < this.deps.limits.free_bytes_min;
+    // Space of files just given up comes back a moment later; the margin lasts until then.
+    if (scarce && !this.deps.dropSpares()) {
       this.enter({ kind: 'no_space', detail: `${free_bytes} bytes are free` });
       this.scheduleRetry();
       throw this.refusal();

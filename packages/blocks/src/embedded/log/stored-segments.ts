@@ -137,9 +137,11 @@ export class StoredSegments {
     if (spare !== undefined) this.spares.push(spare);
   }
 
-  /** Frees the files kept for reuse: on a full disk they are space. */
-  dropSpares(): void {
-    for (const spare of this.spares.splice(0)) this.disk.remove(spare);
+  /** Frees the files kept for reuse: on a full disk they are space. False when there are none. */
+  dropSpares(): boolean {
+    const spares = this.spares.splice(0);
+    for (const spare of spares) this.disk.remove(spare);
+    return spares.length > 0;
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,6 @@
 import { assert } from '@antipode/base';
 import type { DiskFile } from '../disk.ts';
+import { isNoSpace } from './disk-errors.ts';
 import {
   encodeBareRecord,
   encodeRecord,
@@ -12,6 +13,8 @@ import {
 import { SEGMENT_HEADER_BYTES } from './segment-header.ts';
 import type { LogRecord } from './types.ts';
 import { type BufferPool, WriteBack } from './write-back.ts';
+
+let zeros: Uint8Array = new Uint8Array(0);
 
 /** A segment that takes records, or whose records are not all durable. Its file may not exist yet: memory stands in. */
 export class TailSegment {
@@ -28,6 +31,8 @@ export class TailSegment {
   writtenEnd = SEGMENT_HEADER_BYTES;
   durableEnd = SEGMENT_HEADER_BYTES;
   writtenLast = 0;
+  /** The file has blocks of its own up to here. */
+  private filledEnd = 0;
   /** Highest sequence on stable storage in this segment; below `first` when there is none. */
   durableLast = 0;
   /** Takes no more records. */
@@ -69,6 +74,12 @@ export class TailSegment {
     return payloadAt;
   }
 
+  /** The file that the records go to; an old one used again has blocks already. */
+  attach(file: DiskFile): void {
+    this.file = file;
+    this.filledEnd = file.size();
+  }
+
   /** Hands everything in memory to the kernel. */
   write(): void {
     const parts = this.memory.unwritten();
@@ -78,6 +89,24 @@ export class TailSegment {
     this.memory.markWritten();
     this.writtenEnd = this.end;
     this.writtenLast = this.last;
+  }
+
+  /**
+   * Writes zeros behind what was written, up to `bytes` and not beyond `limit`, when the records have used up those written before.
+   * They are no records, so a scan ends at them as it does at the old content of a file used again. Without room there are none.
+   */
+  fill(bytes: number, limit: number): void {
+    if (this.file === undefined || this.writtenEnd <= this.filledEnd) return;
+    const length = Math.min(bytes, limit - this.writtenEnd);
+    this.filledEnd = this.writtenEnd + Math.max(0, length);
+    if (length <= 0) return;
+    if (zeros.length < length) zeros = new Uint8Array(length);
+    try {
+      this.file.writeSync([zeros.subarray(0, length)], this.writtenEnd);
+    } catch (error) {
+      if (!isNoSpace(error)) throw error;
+      this.filledEnd = limit;
+    }
   }
 
   markDurable(end: number, last: number): void {

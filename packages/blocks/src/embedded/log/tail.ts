@@ -56,8 +56,11 @@ export class Tail {
   private blocked: Deferred[] = [];
   private durableWaiters: Waiter[] = [];
   private syncing = false;
+  /** Hosts sync often: what the last sync covered was little. */
+  private smallSyncs = false;
   private syncWanted = false;
   private timer: Timer | undefined;
+  private idleTimer: Timer | undefined;
 
   /** Counts changes of place; a sync that began in an earlier one says nothing. */
   private epoch = 0;
@@ -187,6 +190,7 @@ export class Tail {
       this.released = true;
       this.epoch++;
       this.timer?.cancel();
+      this.idleTimer?.cancel();
       const spare = this.supply.discardSpare();
       if (spare?.file) this.deps.onFailed(spare, 0);
       for (const segment of this.segments.splice(0)) {
@@ -247,6 +251,17 @@ export class Tail {
     });
   }
 
+  /** Spare buffers go once nothing was appended for a while, never between two writes. */
+  private armIdle(): void {
+    const last = this.last;
+    this.idleTimer ??= this.deps.clock.after(this.deps.limits.idle_ms, () => {
+      this.idleTimer = undefined;
+      if (this.released) return;
+      if (this.last === last) this.pool.shrink();
+      else this.armIdle();
+    });
+  }
+
   /** Hands the gathered group to the kernel, as far as files exist. Failure is handled here. */
   private flush(): void {
     for (const segment of this.segments) {
@@ -264,6 +279,8 @@ export class Tail {
   private writeSegment(segment: TailSegment): boolean {
     try {
       segment.write();
+      const { fill_bytes, segment_bytes } = this.deps.limits;
+      if (this.smallSyncs && !segment.full) segment.fill(fill_bytes, segment_bytes);
       return true;
     } catch (error) {
       if (error instanceof AssertionError) throw error;
@@ -315,6 +332,8 @@ export class Tail {
       .filter((segment) => segment.writtenEnd > segment.durableEnd)
       .map((segment) => ({ segment, end: segment.writtenEnd, last: Math.min(segment.last, target) }));
     if (batch.length === 0) return;
+    const bytes = batch.reduce((sum, { segment, end }) => sum + end - segment.durableEnd, 0);
+    this.smallSyncs = bytes <= this.deps.limits.small_sync_bytes;
     try {
       await Promise.all(batch.map(({ segment }) => segment.file!.sync()));
     } catch (error) {
@@ -325,7 +344,7 @@ export class Tail {
     for (const { segment, end, last } of batch) segment.markDurable(end, last);
     this.durableTo = Math.max(this.durableTo, target);
     this.retire();
-    if (this.durableTo === this.last) this.pool.shrink();
+    this.armIdle();
     this.afterSync();
     this.resolveWaiters();
   }

@@ -113,6 +113,8 @@ export interface SegmentLog {
    * entry included, when it resolves; answers the new places in order.
    */
   relocate(records: readonly { readonly record: LogRecord; readonly sequence: Sequence }[]): Promise<readonly Place[]>;
+  /** Bytes of the segment are on their way to somebody who asked for them: it may not be given back. */
+  isBeingRead(segment: number): boolean;
   /** Gives a sealed segment's space back. The caller has seen to [C6.2]. */
   removeSegment(segment: number): Promise<void>;
   damages(): readonly LogDamage[];

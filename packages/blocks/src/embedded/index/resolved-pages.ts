@@ -1,0 +1,111 @@
+import type { LayerId } from '../log/types.ts';
+import { Page, pageBlocks } from './page.ts';
+
+/** One layer of a frozen stack, from the top: what it has of a page, and the first block that is beyond its own size. */
+export interface Storey {
+  readonly id: LayerId;
+  readonly own: number;
+  page(number: number): Page | undefined;
+}
+
+/**
+ * What a page of a frozen stack of layers comes to, block by block, so that a read does not look into every layer of a long history.
+ * Made when first asked for, from that of an older stack where there is one, and bounded: the one made first goes first.
+ *
+ * A frozen image never changes, but where its blocks lie and which layer says so does (folding, compaction, repair of a staged
+ * image). Invariant: whoever changes or removes a page of a layer calls {@link touched} in the same turn.
+ */
+export class ResolvedPages {
+  readonly #most: number;
+  readonly #byNumber = new Map<number, Map<LayerId, Page>>();
+  /** Layers below and including the top of a stack, for as long as anything is kept of it. A layer may leave it, none comes in. */
+  readonly #stacks = new Map<LayerId, { readonly layers: ReadonlySet<LayerId>; kept: number }>();
+  readonly #order: { readonly top: LayerId; readonly number: number }[] = [];
+  #kept = 0;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** The page of the stack, as if it were one layer; absent and hole both mean zeros. Undefined: no layer has anything of it. */
+  get(stack: readonly Storey[], number: number): Page | undefined {
+    const top = stack[0]!.id;
+    const known = this.#byNumber.get(number);
+    const ready = known?.get(top);
+    if (ready !== undefined) return ready;
+    const made = make(stack, number, known);
+    if (made !== undefined) this.#keep(stack, number, made);
+    return made;
+  }
+
+  /** A page of a layer was changed or removed: what was made of it is void. */
+  touched(layer: LayerId, number: number): void {
+    const known = this.#byNumber.get(number);
+    if (known === undefined) return;
+    for (const top of known.keys()) if (this.#stacks.get(top)?.layers.has(layer)) this.#drop(top, number);
+  }
+
+  #keep(stack: readonly Storey[], number: number, page: Page): void {
+    const top = stack[0]!.id;
+    let of = this.#stacks.get(top);
+    if (of === undefined) {
+      of = { layers: new Set(stack.map(({ id }) => id)), kept: 0 };
+      this.#stacks.set(top, of);
+    }
+    of.kept += 1;
+    this.#kept += 1;
+    const pages = this.#byNumber.get(number) ?? new Map<LayerId, Page>();
+    pages.set(top, page);
+    this.#byNumber.set(number, pages);
+    this.#order.push({ top, number });
+    while (this.#kept > this.#most) {
+      const oldest = this.#order.shift()!;
+      this.#drop(oldest.top, oldest.number);
+    }
+    // What was dropped out of turn is still in the queue: it must not grow without bound.
+    if (this.#order.length > 4 * this.#most) this.#order.splice(0, this.#order.length, ...this.#inOrder());
+  }
+
+  #drop(top: LayerId, number: number): void {
+    const pages = this.#byNumber.get(number);
+    if (pages === undefined || !pages.delete(top)) return;
+    if (pages.size === 0) this.#byNumber.delete(number);
+    this.#kept -= 1;
+    const of = this.#stacks.get(top)!;
+    of.kept -= 1;
+    if (of.kept === 0) this.#stacks.delete(top);
+  }
+
+  *#inOrder() {
+    for (const [number, pages] of this.#byNumber) for (const top of pages.keys()) yield { top, number };
+  }
+}
+
+function make(
+  stack: readonly Storey[],
+  number: number,
+  known: ReadonlyMap<LayerId, Page> | undefined,
+): Page | undefined {
+  const made = new Page();
+  const open = new Set(Array.from({ length: pageBlocks }, (_, index) => index));
+  let limit = Number.POSITIVE_INFINITY;
+  let found = false;
+  for (const [depth, storey] of stack.entries()) {
+    limit = Math.min(limit, storey.own);
+    const older = depth === 0 ? undefined : known?.get(storey.id);
+    const page = older ?? storey.page(number);
+    if (page === undefined) continue;
+    found = true;
+    for (const index of open) {
+      const beyond = number * pageBlocks + index >= limit;
+      if (!beyond && page.isAbsent(index)) continue;
+      open.delete(index);
+      if (!beyond && page.isData(index))
+        made.setData(index, page.segment[index]!, page.offset[index]!, page.sum[index]!, page.sequence[index]!);
+    }
+    // An older stack's page is what all the layers below come to.
+    if (older !== undefined || open.size === 0) break;
+  }
+  made.dirty = false;
+  return found ? made : undefined;
+}
