@@ -72,7 +72,7 @@ ${table(
 /** All that can be asked of a resource, one row each. */
 function operations(resource) {
   const path = `/${resource.name}`;
-  const rows = [['GET', path, '', '200, 206']];
+  const rows = resource.noList ? [] : [['GET', path, '', '200, 206']];
   if (!resource.noInstance) rows.push(['GET', `${path}/{id}`, '', '200']);
   if (resource.create) rows.push(['POST', path, properties(resource.create.body), '201']);
   if (resource.modify) rows.push(['PATCH', `${path}/{id}`, properties(resource.modify.body), '204']);

@@ -137,6 +137,12 @@ export const catalogue = {
     'There are no file services on this system: {0} cannot be created.',
     'Use volumes.',
   ),
+  metrics_absent: error(
+    '0xE04040010007',
+    422,
+    'There are no figures of {0} on this system.',
+    'See the table of metrics.',
+  ),
   name_in_use: error('0xE0A080010014', 422, 'The name {0} is in use.', 'Choose another name.'),
   snapshot_name_in_use: error('0xE0A060010012', 400, 'The snapshot name {0} is in use.', 'Choose another name.'),
   volume_not_found: error(

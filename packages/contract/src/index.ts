@@ -7,6 +7,7 @@ export * from './resource.ts';
 export * from './resources/hosts.ts';
 export * from './resources/identity.ts';
 export * from './resources/index.ts';
+export * from './resources/metrics.ts';
 export * from './resources/platform.ts';
 export * from './resources/protection.ts';
 export * from './resources/storage.ts';

@@ -109,7 +109,7 @@ export function buildOpenApi(version: string): Json {
         },
       };
     }
-    paths[`/${resource.name}`] = collection;
+    if (!resource.noList) paths[`/${resource.name}`] = collection;
     if (!resource.noInstance) {
       const instance: Json = {
         parameters: [idParameter(resource)],

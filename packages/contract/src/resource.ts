@@ -1,4 +1,4 @@
-import type { TObject } from 'typebox';
+import type { TArray, TObject } from 'typebox';
 import type { EnumName } from './enums.ts';
 
 /** An attribute of a resource as the query grammar sees it. */
@@ -33,7 +33,7 @@ export interface ActionSpec {
   /** The body must be there. */
   readonly required?: true;
   /** Shape of a 200 answer; absent: 204. */
-  readonly answer?: TObject;
+  readonly answer?: TObject | TArray;
 }
 
 /** One resource of the REST interface: all that routes, validation, queries, documentation and clients need to know. */
@@ -47,6 +47,8 @@ export interface ResourceSpec {
   /** Collections that take no filter, order or page. */
   readonly simple?: true;
   readonly noInstance?: true;
+  /** There is no collection to be read. */
+  readonly noList?: true;
   /** Outside the published interface: always there, or only for those who ask with a DELL-VISIBILITY header. */
   readonly hidden?: 'always' | 'on_request';
   readonly create?: { readonly body: TObject };

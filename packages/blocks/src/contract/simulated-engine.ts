@@ -61,7 +61,10 @@ export async function simulatedEngine(
       clock: hurriedClock,
       limits: tinyLimits,
       // With every other seed next to nothing is read from memory and reads wait for the disk: others come in between.
-      logLimits: { ...smallLogLimits, ...(seed % 2 === 1 && { sync_read_bytes_max: 0, group_bytes: 4096 }) },
+      logLimits: {
+        ...smallLogLimits,
+        ...(seed % 2 === 1 && { sync_read_bytes_max: 0, group_bytes: 4096, group_buffers_max: 1024 }),
+      },
     });
   };
   const wrap = (engine: EmbeddedEngine, mine = life): SimulatedEngine => ({

@@ -5,20 +5,28 @@ const BUCKETS = 27;
 export class LatencyHistogram {
   private readonly counts = new Float64Array(BUCKETS);
   private total = 0;
-  private sum_us = 0;
+  private sum = 0;
   private largest_us = 0;
+
+  get count(): number {
+    return this.total;
+  }
+
+  get sum_us(): number {
+    return this.sum;
+  }
 
   add(latency_us: number): void {
     const bucket = latency_us < 1 ? 0 : Math.min(BUCKETS - 1, Math.floor(Math.log2(latency_us)) + 1);
     this.counts[bucket]!++;
     this.total++;
-    this.sum_us += latency_us;
+    this.sum += latency_us;
     this.largest_us = Math.max(this.largest_us, latency_us);
   }
 
   snapshot(): LatencySnapshot {
     const buckets = [...this.counts].map((count, i) => ({ below_us: 2 ** i, count }));
-    const mean_us = this.total === 0 ? 0 : this.sum_us / this.total;
+    const mean_us = this.total === 0 ? 0 : this.sum / this.total;
     return { count: this.total, mean_us, max_us: this.largest_us, buckets };
   }
 }

@@ -11,6 +11,14 @@ export interface OperationStatistics {
   readonly latency: LatencySnapshot;
 }
 
+export interface OperationTotals {
+  readonly operations: number;
+  readonly errors: number;
+  readonly bytes: number;
+  /** Of all requests together, microseconds. */
+  readonly latency_us: number;
+}
+
 export interface DeviceStatistics {
   readonly inFlight: number;
   readonly byOperation: Readonly<Record<Operation, OperationStatistics>>;
@@ -43,6 +51,15 @@ export class StatisticsCollector {
       return [operation, { operations: shown.count, errors, bytes, latency: shown }] as const;
     });
     return { inFlight: this.inFlight, byOperation: Object.fromEntries(entries) as DeviceStatistics['byOperation'] };
+  }
+
+  /** Counters without their distributions: cheap enough to be asked often. */
+  totals(): Readonly<Record<Operation, OperationTotals>> {
+    const entries = [...this.counters].map(([operation, { errors, bytes, latency }]) => {
+      const { count: operations, sum_us: latency_us } = latency;
+      return [operation, { operations, errors, bytes, latency_us }] as const;
+    });
+    return Object.fromEntries(entries) as Record<Operation, OperationTotals>;
   }
 
   private end(operation: Operation, length: number, start_ms: number, failed: boolean): void {

@@ -13,8 +13,9 @@ const backupsKept = 3;
 const asideMost = 1_000;
 
 const expiryOf = `doc ->> '$.protection_data.expiration_timestamp'`;
-/** Views that REST reads under other names than those of tables. */
+/** Views that REST reads under other names than those of tables. Rates are what was measured last, in memory. */
 const namedViews: Readonly<Record<string, string>> = {
+  volume_mirror_transfer_rate_cma_view: `SELECT v.place AS place, v.id AS id, coalesce(r.doc, json_object('id', v.id, 'timestamp', strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'), 'synchronization_bandwidth', 0, 'mirror_bandwidth', 0, 'data_remaining', 0)) AS doc FROM rest_volume v LEFT JOIN temp.rate r ON r.id = v.id WHERE v.doc ->> '$.type' <> 'Snapshot'`,
   limit: 'SELECT * FROM rest_system_limit',
   volume_list_cma_view: `SELECT * FROM rest_volume WHERE doc ->> '$.type' <> 'Snapshot'`,
   volume_group_list_cma_view: `SELECT * FROM rest_volume_group WHERE doc ->> '$.type' <> 'Snapshot'`,
@@ -91,6 +92,7 @@ export class Catalog {
     );
     this.#migrate();
     this.#openViews();
+    this.#db.exec('CREATE TEMP TABLE rate (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID');
     for (const [name, query] of Object.entries(namedViews)) this.#db.exec(`CREATE TEMP VIEW rest_${name} AS ${query}`);
     this.#reserve.take();
   }
@@ -252,6 +254,13 @@ export class Catalog {
     this.#prepare(
       'INSERT INTO temp.live (resource, id, doc) VALUES (?, ?, ?) ON CONFLICT (resource, id) DO UPDATE SET doc = excluded.doc',
     ).run(table, id, JSON.stringify(attributes));
+  }
+
+  /** How fast volumes are copied now: replaces what was measured before. */
+  setRates(rates: readonly { readonly id: string; readonly [name: string]: unknown }[]): void {
+    this.#prepare('DELETE FROM temp.rate').run();
+    for (const rate of rates)
+      this.#prepare('INSERT OR REPLACE INTO temp.rate (id, doc) VALUES (?, ?)').run(rate.id, JSON.stringify(rate));
   }
 
   /** Nothing of a row passes any more: it is shown as it is kept. */

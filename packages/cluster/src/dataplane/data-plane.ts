@@ -11,6 +11,7 @@ import { serveDataPlane } from '../local/server.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
 import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
 import { HostAccessTable } from './host-access.ts';
+import { IoStatistics } from './io-statistics.ts';
 import { ScrubJob } from './scrub-job.ts';
 
 /**
@@ -49,10 +50,11 @@ export async function startDataPlane(config: ClusterConfig) {
   ports.set('replication', replication.port);
   const shipper = createShipper({ engine, identity, clock, localSerial });
   const access = new HostAccessTable();
+  const io = new IoStatistics(clock);
   const nbd = await listenOn(ports, 'nbd', config.nbd.port, (port) =>
     startNbdServer({
       listen: { host: config.nbd.host, port },
-      exports: exportsOf(engine, access),
+      exports: exportsOf(engine, access, io),
       clock,
       ...nbdTls(config),
     }),
@@ -72,6 +74,7 @@ export async function startDataPlane(config: ClusterConfig) {
     scrub,
     shipper,
     addresses: () => ({ nbd: nbdAddress, replication }),
+    ioCounters: () => io.counters(),
     setAccess: (hosts) => {
       access.set(hosts);
       // A host that was detached ends what it is doing and does no more [C11.2].
@@ -86,8 +89,9 @@ export async function startDataPlane(config: ClusterConfig) {
     setAdmission: (session, admission) => void admissions.set(session, admission),
   });
   engine.on((event) => {
-    if (event.kind === 'volume_deleted')
-      nbd.disconnect((connection) => connection.exportId === event.volume, 'the volume was deleted');
+    if (event.kind !== 'volume_deleted') return;
+    nbd.disconnect((connection) => connection.exportId === event.volume, 'the volume was deleted');
+    io.forget(event.volume);
   });
   const local = await serveDataPlane(plane, dataPlaneSocket('A1'));
   scrub.open();
@@ -104,7 +108,7 @@ export async function startDataPlane(config: ClusterConfig) {
 }
 
 /** Every volume that a client may open is an export, by name and by id. */
-function exportsOf(engine: BlockEngine, access: HostAccessTable): ExportSource {
+function exportsOf(engine: BlockEngine, access: HostAccessTable, io: IoStatistics): ExportSource {
   return {
     list: (client) =>
       engine
@@ -115,7 +119,7 @@ function exportsOf(engine: BlockEngine, access: HostAccessTable): ExportSource {
       const volume =
         engine.volumes().find((known) => known.id === name) ?? engine.volumes().find((known) => known.name === name);
       if (volume === undefined || !access.mayOpen(client, volume.id)) return undefined;
-      return { name: volume.name, id: volume.id, device: engine.open(volume.id) };
+      return { name: volume.name, id: volume.id, device: io.counted(volume.id, engine.open(volume.id)) };
     },
   };
 }

@@ -1,6 +1,7 @@
 import type { SessionId } from '@antipode/base';
 import type { BlockEngine, EngineEvent, StoredDamage } from '@antipode/blocks';
 import type { Admission, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
+import type { IoCounters } from '../metrics/figures.ts';
 
 /**
  * What management may ask of a data plane, over the local protocol or, in tests, of an engine in the same process.
@@ -108,6 +109,8 @@ export interface ScrubStatus {
 
 export interface DataPlane extends Remote<EngineControl> {
   addresses(): Promise<Addresses>;
+  /** What hosts did with each volume since this data plane began. */
+  ioCounters(): Promise<readonly IoCounters[]>;
   /** Which chunks of a range differ between two images of a volume. */
   changedChunks(range: ChunkRange): Promise<ChunkBitmap>;
   /** Who may open what, where clients are known by certificates; connections that it does not cover end. Until told, nobody may. */

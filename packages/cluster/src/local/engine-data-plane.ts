@@ -3,6 +3,7 @@ import type { BlockEngine } from '@antipode/blocks';
 import type { Admission, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
 import { changedChunks } from '../dataplane/changed-chunks.ts';
 import type { ScrubJob } from '../dataplane/scrub-job.ts';
+import type { IoCounters } from '../metrics/figures.ts';
 import type { Addresses, ChunkRange, DataPlane, DataPlaneEvent, HostAccess, KnownPeer, ScrubOptions } from './api.ts';
 import { methods } from './methods.ts';
 
@@ -16,6 +17,7 @@ export interface EngineDataPlaneParts {
     probe(peer: PeerEndpoint): Promise<number>;
   };
   readonly addresses: () => Addresses;
+  readonly ioCounters: () => readonly IoCounters[];
   readonly setAccess: (hosts: readonly HostAccess[]) => void;
   /** Takes the list of peers whose data connections are accepted. */
   readonly setPeers: (peers: readonly KnownPeer[]) => void;
@@ -34,6 +36,7 @@ export function engineDataPlane(parts: EngineDataPlaneParts): DataPlane {
   parts.scrub.on(emit);
   const own = {
     addresses: async () => parts.addresses(),
+    ioCounters: async () => parts.ioCounters(),
     changedChunks: (range: ChunkRange) => changedChunks(engine, range),
     setAccess: async (hosts: readonly HostAccess[]) => parts.setAccess(hosts),
     setPeers: async (peers: readonly KnownPeer[]) => parts.setPeers(peers),

@@ -54,6 +54,7 @@ const listed: Readonly<Record<Method, true>> = {
   writeState: true,
   addresses: true,
   changedChunks: true,
+  ioCounters: true,
   setAccess: true,
   setPeers: true,
   admit: true,

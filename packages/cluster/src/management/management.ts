@@ -8,6 +8,7 @@ import { timestamp } from '../catalog/documents.ts';
 import type { ClusterConfig, HostPort } from '../config.ts';
 import type { DataPlane } from '../local/api.ts';
 import { connectDataPlane } from '../local/client.ts';
+import { startMetrics } from '../metrics/start-metrics.ts';
 import { remoteStore, showLink, trustStore } from '../replication/catalog-stores.ts';
 import { Pairing } from '../replication/pairing.ts';
 import { peerAnswers } from '../replication/peer-answers.ts';
@@ -28,6 +29,7 @@ import { VolumeGroupService } from '../services/groups.ts';
 import { HostService } from '../services/hosts.ts';
 import { JobRunner } from '../services/jobs.ts';
 import { MappingService } from '../services/mappings.ts';
+import { metricsHandlers } from '../services/metrics.ts';
 import { Reporter } from '../services/occurrences.ts';
 import { buildVersion, enterPlatform, platformHandlers } from '../services/platform.ts';
 import { enterMachine } from '../services/platform-network.ts';
@@ -200,6 +202,14 @@ export async function startManagement(config: ClusterConfig) {
   await reportUnexplained(catalog, dataPlane, reporter);
   remotes.start();
   await sessions.start();
+  const metrics = await startMetrics({
+    directory: places(config.dataDir).catalog,
+    catalog,
+    dataPlane,
+    clock,
+    figures: (id) => sessions.figures(id),
+    onError: (error) => log.warn({ err: error }, 'figures could not be measured'),
+  });
   scheduler.start();
 
   const tls = await serverCertificate(config);
@@ -217,6 +227,7 @@ export async function startManagement(config: ClusterConfig) {
     handlers: {
       ...volumes.handlers(),
       ...changedBlocksHandlers(catalog, dataPlane),
+      ...metricsHandlers(catalog, metrics.store, clock),
       ...mappings.handlers(),
       ...hosts.handlers(),
       ...groups.handlers(),
@@ -304,6 +315,7 @@ export async function startManagement(config: ClusterConfig) {
       settling.cancel();
       await app.close();
       scrubs.close();
+      metrics.stop();
       scheduler.stop();
       sessions.stop();
       remotes.stop();

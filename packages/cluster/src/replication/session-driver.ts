@@ -60,6 +60,8 @@ export class SessionDriver {
   #alarm: Timer | undefined;
   #admission: string | undefined;
   #slot: Slot | undefined;
+  /** Moment of the newest decision. */
+  #looked_ms = 0;
   #gone = false;
   #stopped = false;
   readonly #waiters = new Set<Waiter>();
@@ -157,7 +159,8 @@ export class SessionDriver {
     const { clock, random, site, localPauseResume } = this.#deps;
     const fresh = { a: random.uuid(), b: random.uuid(), c: random.uuid(), nonce: random.uuid() };
     const slot = this.#slot?.held ?? false;
-    return { now_ms: clock.now(), linkUp: this.#deps.linkUp(), slot, site, fresh, localPauseResume };
+    this.#looked_ms = clock.now();
+    return { now_ms: this.#looked_ms, linkUp: this.#deps.linkUp(), slot, site, fresh, localPauseResume };
   }
 
   /** Has a place on the link while one is wanted; true when it was given just now. */
@@ -259,7 +262,8 @@ export class SessionDriver {
         : this.#half.state === 'OK'
           ? nextStart_ms(this.#half)
           : undefined;
-    if (due === undefined) return;
+    // What was due when it was looked at last waits for something else than time: the link, the peer, a place.
+    if (due === undefined || due <= this.#looked_ms) return;
     const wait_ms = Math.min(
       Math.max(due - this.#deps.clock.now(), driverLimits.alarmLeast_ms),
       driverLimits.alarmMost_ms,

@@ -11,7 +11,7 @@ import { acceptable, onlySelect, searchOf, unwrap } from './request.ts';
 export function addResource(app: FastifyInstance, resource: ResourceSpec, options: RestOptions, guard: Guard): void {
   const base = `/api/rest/${resource.name}`;
   const { catalog } = options;
-  if (resource.name !== 'login_session') {
+  if (resource.name !== 'login_session' && !resource.noList) {
     app.get(base, async (request, reply) => {
       await guard(request);
       visible(request, resource);

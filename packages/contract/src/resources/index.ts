@@ -2,6 +2,7 @@ import type { ResourceSpec } from '../resource.ts';
 import { hiddenViews } from './hidden-views.ts';
 import { hostResources } from './hosts.ts';
 import { identityResources } from './identity.ts';
+import { metricsResources } from './metrics.ts';
 import { networkResources } from './network.ts';
 import { platformResources } from './platform.ts';
 import { protectionResources } from './protection.ts';
@@ -17,5 +18,6 @@ export const resources: Readonly<Record<string, ResourceSpec>> = Object.fromEntr
     ...identityResources,
     ...networkResources,
     ...hiddenViews,
+    ...metricsResources,
   ].map((resource) => [resource.name, resource]),
 );

@@ -1,0 +1,40 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { dayOfCycles } from './testing/day-of-cycles.ts';
+
+describe('hours of cycles of many sessions', () => {
+  it('never more at once than the link takes, in time, out of step; after an outage all catch up and alerts are cleared [C5.5] [P3] [P6]', async () => {
+    // In memory where there is such a place: tens of thousands of commits, and the disk is not what is looked at.
+    const directory = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'cycles-'));
+    try {
+      const hours = await dayOfCycles({
+        sessions: 40,
+        hours: 3,
+        cyclesAtOnce: 4,
+        schedule: 'share_of_rpo',
+        mix: [
+          ['Five_Minutes', 1],
+          ['One_Hour', 1],
+        ],
+        outage: { atHour: 1, minutes: 20 },
+        directory,
+      });
+      const [, second, third] = hours;
+      for (const hour of hours) expect(hour.atOnce_most).toBeLessThanOrEqual(4);
+      // 20 sessions at least every 4 minutes of 60, 20 at least every 48 minutes.
+      expect(third?.cycles).toBeGreaterThanOrEqual(20 * 15 + 20);
+      expect(third?.cycles).toBeLessThan(20 * 17 + 20 * 3);
+      expect(second?.waiting_most).toBeGreaterThan(0);
+      // Out of step: what is left of standing in line is a cycle or two.
+      expect(third?.late_ms.p95).toBeLessThan(10_000);
+      for (const hour of hours) {
+        expect(hour.sessionsBeyondObjective).toBe(0);
+        expect(hour.alertsActive).toBe(0);
+      }
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  }, 120_000);
+});

@@ -1,0 +1,43 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { MiB, noise, Pair } from './pair.ts';
+
+const pair = new Pair();
+beforeAll(() => pair.start(), 120_000);
+afterAll(() => pair.stop(), 60_000);
+
+type Row = Readonly<Record<string, number | string>>;
+const generate = async (entity: string, entity_id: string, interval: string): Promise<readonly Row[]> =>
+  (await pair.a.client.collectionAction('metrics', 'generate', { entity, entity_id, interval })) as Row[];
+
+describe('metrics of a pair', () => {
+  it('are there from the start, and show what hosts and cycles did', async () => {
+    const [capacity] = (await generate('space_metrics_by_cluster', '0', 'Five_Mins')).slice(-1);
+    expect(Number(capacity?.physical_total)).toBeGreaterThan(Number(capacity?.physical_used));
+    const { volume, session } = await pair.protect('busy', 16 * MiB);
+    const disk = await pair.a.open('busy');
+    await disk.write(0, noise(MiB, 1), { fua: true });
+    await disk.read(0, new Uint8Array(MiB));
+    await disk.close();
+    await pair.act(pair.a, session, 'sync', {});
+    const seen = async (entity: string, id: string, found: (row: Row) => boolean) =>
+      expect
+        .poll(async () => (await generate(entity, id, 'Twenty_Sec')).some(found), { timeout: 60_000, interval: 1_000 })
+        .toBe(true);
+    await seen(
+      'performance_metrics_by_volume',
+      volume,
+      (row) => Number(row.write_bandwidth) > 0 && Number(row.read_iops) > 0,
+    );
+    await seen('performance_metrics_by_cluster', '0', (row) => Number(row.total_iops) > 0);
+    await seen('copy_metrics_by_replication_session', session, (row) => Number(row.data_transferred) >= MiB);
+    const day = await generate('performance_metrics_by_volume', volume, 'One_Day');
+    expect(Number(day.at(-1)?.max_write_iops)).toBeGreaterThan(0);
+    const rate = await pair.a.client.first('volume_mirror_transfer_rate_cma_view', {
+      select: 'id,timestamp,synchronization_bandwidth,mirror_bandwidth,data_remaining',
+      filter: { id: `eq.${volume}` },
+    });
+    expect(rate).toMatchObject({ id: volume, mirror_bandwidth: 0 });
+    await expect(generate('wear_metrics_by_drive', 'x', 'One_Day')).rejects.toMatchObject({ status: 422 });
+    await expect(generate('performance_metrics_by_volume', 'x', 'One_Day')).rejects.toMatchObject({ status: 404 });
+  }, 120_000);
+});
