@@ -19,6 +19,8 @@ export const transferLimits = {
   paceSamples: 8,
   /** Bytes waiting in the socket before the reader waits: more is copied together by the stream below, for nothing. */
   socket_bytes: 2 * 1024 * 1024,
+  /** Frames read ahead of the one that is being sent. */
+  readAhead: 3,
   /** Buffers of a frame that each end of a connection keeps for the next ones. */
   spareBuffers: 8,
   /** Answers waiting for a peer that does not read them: more ends the connection. */

@@ -158,22 +158,41 @@ export class Shipment {
           ? address.block
           : undefined;
     if (start === undefined) return;
-    let batch = new Batch();
-    for await (const extent of part.difference.extents(start)) {
-      for (let rest: DiffExtent | undefined = extent; rest !== undefined; ) {
-        rest = batch.add(rest);
-        if (rest === undefined && !batch.full) break;
-        await this.#send(link, part, batch);
-        batch = new Batch();
+    // Reading goes on while what was read before is encrypted and sent: neither waits for the other.
+    const ahead: Reading[] = [];
+    const take = async (batch: Batch): Promise<void> => {
+      ahead.push(this.#startReading(part, batch));
+      if (ahead.length > transferLimits.readAhead) await this.#send(link, part, ahead.shift()!);
+    };
+    try {
+      let batch = new Batch();
+      for await (const extent of part.difference.extents(start)) {
+        for (let rest: DiffExtent | undefined = extent; rest !== undefined; ) {
+          rest = batch.add(rest);
+          if (rest === undefined && !batch.full) break;
+          await take(batch);
+          batch = new Batch();
+        }
       }
+      if (batch.runs.length > 0) await take(batch);
+      while (ahead.length > 0) await this.#send(link, part, ahead.shift()!);
+    } finally {
+      // Whatever ended the copy: nobody lets go of the image while it is being read.
+      await Promise.allSettled(ahead.map(({ payload }) => payload));
     }
-    if (batch.runs.length > 0) await this.#send(link, part, batch);
   }
 
-  async #send(link: FrameLink, part: Part, batch: Batch): Promise<void> {
-    const { point, pair } = part;
+  #startReading(part: Part, batch: Batch): Reading {
     const buffer = this.#pool.take(batch.blocks * (BLOCK_BYTES + 8));
-    const payload = await this.#read(part, batch.runs, batch.blocks, buffer);
+    const payload = this.#read(part, batch.runs, batch.blocks, buffer);
+    // Heard where it is awaited; until then it is not a failure that nobody knows of.
+    payload.catch(() => undefined);
+    return { batch, buffer, payload };
+  }
+
+  async #send(link: FrameLink, part: Part, { batch, buffer, payload: reading }: Reading): Promise<void> {
+    const { point, pair } = part;
+    const payload = await reading;
     await this.#throttle(payload.length);
     await this.#room(link, part, batch);
     await link.send({ type: 'runs', point, pair, runs: batch.runs }, payload, () => this.#pool.give(buffer));
@@ -347,6 +366,13 @@ export class Shipment {
 
 /** Blocks a page of the digest tree [C8.2]. */
 const pageBlocks = 256;
+
+/** A frame's content on its way from the log. */
+interface Reading {
+  readonly batch: Batch;
+  readonly buffer: Uint8Array;
+  readonly payload: Promise<Uint8Array>;
+}
 
 /** Gathers extents into one frame. */
 class Batch {
