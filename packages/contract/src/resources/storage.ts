@@ -235,6 +235,8 @@ export const volumeGroup: ResourceSpec = {
     protection_policy: has('policy', 'protection_policy_id'),
     qos_performance_policy: has('policy', 'qos_performance_policy_id'),
     volumes: hasMany('volume', 'group_id'),
+    // The same under the name that gopowerstore selects beside it.
+    volume: hasMany('volume', 'group_id'),
     replication_sessions: hasMany('replication_session', 'local_resource_id'),
     migration_session: none('migration_session', 'one'),
     remote_snapshots: none('remote_snapshot', 'many'),
