@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
-import { Body, Flag, Opt, Ref } from '../bodies.ts';
-import { flag, integer, one, type ResourceSpec, text, time } from '../resource.ts';
+import { Body, Flag, OneOf, Opt, Ref } from '../bodies.ts';
+import { embedded, flag, integer, one, type ResourceSpec, text, time } from '../resource.ts';
 
 const readOnly = { byName: false, associations: {}, actions: {} } as const;
 const Password = () => Type.String({ minLength: 8, maxLength: 40 });
@@ -55,6 +55,8 @@ export const role: ResourceSpec = {
 
 export const SecurityConfigModify = Body({
   idle_timeout: Opt(Type.Integer({ minimum: 60, maximum: 2_147_483_647 })),
+  // There is one, and it is on.
+  protocol_mode: Opt(OneOf('SecurityProtocolMode')),
 });
 
 export const securityConfig: ResourceSpec = {
@@ -71,6 +73,7 @@ export const securityConfig: ResourceSpec = {
     is_fips_enabled: flag('Only approved cryptography.'),
     vasa_retain_certificate: flag('VASA keeps its certificate.'),
     cert_user_name_policy: one('CertUserNamePolicy', 'How a certificate names a user.'),
+    default_mfa_service: embedded('Second factor; there is none.'),
   },
   modify: { body: SecurityConfigModify },
 };

@@ -1,0 +1,180 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { buildOpenApi, enums, type FieldSpec, type ResourceSpec, resources } from '@antipode/contract';
+import { describe, expect, it } from 'vitest';
+import { differences } from './differences.ts';
+
+/** Facts of the published interface; they are not part of this project, and where they are missing there is nothing to compare with. */
+const place =
+  process.env.POWERSTORE_FACTS ?? join(import.meta.dirname, '../../../shared/contract/powerstore-4.1.facts.json');
+const facts = existsSync(place) ? (JSON.parse(readFileSync(place, 'utf8')) as Facts) : undefined;
+if (facts === undefined) console.log('skipped: the comparison with the published interface needs its facts');
+
+interface Property {
+  readonly type?: string;
+  readonly format?: string;
+  readonly enum?: readonly string[];
+  readonly $ref?: string;
+  readonly items?: Property;
+  readonly 'x-ref'?: string;
+}
+interface Definition {
+  readonly properties?: Readonly<Record<string, Property>>;
+  readonly required?: readonly string[];
+  readonly enum?: readonly string[];
+}
+interface Operation {
+  readonly body?: { readonly schema?: { readonly $ref?: string } } | null;
+  readonly responses: Readonly<Record<string, unknown>>;
+}
+interface Facts {
+  readonly definitions: Readonly<Record<string, Definition>>;
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+}
+
+const methods = ['get', 'post', 'patch', 'delete'] as const;
+const document = JSON.parse(JSON.stringify(buildOpenApi('4.1.0.0'))) as {
+  paths: Record<string, Record<string, { requestBody?: unknown; responses: Record<string, unknown> }>>;
+};
+const definitionOf = (reference: string | undefined): Definition | undefined =>
+  reference === undefined ? undefined : facts?.definitions[reference.replace('#/definitions/', '')];
+const literalsOf = (property: Property | undefined): readonly string[] | undefined =>
+  property?.enum ?? definitionOf(property?.$ref)?.enum ?? (property?.items && literalsOf(property.items));
+
+/** What the published interface calls the kinds of attributes. */
+function kindOf(property: Property): FieldSpec['type'] | 'other' {
+  if (literalsOf(property) !== undefined) return property.items === undefined ? 'enum' : 'list';
+  if (property.type === 'array') return 'list';
+  if (property.type === 'integer') return 'int';
+  if (property.type === 'boolean') return 'boolean';
+  if (property.type === 'string') return property.format === 'date-time' ? 'timestamp' : 'string';
+  return property.$ref === undefined && property.type === 'number' ? 'other' : 'object';
+}
+
+function compareAttributes(resource: ResourceSpec): string[] {
+  const published = facts?.definitions[`${resource.name}_instance`]?.properties;
+  if (published === undefined) return [];
+  const found: string[] = [];
+  const twins = new Set(Object.keys(published).filter((name) => name.endsWith('_l10n')));
+  for (const [name, property] of Object.entries(published)) {
+    const where = `${resource.name}.${name}`;
+    const field = resource.fields[name];
+    const association = resource.associations[name];
+    if (field === undefined && association === undefined) {
+      if (!twins.has(name)) found.push(`${where} is missing`);
+      else if (resource.fields[name.slice(0, -'_l10n'.length)] === undefined) found.push(`${where} is missing`);
+      continue;
+    }
+    if (field === undefined) continue;
+    const kind = kindOf(property);
+    if (kind !== field.type) found.push(`${where} is ${field.type}, published as ${kind}`);
+    const literals = literalsOf(property);
+    if (literals === undefined || field.of === undefined) continue;
+    const ours: readonly string[] = enums[field.of];
+    for (const literal of literals) if (!ours.includes(literal)) found.push(`${where} lacks ${literal}`);
+    for (const literal of ours) if (!literals.includes(literal)) found.push(`${where} has ${literal} besides`);
+  }
+  for (const name of [...Object.keys(resource.fields), ...Object.keys(resource.associations)])
+    if (published[name] === undefined) found.push(`${resource.name}.${name} is not published`);
+  return found;
+}
+
+function compareBody(path: string, method: string, ours: object | undefined, theirs: Definition | undefined): string[] {
+  const where = `${method.toUpperCase()} ${path}`;
+  const body = ours as { properties?: Record<string, unknown>; required?: string[] } | undefined;
+  if (body === undefined) return Object.keys(theirs?.properties ?? {}).length > 0 ? [`${where} takes no body`] : [];
+  const found: string[] = [];
+  const published = theirs?.properties ?? {};
+  for (const name of Object.keys(published))
+    if (body.properties?.[name] === undefined) found.push(`${where} does not take ${name}`);
+  for (const name of Object.keys(body.properties ?? {}))
+    if (published[name] === undefined) found.push(`${where} takes ${name} besides`);
+  for (const name of body.required ?? [])
+    if (!(theirs?.required ?? []).includes(name)) found.push(`${where} requires ${name}`);
+  for (const name of theirs?.required ?? [])
+    if (!(body.required ?? []).includes(name)) found.push(`${where} does not require ${name}`);
+  return found;
+}
+
+function bodyOf(resource: ResourceSpec, path: string, method: string): object | undefined {
+  const last = path.split('/').at(-1) ?? '';
+  if (method === 'patch') return resource.modify?.body;
+  if (method === 'delete') return resource.remove?.body;
+  if (path === `/${resource.name}`) return resource.create?.body;
+  return (path.includes('{id}') ? resource.actions : resource.collectionActions)?.[last]?.body;
+}
+
+function compatibilityPage(
+  operations: readonly string[],
+  total: number,
+  reviewed: readonly (readonly [string, string])[],
+): string {
+  const rows = (lines: readonly (readonly string[])[]) => lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+  const sorted = [...operations].sort((a, b) => (a.split(' ')[1]! < b.split(' ')[1]! ? -1 : 1));
+  return `# Compatibility
+
+<!-- Written by tests/contract/published.test.ts: vitest -u, where the facts of the published interface are at hand. -->
+
+${operations.length} of ${total} operations of PowerStore's REST interface 4.1 are answered as it is published; the differences that there are
+stand below, each with its reason. Everything else is answered with 404 and a message that says so, but for
+collections of things that cannot exist here, which are answered as empty. Bodies and attributes: [the REST interface](api.md).
+
+## Operations
+
+| method | path |
+|---|---|
+${rows(sorted.map((operation) => operation.split(' ')))}
+
+## Differences
+
+| difference | reason |
+|---|---|
+${rows(reviewed.map(([difference, reason]) => [`\`${difference}\``, reason]))}
+`;
+}
+
+const answered: string[] = [];
+const found: string[] = Object.values(resources).flatMap((resource) =>
+  facts === undefined ? [] : compareAttributes(resource),
+);
+for (const [path, operations] of Object.entries(facts?.paths ?? {})) {
+  const resource = resources[path.split('/')[1] ?? ''];
+  for (const method of methods) {
+    const theirs = operations[method];
+    const ours = document.paths[path]?.[method];
+    if (theirs === undefined || ours === undefined) continue;
+    answered.push(`${method.toUpperCase()} ${path}`);
+    for (const status of Object.keys(ours.responses))
+      if (theirs.responses[status] === undefined && Number(status) < 300 && status !== '202')
+        found.push(`${method.toUpperCase()} ${path} may answer ${status}`);
+    if (resource !== undefined && method !== 'get')
+      found.push(...compareBody(path, method, bodyOf(resource, path, method), definitionOf(theirs.body?.schema?.$ref)));
+  }
+}
+
+describe.skipIf(facts === undefined)('beside the published interface', () => {
+  it('every difference is one that was looked at, with a reason; none is listed that there is no more', () => {
+    const reviewed = Object.keys(differences);
+    const explains = (difference: string) =>
+      reviewed.find((pattern) =>
+        pattern.endsWith('*') ? difference.startsWith(pattern.slice(0, -1)) : difference === pattern,
+      );
+    expect(found.filter((difference) => explains(difference) === undefined)).toEqual([]);
+    const used = new Set(found.map(explains));
+    expect(reviewed.filter((pattern) => !used.has(pattern))).toEqual([]);
+  });
+
+  it('the page on compatibility says what is answered (update with vitest -u)', async () => {
+    const total = Object.values(facts?.paths ?? {}).reduce(
+      (sum, operations) => sum + methods.filter((method) => operations[method] !== undefined).length,
+      0,
+    );
+    const used = new Set(Object.keys(differences));
+    const text = compatibilityPage(
+      answered,
+      total,
+      [...used].map((name) => [name, differences[name] ?? '']),
+    );
+    await expect(text).toMatchFileSnapshot('../../docs/compatibility.md');
+  });
+});
