@@ -28,6 +28,8 @@ export interface ClusterConfig {
     | { readonly mode: 'tls'; readonly certFile: string; readonly keyFile: string; readonly clientCaFile: string };
   /** Password of the first administrator at first start; absent: generated and printed once. */
   readonly adminPassword?: string;
+  /** Where events and alerts are posted to. The key of their signature is the first line of a file. */
+  readonly webhook?: { readonly url: string; readonly secretFile?: string };
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
   /** Heartbeat period on the management channel, ms. */
   readonly heartbeat_ms: number;

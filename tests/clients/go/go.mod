@@ -2,9 +2,10 @@ module antipode.example/conformance
 
 go 1.25
 
+require github.com/dell/gopowerstore v1.20.1
+
 require (
 	github.com/asaskevich/govalidator v0.0.0-20230301143203-a9d515a09cc2 // indirect
-	github.com/dell/gopowerstore v1.20.1
 	github.com/go-openapi/errors v0.22.0 // indirect
 	github.com/go-openapi/strfmt v0.23.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect

@@ -20,9 +20,13 @@ export function clusterConfig(values: ServeValues): ClusterConfig {
     '--nbd-tls-cert': values.nbdTlsCert,
     '--nbd-tls-key': values.nbdTlsKey,
     '--nbd-client-ca': values.nbdClientCa,
+    '--webhook-secret-file': values.webhookSecretFile,
   }))
     if (path !== undefined) checkReadable(flag, path);
   refuseSharedPort(values);
+  if (values.webhookSecretFile !== undefined && values.webhookUrl === undefined)
+    throw new UsageError('--webhook-secret-file needs --webhook-url as well');
+  if (values.webhookSecretFile !== undefined) checkSecret('--webhook-secret-file', values.webhookSecretFile);
   return {
     dataDir: data,
     name: values.name ?? defaultClusterName(),
@@ -37,6 +41,12 @@ export function clusterConfig(values: ServeValues): ClusterConfig {
     ...(tls === undefined ? {} : { tls: { certFile: tls[0], keyFile: tls[1] } }),
     nbdAccess: nbdAccess(values),
     ...(adminPassword === undefined ? {} : { adminPassword }),
+    ...(values.webhookUrl !== undefined && {
+      webhook: {
+        url: values.webhookUrl,
+        ...(values.webhookSecretFile !== undefined && { secretFile: values.webhookSecretFile }),
+      },
+    }),
     logLevel: values.logLevel,
     heartbeat_ms: values.heartbeat,
     scrubEvery_ms: values.scrubEvery,
@@ -95,6 +105,14 @@ function readAdminPassword(values: ServeValues): string | undefined {
   if (password.length < 8 || password.length > 128)
     throw new UsageError(`--admin-password-file ${path}: its first line must be a password of 8 to 128 characters`);
   return password;
+}
+
+/** The first line of a file that holds a key. */
+function checkSecret(flag: string, path: string): void {
+  if (statSync(path).size > limits.passwordFileMost_bytes)
+    throw new UsageError(`${flag} ${path} is too large for a key`);
+  if ((readFileSync(path, 'utf8').split(/\r?\n/)[0] ?? '').length < 16)
+    throw new UsageError(`${flag} ${path}: its first line must be a key of 16 characters or more`);
 }
 
 function checkReadable(flag: string, path: string): void {

@@ -121,3 +121,12 @@ export function showSize(value_bytes: number): string {
   }
   return `${Number(value.toFixed(1))} ${units[unit]}`;
 }
+
+/** An http or https URL without user and password, which would be a secret in a place where none belongs. */
+export const parseWebUrl: Parser<string> = (text) => {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || (url.protocol !== 'https:' && url.protocol !== 'http:'))
+    return err('a URL that begins with https:// or http://');
+  if (url.username !== '' || url.password !== '') return err('a URL without user and password');
+  return ok(url.href);
+};

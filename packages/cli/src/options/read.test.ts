@@ -51,6 +51,7 @@ describe('settings', () => {
       SIZE: '64MiB',
       SCHEDULE: 'wall_clock',
       NUMBER: '3',
+      URL: 'https://hooks.example/x',
     };
     for (const option of Object.values<Option>(serveOptions)) {
       const text =

@@ -10,6 +10,7 @@ import {
   parseRate,
   parseSize,
   parseText,
+  parseWebUrl,
 } from './parsers.ts';
 
 const config = option(parsePath, {
@@ -132,6 +133,16 @@ export const serveOptions = {
     argument: 'RULE',
     fallback: 'pause_both',
     help: 'Resume of a session that is paused on one side only: pause_both (pauses the other side too) or refuse.',
+  }),
+  webhookUrl: option(parseWebUrl, {
+    name: 'webhook-url',
+    argument: 'URL',
+    help: 'Where events and alerts are posted to as JSON (http or https). Default: nowhere.',
+  }),
+  webhookSecretFile: option(parsePath, {
+    name: 'webhook-secret-file',
+    argument: 'FILE',
+    help: 'First line: key that notifications are signed with (HMAC-SHA-256, header X-Antipode-Signature).',
   }),
   schedule: option(parseChoice('share_of_rpo', 'wall_clock'), {
     name: 'schedule',

@@ -25,6 +25,7 @@ import { ensureKeyPair } from '../security/certificates.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
 import { AccessPublisher } from '../services/access-table.ts';
 import { changedBlocksHandlers } from '../services/changed-blocks.ts';
+import { cloneHandlers } from '../services/clone-rules.ts';
 import { VolumeGroupService } from '../services/groups.ts';
 import { HostService } from '../services/hosts.ts';
 import { JobRunner } from '../services/jobs.ts';
@@ -40,6 +41,7 @@ import { SnapshotService } from '../services/snapshots.ts';
 import { UserService } from '../services/users.ts';
 import { VolumeLife } from '../services/volume-life.ts';
 import { VolumeService } from '../services/volumes.ts';
+import { Webhook, type WebhookDeps } from '../services/webhook.ts';
 import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
 import type { ClusterReady } from '../supervisor/supervisor.ts';
 import { auditRequest } from './audit.ts';
@@ -69,6 +71,17 @@ export async function startManagement(config: ClusterConfig) {
   const rebuild = rebuildRequested(config.dataDir);
   await checkCatalog(catalog, dataPlane, rebuild);
   const reporter = new Reporter(catalog, clock, random);
+  const webhook = startWebhook(config, {
+    cluster: () => ({ name: clusterName(), serial: identity.serial }),
+    clock,
+    random,
+    failing: (reason) => {
+      const about = { type: 'cluster', id: '0', name: clusterName() };
+      if (reason === undefined) reporter.clear('webhook_failing', about);
+      else reporter.tell('webhook_failing', about, reason);
+    },
+  });
+  if (webhook !== undefined) reporter.listen((told) => webhook.send(told));
   const authenticator = new Authenticator(catalog, clock, random);
   const generatedPassword = await authenticator.ensureFirstAdministrator(config.adminPassword);
   const jobs = new JobRunner(catalog, clock, random);
@@ -233,6 +246,7 @@ export async function startManagement(config: ClusterConfig) {
       ...groups.handlers(),
       ...new UserService(catalog, random, authenticator).handlers(),
       ...policies.handlers(),
+      ...cloneHandlers(catalog, random),
       ...pairing.handlers(),
       ...sessionHandlers(catalog, sessions),
       ...platformHandlers(catalog, () => clock.now()),
@@ -317,6 +331,7 @@ export async function startManagement(config: ClusterConfig) {
       scrubs.close();
       metrics.stop();
       scheduler.stop();
+      webhook?.stop();
       sessions.stop();
       remotes.stop();
       await peerServer.close();
@@ -343,6 +358,13 @@ const appliance = { type: 'appliance', id: 'A1', name: 'A1' };
 /** An address that others can use: a listener on all interfaces is reached by this machine's own. */
 const reachable = (host: string): string => (host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host);
 const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host);
+
+function startWebhook(config: ClusterConfig, deps: Omit<WebhookDeps, 'url' | 'secret'>): Webhook | undefined {
+  if (config.webhook === undefined) return undefined;
+  const { url, secretFile } = config.webhook;
+  const secret = secretFile === undefined ? undefined : readFileSync(secretFile, 'utf8').split(/\r?\n/)[0];
+  return new Webhook({ url, ...deps, ...(secret !== undefined && { secret }) });
+}
 
 async function serverCertificate(config: ClusterConfig): Promise<{ readonly cert: string; readonly key: string }> {
   if (config.tls !== undefined)

@@ -132,7 +132,10 @@ export class MetricsRecorder {
 
   async #copying(at_ms: number): Promise<(readonly [SeriesKey, Sample])[]> {
     const copies = await this.#sources.copies();
-    const bySeries = new Map<string, { key: SeriesKey; parts: Sample[] }>();
+    // The whole has figures without any session too: nothing was copied.
+    const bySeries = new Map<string, { key: SeriesKey; parts: Sample[] }>(
+      copyTotals.map(([kind, id]) => [`${kind}/${id}`, { key: { family: 'copy', kind, id }, parts: [] }]),
+    );
     const present = new Map<string, Sums>();
     const rates: CopyRate[] = [];
     for (const { session, remote, resource, shipped_bytes, remaining_bytes } of copies) {

@@ -172,6 +172,15 @@ describe('bodies', () => {
       payload: 'name=x',
     });
     expect(bare.statusCode).toBe(415);
+    // gopowerstore names no type at all, and sends lists that it was not given as null.
+    const silent = await rest.app.inject({
+      method: 'POST',
+      url: '/api/rest/policy',
+      headers: admin,
+      payload: Buffer.from('{"name":"p","snapshot_rule_ids":null,"replication_rule_ids":["r"],"force_internal":false}'),
+    });
+    expect(silent.statusCode).toBe(201);
+    expect(rest.calls.at(-1)?.body).toEqual({ name: 'p', replication_rule_ids: ['r'] });
     const large = await rest.send('POST', 'volume', { name: 'x'.repeat(2 ** 20) });
     expect([large.statusCode, refusal(large.body)?.severity]).toEqual([413, 'Error']);
     const unknown = await rest.app.inject({ method: 'POST', url: '/api/rest/volume', payload: '{}'.repeat(2 ** 20) });

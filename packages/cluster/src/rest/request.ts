@@ -33,7 +33,8 @@ export function parseJson(
 ): void {
   const text = String(body);
   if (text.trim() === '') return done(null, undefined);
-  const type = request.headers['content-type'] ?? '';
+  // gopowerstore says nothing of what it sends, and means JSON.
+  const type = request.headers['content-type'] ?? 'application/json';
   if (!/^application\/(?:[a-z.+-]*\+)?json\b/i.test(type)) return done(new RestError('unsupported_media_type'));
   try {
     const value: unknown = JSON.parse(text);

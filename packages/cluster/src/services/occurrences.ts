@@ -4,6 +4,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import { type Documents, timestamp } from '../catalog/documents.ts';
 import { isMediumRefusal } from '../catalog/medium-errors.ts';
 import { restLimits } from '../rest/limits.ts';
+import type { Told } from './webhook.ts';
 
 interface Occurrence {
   readonly code: string;
@@ -150,6 +151,13 @@ export const occurrences = {
     'There is no snapshot of this moment.',
     'Remove the cause; the rule goes on when it is due again.',
   ),
+  webhook_failing: raised(
+    '0x02040101',
+    'Minor',
+    'Notifications of {0} do not arrive: {1}.',
+    'What operators are told of is here alone.',
+    'Look at the receiver; notifications that wait are sent when it answers again.',
+  ),
   link_lost: raised(
     '0x02010201',
     'Major',
@@ -199,6 +207,7 @@ export class Reporter {
   readonly #catalog: Catalog;
   readonly #clock: Clock;
   readonly #random: Random;
+  readonly #listeners: ((told: Told) => void)[] = [];
 
   constructor(catalog: Catalog, clock: Clock, random: Random) {
     this.#catalog = catalog;
@@ -206,11 +215,16 @@ export class Reporter {
     this.#random = random;
   }
 
+  /** Called with everything that is told from now on, once it is durable. */
+  listen(listener: (told: Told) => void): void {
+    this.#listeners.push(listener);
+  }
+
   /** Tells of something; an alert of the same kind about the same thing is raised once until it is cleared. */
   tell(name: OccurrenceName, about: About, detail = ''): void {
     const entry: Occurrence = occurrences[name];
     const now = timestamp(this.#clock.now());
-    const description = entry.text.replace('{0}', about.name).replace('{1}', detail);
+    const description = entry.text.replace('{0}', () => about.name).replace('{1}', () => detail);
     if (entry.each && this.#active(name, about).some((alert) => alert.description_l10n === description)) return;
     const event = {
       id: this.#random.uuid(),
@@ -247,6 +261,8 @@ export class Reporter {
       this.#catalog.keepAside('event', event);
       if (alert !== undefined) this.#catalog.keepAside('alert', alert);
     }
+    this.#pass({ kind: 'event', event });
+    if (alert !== undefined) this.#pass({ kind: 'alert_raised', alert });
   }
 
   /** It is over: the alert about it, if there is one, is cleared. */
@@ -264,12 +280,18 @@ export class Reporter {
   clearOne(id: string): void {
     const alert = this.#catalog.get('alert', id);
     if (alert === undefined) return;
-    this.#catalog.tell('alert', { ...alert, state: 'CLEARED', cleared_timestamp: timestamp(this.#clock.now()) });
+    const cleared = { ...alert, state: 'CLEARED', cleared_timestamp: timestamp(this.#clock.now()) } as const;
+    this.#catalog.tell('alert', cleared);
+    this.#pass({ kind: 'alert_cleared', alert: cleared });
   }
 
   /** Whether there is an alert about it that has not been cleared. */
   isRaised(name: OccurrenceName, about: About): boolean {
     return this.#active(name, about).length > 0;
+  }
+
+  #pass(told: Told): void {
+    for (const listener of this.#listeners) listener(told);
   }
 
   #active(name: OccurrenceName, about: About) {

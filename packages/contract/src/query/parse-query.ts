@@ -112,7 +112,8 @@ export function parseSelect(
   for (const raw of parts) {
     const part = raw.trim();
     if (part === '') return invalid('select: an empty name');
-    const nested = /^([A-Za-z0-9_]+)\s*\((.*)\)$/s.exec(part);
+    // `volume.volume_group_membership(…)`: a relation may be named after a dot; there is only one here, so it tells nothing.
+    const nested = /^([A-Za-z0-9_]+)(?:\.[A-Za-z0-9_]+)?\s*\((.*)\)$/s.exec(part);
     const name = nested?.[1] ?? part;
     if (name === '*') {
       for (const field of Object.keys(resource.fields)) fields.add(field);

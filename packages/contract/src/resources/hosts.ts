@@ -21,8 +21,7 @@ export const HostCreate = Body({
   initiators: Type.Array(InitiatorGiven, { minItems: 1, maxItems: initiatorsMost }),
   description: Opt(Text(256)),
   host_connectivity: Opt(OneOf('HostConnectivity')),
-  // Outside the published interface; the CSI driver sends them.
-  force_internal: Opt(Flag()),
+  // Outside the published interface; the CSI driver sends it.
   metadata: Opt(Type.Record(Type.String(), Type.String())),
 });
 export const HostModify = Body({
@@ -32,7 +31,6 @@ export const HostModify = Body({
   add_initiators: Opt(Type.Array(InitiatorGiven, { minItems: 1, maxItems: initiatorsMost })),
   remove_initiators: Opt(Type.Array(PortName(), { minItems: 1, maxItems: initiatorsMost })),
   modify_initiators: Opt(Type.Array(InitiatorChanged, { minItems: 1, maxItems: initiatorsMost })),
-  force_internal: Opt(Flag()),
 });
 
 const Lun = () => Type.Integer({ minimum: 0, maximum: 16_383 });
@@ -81,7 +79,7 @@ export const host: ResourceSpec = {
   },
   create: { body: HostCreate },
   modify: { body: HostModify },
-  remove: { body: Body({ force_internal: Opt(Flag()) }) },
+  remove: {},
   actions: mapping,
 };
 

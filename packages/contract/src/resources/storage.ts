@@ -91,7 +91,11 @@ export const VolumeGroupModify = Body({
 });
 
 export const VolumeGroupDelete = Body({ delete_members: Opt(Flag()), immediate: Opt(Flag()) });
-export const VolumeGroupMembers = Body({ volume_ids: Type.Array(Ref(), { minItems: 1, maxItems: 1000 }) });
+/** `force_internal` is sent by PyPowerStore with every call; it asks for nothing here. */
+export const VolumeGroupMembers = Body({
+  volume_ids: Type.Array(Ref(), { minItems: 1, maxItems: 1000 }),
+  force_internal: Opt(Flag()),
+});
 
 export const VolumeGroupSnapshot = Body({
   name: Name(),
@@ -235,6 +239,8 @@ export const volumeGroup: ResourceSpec = {
     protection_policy: has('policy', 'protection_policy_id'),
     qos_performance_policy: has('policy', 'qos_performance_policy_id'),
     volumes: hasMany('volume', 'group_id'),
+    // The same under the name that gopowerstore selects beside it.
+    volume: hasMany('volume', 'group_id'),
     replication_sessions: hasMany('replication_session', 'local_resource_id'),
     migration_session: none('migration_session', 'one'),
     remote_snapshots: none('remote_snapshot', 'many'),

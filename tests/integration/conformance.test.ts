@@ -1,0 +1,113 @@
+import { execFile, execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Pair } from './pair.ts';
+
+const run = promisify(execFile);
+const clients = join(import.meta.dirname, '../clients');
+/** Where .ci/run puts PyPowerStore. */
+const python =
+  process.env.PYPOWERSTORE_PYTHON ?? join(import.meta.dirname, '../../node_modules/.cache/pypowerstore/bin/python');
+
+function works(command: string, ...args: string[]): boolean {
+  try {
+    execFileSync(command, args, { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+const hasPython = existsSync(python) && works(python, '-c', 'import PyPowerStore');
+if (!hasPython) console.log('skipped: conformance with PyPowerStore needs it (see .ci/run)');
+/** Modules and their hashes are pinned in go.mod and go.sum; a machine that cannot have them skips. */
+const hasGo = works('go', 'version') && works('go', '-C', join(clients, 'go'), 'list', '-deps', '.');
+if (!hasGo) console.log('skipped: conformance with gopowerstore needs Go and its modules (see .ci/run)');
+
+/** gopowerstore’s own tests against a live system that concern what there is here. */
+const ownTests = [
+  'TestGetHosts?$',
+  'TestGetHostByName',
+  'Test(Create|Modify)Host$',
+  'TestGetHostVolumeMappings?$',
+  'TestAttachDetachVolume',
+  'TestDeleteAttachedVolume',
+  'TestGetMaxVolumeSizeSuite',
+  'TestGetSoftwareInstalled',
+  'TestComputeDifferences',
+  'TestGetVolumes?$',
+  'TestCreateDeleteVolume',
+  'TestModifyVolume',
+  'TestGetCapacity',
+  'TestReplicationSuite$',
+  'Test_PerformanceMetricsBy(Appliance|Node|Cluster)$',
+  'Test_SpaceMetricsBy(Cluster|Appliance)$',
+  'Test_CopyMetricsBy(Cluster|Appliance)$',
+];
+
+describe.skipIf(!hasPython && !hasGo)(
+  'clients that nobody here wrote live through the life of a volume and of a group',
+  () => {
+    const pair = new Pair();
+    const scratch = mkdtempSync(join(tmpdir(), 'antipode-conformance-'));
+    beforeAll(() => pair.start(), 180_000);
+    afterAll(async () => {
+      await pair.stop();
+      rmSync(scratch, { recursive: true, force: true });
+    }, 60_000);
+
+    it.skipIf(!hasPython)(
+      'PyPowerStore',
+      async () => {
+        const site = ({ url, password }: typeof pair.a) => {
+          const { hostname, port } = new URL(url);
+          return { host: hostname, port: Number(port), username: 'admin', password };
+        };
+        const sites = JSON.stringify({ a: site(pair.a), b: site(pair.b) });
+        const { stdout } = await run(python, [join(clients, 'pypowerstore/life.py'), sites]);
+        expect(stdout).toContain('ok the group and its members are gone');
+      },
+      240_000,
+    );
+
+    it.skipIf(!hasGo)(
+      'gopowerstore',
+      async () => {
+        const program = join(scratch, 'life');
+        await run('go', ['build', '-o', program, '.'], { cwd: join(clients, 'go') });
+        const site = ({ url, password }: typeof pair.a) => [`${url}/api/rest`, 'admin', password];
+        const { stdout } = await run(program, [...site(pair.a), ...site(pair.b)]);
+        expect(stdout.trim().split('\n').at(-1)).toBe('ok member deleted');
+      },
+      600_000,
+    );
+
+    it.skipIf(!hasGo)(
+      'gopowerstore’s own tests, as far as they concern blocks, hosts and replication',
+      async () => {
+        const program = join(scratch, 'inttests');
+        await run('go', ['test', '-c', '-o', program, 'github.com/dell/gopowerstore/inttests'], {
+          cwd: join(clients, 'go'),
+        });
+        const settings = {
+          GOPOWERSTORE_APIURL: `${pair.a.url}/api/rest`,
+          GOPOWERSTORE_USERNAME: 'admin',
+          GOPOWERSTORE_PASSWORD: pair.a.password,
+          GOPOWERSTORE_INSECURE: 'true',
+          GOPOWERSTORE_HTTP_TIMEOUT: '60',
+        };
+        const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}\n`);
+        writeFileSync(join(scratch, 'GOPOWERSTORE_TEST.env'), lines.join(''), { mode: 0o600 });
+        const { stdout } = await run(program, ['-test.v', '-test.run', ownTests.map((name) => `^${name}`).join('|')], {
+          cwd: scratch,
+          env: { ...process.env, ...settings },
+        });
+        expect(stdout).not.toContain('--- FAIL');
+        expect(stdout.match(/^--- PASS/gm)?.length ?? 0).toBeGreaterThan(15);
+      },
+      600_000,
+    );
+  },
+);
