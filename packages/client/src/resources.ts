@@ -34,6 +34,20 @@ export interface Volume {
   } | null;
 }
 
+export interface VolumeGroup {
+  readonly id: string;
+  readonly name?: string;
+  readonly description?: string | null;
+  readonly type?: EnumValue<'VolumeType'>;
+  readonly creation_timestamp?: string;
+  readonly is_protectable?: boolean;
+  readonly is_write_order_consistent?: boolean;
+  readonly is_replication_destination?: boolean;
+  readonly protection_policy_id?: string | null;
+  readonly protection_data?: Volume['protection_data'];
+  readonly volumes?: readonly Volume[];
+}
+
 export interface Policy {
   readonly id: string;
   readonly name?: string;
@@ -101,6 +115,7 @@ export interface LoginSession {
 export interface Resources {
   readonly cluster: Cluster;
   readonly volume: Volume;
+  readonly volume_group: VolumeGroup;
   readonly policy: Policy;
   readonly replication_rule: ReplicationRule;
   readonly remote_system: RemoteSystem;

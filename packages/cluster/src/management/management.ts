@@ -25,6 +25,7 @@ import { ensureKeyPair } from '../security/certificates.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
 import { AccessPublisher } from '../services/access-table.ts';
 import { changedBlocksHandlers } from '../services/changed-blocks.ts';
+import { cloneHandlers } from '../services/clone-rules.ts';
 import { VolumeGroupService } from '../services/groups.ts';
 import { HostService } from '../services/hosts.ts';
 import { JobRunner } from '../services/jobs.ts';
@@ -245,6 +246,7 @@ export async function startManagement(config: ClusterConfig) {
       ...groups.handlers(),
       ...new UserService(catalog, random, authenticator).handlers(),
       ...policies.handlers(),
+      ...cloneHandlers(catalog, random),
       ...pairing.handlers(),
       ...sessionHandlers(catalog, sessions),
       ...platformHandlers(catalog, () => clock.now()),

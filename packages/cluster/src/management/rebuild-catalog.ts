@@ -1,10 +1,12 @@
+import type { VolumeInfo } from '@antipode/blocks';
 import type { VolumeDocument } from '../catalog/documents.ts';
 import { enterSnapshot } from '../services/found-snapshots.ts';
+import { changeMembership, groupDocument } from '../services/group-document.ts';
 import type { SnapshotDeps } from '../services/snapshots.ts';
 import { newVolumeDocument, protectionOf } from '../services/volume-document.ts';
 
 /**
- * Rebuilds volumes and snapshots from what the log says of them [C7.1]. Users, policies, groups and pairings are not in the log: they
+ * Rebuilds volumes, groups and snapshots from what the log says of them [C7.1]. Users, policies and pairings are not in the log: they
  * come from a copy of the catalog or are made anew; halves of sessions are taken up again once their peer is paired.
  */
 export async function rebuildCatalog(
@@ -28,7 +30,28 @@ export async function rebuildCatalog(
       const found: VolumeDocument = { ...document, state: 'Ready', is_replication_destination: info.destination };
       catalog.put('volume', found, {});
     }
+    for (const info of infos) rejoin(deps, info);
     for (const point of points) snapshots += enterSnapshot(deps, point);
   });
   return { volumes: infos.length, snapshots };
+}
+
+/** Puts a volume back into its group, which is made anew with the first of its members. */
+function rejoin(deps: SnapshotDeps, info: VolumeInfo): void {
+  const { catalog } = deps;
+  const { group, group_name } = info.tag;
+  if (typeof group !== 'string' || catalog.get('volume', info.id)?.group_id != null) return;
+  if (catalog.get('volume_group', group) === undefined) {
+    const name = typeof group_name === 'string' ? group_name : group;
+    const document = groupDocument(deps, {
+      id: group,
+      name,
+      description: null,
+      type: info.family === info.id ? 'Primary' : 'Clone',
+      is_write_order_consistent: true,
+      protection: protectionOf(group, null, null, null, 'User'),
+    });
+    catalog.put('volume_group', { ...document, is_replication_destination: info.destination }, {});
+  }
+  changeMembership(catalog, group, { add: [info.id] });
 }

@@ -4,7 +4,7 @@ import { RestError } from '@antipode/contract';
 import type { Half, State } from '@antipode/replication';
 import type { VolumeDocument } from '../catalog/documents.ts';
 import { enterSnapshot } from '../services/found-snapshots.ts';
-import { changeMembership, membersOf } from '../services/group-document.ts';
+import { changeMembership, labelMembers, membersOf } from '../services/group-document.ts';
 import { forgetVolume } from '../services/snapshots.ts';
 import { copyDocument, offeredVolume, refusedBy } from './offers.ts';
 import type { OfferedVolume, PeerAnswer } from './peer-wire.ts';
@@ -183,7 +183,7 @@ export class Membership {
         catalog.change('volume', local, { size: info.size });
     }
     if (engine.role === 'destination') {
-      this.#followMembers(entry, engine);
+      await this.#followMembers(entry, engine);
       if (!samePairs(engine, entry.driver.half))
         entry.driver.submit({ kind: 'members', pairs: engine.pairs, newcomers: [] });
     }
@@ -216,7 +216,7 @@ export class Membership {
   }
 
   /** The group of a session that has become, or is, a destination: its members are the engine's, whoever was put in or taken out here. */
-  #followMembers(entry: SessionEntry, engine: HalfInfo): void {
+  async #followMembers(entry: SessionEntry, engine: HalfInfo): Promise<void> {
     const { catalog } = this.#deps;
     const { localResourceId, resourceKind } = entry.record;
     if (resourceKind !== 'volume_group') return;
@@ -227,6 +227,7 @@ export class Membership {
     if (add.length === 0 && remove.length === 0) return;
     changeMembership(catalog, localResourceId, { add, remove });
     this.#tell(entry, add, remove);
+    await labelMembers(this.#deps, localResourceId, remove);
   }
 
   #tell({ record }: SessionEntry, came: readonly string[], went: readonly string[]): void {

@@ -4,7 +4,7 @@ import { RestError } from '@antipode/contract';
 import { type Half, newHalf, recoverHalf } from '@antipode/replication';
 import type { PolicyDocument, VolumeDocument, VolumeGroupDocument } from '../catalog/documents.ts';
 import type { Assignee } from '../services/assignments.ts';
-import { changeMembership, groupDocument, membersOf } from '../services/group-document.ts';
+import { changeMembership, groupDocument, labelMembers, membersOf } from '../services/group-document.ts';
 import { rpo_ms } from '../services/policies.ts';
 import type { ResourceKind } from '../services/replication-hooks.ts';
 import { protectionOf } from '../services/volume-document.ts';
@@ -185,6 +185,7 @@ export class SessionBirth {
         remove: before.filter((member) => !members.has(member)),
       });
     });
+    await labelMembers(this.#deps, id);
     const resource = { kind: 'volume_group', id, name: document.name } as const;
     const entry = await this.#acceptHalf(remote, offer, { pairs, resource, peerResource: offer.group.id });
     return this.#acceptedGroup(entry);

@@ -129,12 +129,22 @@ describe('queries that ask for too much are refused, not suffered', () => {
 });
 
 describe('malformed requests', () => {
-  it('2,000 of them are all answered with a status below 500 and an error_response', async () => {
+  it('10,000 of them are all answered with a status below 500 and an error_response', async () => {
     const word = fc.oneof(
       fc.string({ maxLength: 30 }),
       fc.constantFrom(
         'volume',
         'policy',
+        'host',
+        'host_group',
+        'host_volume_mapping',
+        'local_user',
+        'volume_group',
+        'metrics',
+        'generate',
+        'compute_differences',
+        'nas_server',
+        'limit',
         'login_session',
         'job',
         'x509_certificate',
@@ -145,7 +155,16 @@ describe('malformed requests', () => {
       ),
       fc.constantFrom(...corpus.map((text) => text.slice(0, 200))),
     );
-    const body = fc.oneof(fc.json(), fc.string(), fc.constantFrom('', 'null', '[]', '{}', '{"name":{}}', '[[[['), word);
+    const body = fc.oneof(
+      fc.json(),
+      fc.string(),
+      fc.constantFrom(
+        ...['', 'null', '[]', '{}', '{"name":{}}', '[[[[', '{"name":null}', '\u0000', '\ud800'],
+        ...['['.repeat(50_000), `${'['.repeat(50_000)}${']'.repeat(50_000)}`, '{"a":'.repeat(20_000)],
+        `{"name":"${'x'.repeat(900_000)}","size":1048576}`,
+      ),
+      word,
+    );
     const request = fc.record({
       method: fc.constantFrom('GET', 'POST', 'PATCH', 'DELETE', 'PUT', 'HEAD', 'OPTIONS'),
       path: fc.array(word, { minLength: 0, maxLength: 4 }),
@@ -188,10 +207,10 @@ describe('malformed requests', () => {
           expect(messages[0]?.message_l10n).not.toBe('');
         }
       }),
-      { numRuns: 2000 },
+      { numRuns: 10_000 },
     );
     expect(rest.errors).toEqual([]);
-    expect(rest.calls.length - calledBefore).toBeLessThan(400);
+    expect(rest.calls.length - calledBefore).toBeLessThan(2_000);
   });
 });
 

@@ -1,6 +1,8 @@
-import type { Clock } from '@antipode/base';
+import { type Clock, volumeId } from '@antipode/base';
+import type { Tag } from '@antipode/blocks';
 import type { Catalog } from '../catalog/catalog.ts';
 import { type ProtectionData, timestamp, type VolumeDocument, type VolumeGroupDocument } from '../catalog/documents.ts';
+import type { DataPlane } from '../local/api.ts';
 
 /** Members of a group, or member snapshots of a set, in the order in which they came. */
 export const membersOf = (catalog: Catalog, group: string): readonly VolumeDocument[] =>
@@ -28,6 +30,21 @@ export const groupDocument = (
   protection_data: given.protection,
   location_history: [],
 });
+
+/** Says in the log which group its members are in, and that others are in none: a catalog can be rebuilt from it [C7.1]. */
+export async function labelMembers(
+  { catalog, dataPlane }: { readonly catalog: Catalog; readonly dataPlane: Pick<DataPlane, 'changeVolume'> },
+  group: string,
+  gone: readonly string[] = [],
+): Promise<void> {
+  const name = catalog.get('volume_group', group)?.name ?? group;
+  const label = (id: string, tag: Tag) => dataPlane.changeVolume(volumeId(id), { tag });
+  // A volume that has gone meanwhile needs no label.
+  await Promise.allSettled([
+    ...membersOf(catalog, group).map(({ id }) => label(id, { group, group_name: name })),
+    ...gone.map((id) => label(id, {})),
+  ]);
+}
 
 /** Puts volumes into a group and takes others out, in one transaction; what follows from the membership follows. */
 export function changeMembership(

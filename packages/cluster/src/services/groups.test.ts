@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { rebuildCatalog } from '../management/rebuild-catalog.ts';
 import { type ServiceFixture, serviceFixture } from './testing/service-fixture.ts';
 
 const MiB = 1_048_576;
@@ -217,6 +218,24 @@ describe('snapshot sets', () => {
     });
     await site.ask('volume_group.remove_members', id, { volume_ids: [b] });
     expect(await site.refusal('volume_group.refresh', copy, { from_object_id: id })).toContain('members');
+  });
+});
+
+describe('a lost catalog', () => {
+  it('is rebuilt with its groups, their members and their sets [C7.1]', async () => {
+    const [a, b, c] = [await volume('a'), await volume('b'), await volume('c')];
+    const id = await group('g', [a, b, c]);
+    await site.ask('volume_group.remove_members', id, { volume_ids: [c] });
+    await site.ask('volume_group.modify', id, { name: 'h' });
+    await site.made('volume_group.snapshot', id, { name: 's', description: 'kept' });
+    for (const table of ['volume', 'volume_group'] as const)
+      for (const { id: gone } of site.catalog.list(table)) site.catalog.remove(table, gone);
+    await rebuildCatalog(site.storage);
+    await site.volumes.recover();
+    expect([shown(id)?.name, members(id), shown(id)?.is_protectable]).toEqual(['h', ['a', 'b'], true]);
+    const set = site.catalog.list('volume_group', 'type', 'Snapshot')[0];
+    expect(set).toMatchObject({ name: 's', description: 'kept', protection_data: { parent_id: id } });
+    expect(members(set!.id)).toEqual(['s.a', 's.b']);
   });
 });
 

@@ -14,7 +14,7 @@ import type { Static } from 'typebox';
 import { timestamp, type VolumeDocument, type VolumeGroupDocument } from '../catalog/documents.ts';
 import { type Handlers, handler } from '../rest/handlers.ts';
 import { type Assignee, Assignments } from './assignments.ts';
-import { changeMembership, groupDocument, membersOf } from './group-document.ts';
+import { changeMembership, groupDocument, labelMembers, membersOf } from './group-document.ts';
 import type { ReplicationHooks } from './replication-hooks.ts';
 import { memberName, type SnapshotDeps, type SnapshotService } from './snapshots.ts';
 import { checkUnlocked, protectionOf, withExpiry } from './volume-document.ts';
@@ -93,6 +93,7 @@ export class VolumeGroupService {
   async added(id: string): Promise<void> {
     const { catalog, replication } = this.#deps;
     changeMembership(catalog, id, {});
+    await labelMembers(this.#deps, id);
     await replication.membersChanged(id);
   }
 
@@ -117,6 +118,7 @@ export class VolumeGroupService {
       if (other !== undefined) throw new RestError('policy_on_both', document.name, other.name);
       await this.admit(id, members);
       changeMembership(catalog, id, { add: members.map((member) => member.id) });
+      await labelMembers(this.#deps, id);
       if (policy != null) await this.#assignments.assign(target, policy);
     } catch (error) {
       changeMembership(catalog, id, { remove: membersOf(catalog, id).map((member) => member.id) });
@@ -157,6 +159,7 @@ export class VolumeGroupService {
       if (group.type === 'Snapshot') this.#followSet(id, group.name);
     });
     if (group.type === 'Snapshot') return snapshots.relabel(id, 'volume_group');
+    if (name !== undefined) await labelMembers(this.#deps, id);
     if (name !== undefined || description !== undefined) replication.resourceChanged('volume_group', id);
   }
 
@@ -215,6 +218,12 @@ export class VolumeGroupService {
       catalog.remove('volume_group', id);
     });
     if (withMembers) for (const member of members) await life.destroy({ ...member, state: 'Destroying' });
+    else
+      await labelMembers(
+        this.#deps,
+        id,
+        members.map((member) => member.id),
+      );
   }
 
   async #add(id: string, ids: readonly string[]): Promise<void> {
@@ -240,7 +249,9 @@ export class VolumeGroupService {
     const stranger = volumes.find((volume) => volume.group_id !== id);
     if (stranger !== undefined) throw new RestError('not_a_member', stranger.name, group.name);
     await replication.membersChange(id, [], volumes);
-    changeMembership(catalog, id, { remove: volumes.map((volume) => volume.id) });
+    const gone = volumes.map((volume) => volume.id);
+    changeMembership(catalog, id, { remove: gone });
+    await labelMembers(this.#deps, id, gone);
     await replication.membersChanged(id);
   }
 
@@ -277,6 +288,7 @@ export class VolumeGroupService {
       const policy = this.#assignments.wanted(target, body.protection_policy_id);
       await life.clone(members, clones);
       changeMembership(catalog, document.id, {});
+      await labelMembers(this.#deps, document.id);
       catalog.put('volume_group', this.#group(document.id), {});
       if (policy != null) await this.#assignments.assign(target, policy);
     } catch (error) {

@@ -20,6 +20,28 @@ const policy = (name: string, replication: readonly string[], snapshots: readonl
 const create = (name: string, more: Record<string, unknown> = {}) =>
   site.made('volume.create', '', { name, size: 1_048_576, ...more });
 
+describe('clones of policies and rules', () => {
+  it('are the user’s own, with new names, and assigned to nothing', async () => {
+    const [first, second] = [await rule('a'), await snapshotRule('s')];
+    const id = await policy('p', [first], [second]);
+    await create('v', { protection_policy_id: id });
+    site.catalog.change('policy', id, { is_replica: true, managed_by: 'Replication' });
+    const clone = await site.made('policy.clone', id, { name: 'q' });
+    expect(site.catalog.get('policy', clone)).toMatchObject({
+      name: 'q',
+      is_replica: false,
+      managed_by: 'User',
+      replication_rule_ids: [first],
+      snapshot_rule_ids: [second],
+    });
+    expect(site.catalog.list('volume', 'protection_policy_id', clone)).toEqual([]);
+    const other = await site.made('replication_rule.clone', first, { name: 'b' });
+    expect(site.catalog.get('replication_rule', other)).toMatchObject({ name: 'b', rpo: 'Five_Minutes' });
+    expect(await site.refusal('snapshot_rule.clone', second, { name: 's' })).toContain('s is in use');
+    expect(await site.refusal('policy.clone', 'none', { name: 'z' })).toContain('none');
+  });
+});
+
 describe('replication rules', () => {
   it('wait one RPO before they complain, unless told otherwise', async () => {
     const id = await rule('a', { rpo: 'One_Hour' });

@@ -16,6 +16,16 @@ import {
   time,
 } from '../resource.ts';
 
+export const RuleClone = Body({ name: Name(), force: Opt(Flag()) });
+const cloning = {
+  clone: {
+    summary: 'Make a copy under another name.',
+    body: RuleClone,
+    required: true,
+    answer: Type.Object({ id: Type.String() }),
+  },
+} as const;
+
 export const PolicyCreate = Body({
   name: Name(),
   description: Opt(Text(256)),
@@ -77,7 +87,7 @@ export const policy: ResourceSpec = {
   create: { body: PolicyCreate },
   modify: { body: PolicyModify },
   remove: {},
-  actions: {},
+  actions: cloning,
 };
 
 const Threshold = () => Type.Integer({ minimum: 0, maximum: 1440 });
@@ -115,7 +125,7 @@ export const replicationRule: ResourceSpec = {
   create: { body: ReplicationRuleCreate },
   modify: { body: ReplicationRuleModify },
   remove: {},
-  actions: {},
+  actions: cloning,
 };
 
 const Retention = () => Type.Integer({ minimum: 1, maximum: 613_200 });
@@ -164,7 +174,7 @@ export const snapshotRule: ResourceSpec = {
   create: { body: SnapshotRuleCreate },
   modify: { body: SnapshotRuleModify },
   remove: { body: SnapshotRuleDelete },
-  actions: {},
+  actions: cloning,
 };
 
 export const RemoteSystemCreate = Body({

@@ -91,7 +91,11 @@ export const VolumeGroupModify = Body({
 });
 
 export const VolumeGroupDelete = Body({ delete_members: Opt(Flag()), immediate: Opt(Flag()) });
-export const VolumeGroupMembers = Body({ volume_ids: Type.Array(Ref(), { minItems: 1, maxItems: 1000 }) });
+/** `force_internal` is sent by PyPowerStore with every call; it asks for nothing here. */
+export const VolumeGroupMembers = Body({
+  volume_ids: Type.Array(Ref(), { minItems: 1, maxItems: 1000 }),
+  force_internal: Opt(Flag()),
+});
 
 export const VolumeGroupSnapshot = Body({
   name: Name(),

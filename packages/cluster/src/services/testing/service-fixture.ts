@@ -15,6 +15,7 @@ import { ensureKeyPair, fingerprintOf } from '../../security/certificates.ts';
 import { AccessPublisher } from '../access-table.ts';
 import type { Assignee } from '../assignments.ts';
 import { changedBlocksHandlers } from '../changed-blocks.ts';
+import { cloneHandlers } from '../clone-rules.ts';
 import { VolumeGroupService } from '../groups.ts';
 import { HostService } from '../hosts.ts';
 import { MappingService } from '../mappings.ts';
@@ -116,6 +117,7 @@ export async function serviceFixture() {
       ...all.handlers(),
       ...groups.handlers(),
       ...changedBlocksHandlers(catalog, dataPlane),
+      ...cloneHandlers(catalog, systemRandom),
       ...mappings.handlers(),
       ...hosts.handlers(),
       ...new PolicyService(catalog, systemRandom, hooks).handlers(),
