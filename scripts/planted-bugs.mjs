@@ -27,13 +27,6 @@ const bugs = [
     wrong: '    page.dirty = true;',
   },
   {
-    name: 'dead-after-checkpoint',
-    what: 'segments are taken for dead by what the index says after the checkpoint instead of before it',
-    file: `${engine}/housekeeper.ts`,
-    right: 'for (const segment of dead) core.emptied.add(segment);',
-    wrong: 'void dead;\n    for (const segment of deadSegments(core)) core.emptied.add(segment);',
-  },
-  {
     name: 'zeros-are-nothing',
     what: 'a segment with ranges of zeros counts as one of data alone',
     file: `${engine}/core.ts`,
