@@ -15,9 +15,9 @@ console.log(
   `${sessions} sessions, ${hours} hours, ${cyclesAtOnce} cycles at once on the link; objectives: ${mix.map(([rpo, share]) => `${share} % ${rpo}`).join(', ')}`,
 );
 console.log(
-  '| hour | cycles | late p50 / p95 / p99 / most, s | starts in one second, most | at once, most | waiting, most | beyond objective | alerts | processor, s | heap, MiB | resident, MiB |',
+  '| hour | cycles | late p50 / p95 / p99 / most, s | starts in one second, most | at once, most | waiting, most | beyond objective | alerts raised so far | alerts at its end | processor, s | heap, MiB | resident, MiB |',
 );
-console.log('|---|---|---|---|---|---|---|---|---|---|---|');
+console.log('|---|---|---|---|---|---|---|---|---|---|---|---|');
 const begun = performance.now();
 let cycles = 0;
 await dayOfCycles({
@@ -35,7 +35,7 @@ await dayOfCycles({
     const late = [p50, p95, p99, most].map((ms) => (ms / 1000).toFixed(2)).join(' / ');
     const { heapUsed, rss } = process.memoryUsage();
     console.log(
-      `| ${hour.hour} | ${hour.cycles} | ${late} | ${hour.startsInASecond_most} | ${hour.atOnce_most} | ${hour.waiting_most} | ${hour.sessionsBeyondObjective} | ${hour.alertsActive} | ${hour.cpu_s.toFixed(1)} | ${MiB(heapUsed)} | ${MiB(rss)} |`,
+      `| ${hour.hour} | ${hour.cycles} | ${late} | ${hour.startsInASecond_most} | ${hour.atOnce_most} | ${hour.waiting_most} | ${hour.sessionsBeyondObjective} | ${hour.alertsRaised} | ${hour.alertsActive} | ${hour.cpu_s.toFixed(1)} | ${MiB(heapUsed)} | ${MiB(rss)} |`,
     );
   },
 });

@@ -13,6 +13,28 @@ const engine = 'packages/blocks/src/embedded';
 /** Each: what is wrong, where, the text that is right and the one that is not. The text must be there once. */
 const bugs = [
   {
+    name: 'capture-too-late',
+    what: 'a page that changes while a checkpoint is being encoded is encoded as it is then',
+    file: `${engine}/index/page-table.ts`,
+    right: 'this.#capture?.encodeNow(page);',
+    wrong: 'void page;',
+  },
+  {
+    name: 'resolved-not-touched',
+    what: 'what a deep history comes to is kept although a layer of it has changed',
+    file: `${engine}/index/page-table.ts`,
+    right: '    page.dirty = true;\n    this.resolved.touched(layer.id, number);',
+    wrong: '    page.dirty = true;',
+  },
+  {
+    name: 'zeros-are-nothing',
+    what: 'a segment with ranges of zeros counts as one of data alone',
+    file: `${engine}/core.ts`,
+    right:
+      "    const { sequence, place } = this.log.append({ type: 'zero', layer, block, count });\n    this.holdsMore(place.segment);",
+    wrong: "    const { sequence } = this.log.append({ type: 'zero', layer, block, count });",
+  },
+  {
     name: 'merge-at-edge',
     what: 'an unaligned piece is merged at the beginning of its block',
     file: `${engine}/volume-device.ts`,

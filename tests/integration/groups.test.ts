@@ -203,6 +203,42 @@ describe('a protected group', () => {
     );
   });
 
+  it('pauses, changes its members meanwhile, resumes and fails back by force as a volume does', async () => {
+    const { group, volumes, session } = await protectGroup('verbs', 2);
+    await pair.act(pair.b, session, 'pause');
+    await pair.until(session, 'Paused');
+    const late = await pair.a.client.create('volume', { name: 'verbs-2', size: 8 * MiB, volume_group_id: group });
+    await write(pair.a, 'verbs-2', 0, noise(4096, 70));
+    await pair.a.client.action('volume_group', group, 'remove_members', { volume_ids: [volumes[1]!] });
+    await pair.a.client.modify('volume', volumes[0]!, { size: 16 * MiB });
+    const { members_waiting } = await pair.figures(pair.a, session);
+    expect(members_waiting).toBe(1);
+    await pair.act(pair.a, session, 'resume');
+    await pair.settled(session);
+    expect(await members(pair.b, 'verbs')).toEqual(['verbs-0', 'verbs-1']);
+    await synced(pair.a, session);
+    await eventually(
+      'the members to follow',
+      async () => (await members(pair.b, 'verbs')).join() === 'verbs-0,verbs-2',
+    );
+    for (const name of ['verbs-0', 'verbs-2']) await equal(name);
+    await pair.act(pair.b, session, 'failover', { is_planned: false });
+    await pair.until(session, 'Failed_Over');
+    await write(pair.b, 'verbs-2', 0, noise(4096, 71));
+    await pair.act(pair.a, session, 'failover', { is_planned: false, force: true });
+    await pair.act(pair.a, session, 'reprotect');
+    await pair.settled(session);
+    expect((await pair.a.client.get('replication_session', session)).role).toBe('Source');
+    for (const name of ['verbs-0', 'verbs-2']) await equal(name);
+    expect(Buffer.compare((await readVolume(pair.b, 'verbs-2')).subarray(0, 4096), noise(4096, 70))).toBe(0);
+    // What was overwritten is kept there as a set of the group.
+    const kept = (await pair.b.client.all('volume_group', { select: 'name,type' })).filter((one) =>
+      String(one.name).startsWith('diverged_'),
+    );
+    expect(kept.length).toBeGreaterThan(0);
+    expect(late).not.toBe('');
+  });
+
   it('begins with the first member and ends with the last, as csi-powerstore makes and empties it', async () => {
     const policy = await policyFor('csi');
     const group = await pair.a.client.create('volume_group', { name: 'csi', protection_policy_id: policy });

@@ -246,6 +246,29 @@ describe('the embedded engine', () => {
     expect((await engine.volumeUsage(a)).logical_bytes).toBe(5 * BLOCK_BYTES);
   });
 
+  it('a segment of dead data and a range of zeros keeps the zeros: what they hide is still in an older one [C6.1] [C6.2]', async () => {
+    const under = await start();
+    const { engine } = under;
+    await engine.createVolume({ id: a, name: 'a', size: 16 * MiB, tag: {} });
+    // Some of the first segment stays live, so it stays, and block 0 in it with what the trim is to hide.
+    await write(engine, a, 0, 1, 256);
+    await write(engine, a, 256, 2, 256);
+    // Then the trim, in the middle of more than a segment of data that dies.
+    const dying = [1024, 1280, 1536, 1792, 2048, 2304];
+    for (const block of dying.slice(0, 3)) await write(engine, a, block, 3, 256);
+    await engine.open(a).trim(0, 16 * BLOCK_BYTES, true);
+    for (const block of dying.slice(3)) await write(engine, a, block, 3, 256);
+    for (const token of [6, 7]) for (const block of dying) await write(engine, a, block, token, 256);
+    await engine.open(a).flush();
+    for (let round = 0; round < 3; round++) await under.settle?.();
+    expect(engine.usage().log_bytes).toBeLessThan(14 * MiB);
+    under.checkpoints.clear();
+    const rebuilt = await next(under, 'crash');
+    expect(await tokenAt(rebuilt.engine, a, 0)).toBe(0);
+    expect(await tokenAt(rebuilt.engine, a, 16)).toBe(1);
+    expect(await tokenAt(rebuilt.engine, a, 1536)).toBe(7);
+  });
+
   it('gives space back though the graph is larger than one record, and is rebuilt from the log alone [C7.1]', async () => {
     const under = await start();
     const { engine } = under;

@@ -67,6 +67,12 @@ export async function simulatedEngine(
       },
     });
   };
+  /** After every start what is counted is what is there: a segment taken for empty would be given back. */
+  const counted = (simulated: SimulatedEngine): SimulatedEngine => {
+    const errors = (simulated.engine as EmbeddedEngine).accountErrors();
+    if (errors.length > 0) throw new Error(`counts are wrong after a start: ${errors.join('; ')}`);
+    return simulated;
+  };
   const wrap = (engine: EmbeddedEngine, mine = life): SimulatedEngine => ({
     engine,
     disk,
@@ -78,14 +84,14 @@ export async function simulatedEngine(
     reopen: async () => {
       await engine.close();
       if (random.fraction() < 0.3) checkpoints.clear();
-      return wrap(await openHere());
+      return counted(wrap(await openHere()));
     },
     crash: async () => {
       life += 1;
       disk.crash();
       checkpoints.crash();
       if (random.fraction() < 0.2) checkpoints.clear();
-      return wrap(await openHere());
+      return counted(wrap(await openHere()));
     },
     // A process that is gone has nothing to close.
     dispose: async () => {

@@ -25,6 +25,7 @@ import type {
 } from '../port/types.ts';
 import type { Chain } from './chain.ts';
 import { changedWithin } from './changed-within.ts';
+import { accountErrors } from './check/check-accounts.ts';
 import { verifyStored } from './check/verify-stored.ts';
 import type { EngineCore } from './core.ts';
 import { dataBlocks } from './data-blocks.ts';
@@ -492,6 +493,11 @@ export class EmbeddedEngine implements BlockEngine {
   /** A checkpoint now, and everything that housekeeping finds to do: for tests, and before a planned stop. */
   async settle(): Promise<void> {
     await this.#housekeeper.settle();
+  }
+
+  /** What the engine counts and the index does not bear out; nothing, if all is well. For tests. */
+  accountErrors(): readonly string[] {
+    return accountErrors(this.#core);
   }
 
   #order(change: Change | undefined): void {

@@ -44,6 +44,8 @@ const indexes: readonly string[] = [
   `CREATE INDEX mapping_group ON host_volume_mapping (doc ->> '$.host_group_id')`,
   `CREATE UNIQUE INDEX mapping_lun ON host_volume_mapping (coalesce(doc ->> '$.host_id', doc ->> '$.host_group_id'), doc ->> '$.logical_unit_number')`,
   `CREATE UNIQUE INDEX mapping_pair ON host_volume_mapping (coalesce(doc ->> '$.host_id', doc ->> '$.host_group_id'), doc ->> '$.volume_id')`,
+  `CREATE INDEX alert_resource ON alert (doc ->> '$.resource_id')`,
+  `CREATE INDEX alert_state ON alert (doc ->> '$.state')`,
   `CREATE INDEX cycle_session ON cycle_record (doc ->> '$.session_id')`,
   `CREATE INDEX session_resource ON replication_session (doc ->> '$.local_resource_id')`,
   `CREATE INDEX volume_family ON volume (doc ->> '$.protection_data.family_id')`,

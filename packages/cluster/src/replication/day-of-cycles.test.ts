@@ -21,7 +21,11 @@ describe('hours of cycles of many sessions', () => {
         outage: { atHour: 1, minutes: 20 },
         directory,
       });
-      const [, second, third] = hours;
+      const [first, second, third] = hours;
+      // The objective of five minutes is missed while the link is down for twenty; nobody misses it otherwise.
+      expect(first?.alertsRaised).toBe(0);
+      expect(second?.alertsRaised).toBeGreaterThanOrEqual(20);
+      expect(third?.alertsRaised).toBe(second?.alertsRaised);
       for (const hour of hours) expect(hour.atOnce_most).toBeLessThanOrEqual(4);
       // 20 sessions at least every 4 minutes of 60, 20 at least every 48 minutes.
       expect(third?.cycles).toBeGreaterThanOrEqual(20 * 15 + 20);

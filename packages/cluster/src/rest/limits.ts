@@ -24,5 +24,7 @@ export const restLimits = {
   /** Rows of tables that only grow. */
   jobs: 10_000,
   events: 10_000,
+  /** Of these, alerts that are over; those that are not are kept in any case. */
+  alerts: 10_000,
   audits: 20_000,
 } as const;

@@ -282,12 +282,22 @@ export class Reporter {
     if (alert === undefined) return;
     const cleared = { ...alert, state: 'CLEARED', cleared_timestamp: timestamp(this.#clock.now()) } as const;
     this.#catalog.tell('alert', cleared);
+    this.#trimAlerts();
     this.#pass({ kind: 'alert_cleared', alert: cleared });
   }
 
   /** Whether there is an alert about it that has not been cleared. */
   isRaised(name: OccurrenceName, about: About): boolean {
     return this.#active(name, about).length > 0;
+  }
+
+  /** What is over is kept up to a bound; what is active always. */
+  #trimAlerts(): void {
+    try {
+      this.#catalog.trimWhere('alert', 'state', 'CLEARED', restLimits.alerts);
+    } catch (error) {
+      if (!isMediumRefusal(error)) throw error;
+    }
   }
 
   #pass(told: Told): void {

@@ -28,6 +28,16 @@ const frugalMalloc = {
   MALLOC_MMAP_THRESHOLD_: '262144',
 } as const;
 
+/**
+ * What each process tells its V8. The data plane's own objects are few, but bytes that pass through (of sockets, of the log) count
+ * as growth, and every 64 MiB of them would bring a collection of the whole heap: a third of the processor's time while a copy
+ * arrives. With room of this many MiB the frequent, cheap collections of young objects do.
+ */
+const nodeOptions: Readonly<Record<'management' | 'dataplane', readonly string[]>> = {
+  management: [],
+  dataplane: ['--initial-old-space-size=256'],
+};
+
 export interface ChildOptions {
   readonly name: 'management' | 'dataplane';
   readonly entry: URL;
@@ -65,7 +75,7 @@ export class SupervisedChild {
   start(): void {
     const { entry, config, extra, name, log, clock } = this.#options;
     // From source (tests) the workspace's packages are taken from source as well.
-    const execArgv = entry.pathname.endsWith('.ts') ? ['--conditions=source'] : [];
+    const execArgv = [...(entry.pathname.endsWith('.ts') ? ['--conditions=source'] : []), ...nodeOptions[name]];
     const child = fork(entry, [], {
       execArgv,
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],

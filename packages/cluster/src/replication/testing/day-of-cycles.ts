@@ -45,6 +45,8 @@ export interface HourOfCycles {
   readonly waiting_most: number;
   readonly sessionsBeyondObjective: number;
   readonly alertsActive: number;
+  /** Since the beginning. */
+  readonly alertsRaised: number;
   readonly cpu_s: number;
   readonly wall_s: number;
   readonly rss_bytes: number;
@@ -191,6 +193,7 @@ class PairOfSites {
       waiting_most: this.#waitingMost,
       sessionsBeyondObjective: beyond.length,
       alertsActive: this.#catalogs[0].list('alert', 'state', 'ACTIVE').length,
+      alertsRaised: this.#catalogs[0].count('alert'),
       cpu_s: (cpu.user + cpu.system) / 1e6,
       wall_s: (performance.now() - begun.wall) / 1000,
       rss_bytes: memory.rss,
