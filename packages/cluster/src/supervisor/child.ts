@@ -143,6 +143,11 @@ export function runAsChild(
   const end = async (): Promise<void> => {
     if (ending) return;
     ending = true;
+    // Nobody may be left to kill a process that does not get to its end.
+    systemClock.after(limits.stop_ms, () => {
+      console.error('did not stop in time');
+      process.exit(1);
+    });
     try {
       await (await running)?.stop();
       process.exit(0);
