@@ -7,7 +7,11 @@ export interface Disk {
   /** Opens a file of the one directory this disk stands for. `create`: fails when it exists. */
   open(name: string, mode: 'create' | 'open'): DiskFile;
   list(): readonly string[];
-  remove(name: string): void;
+  /**
+   * The space is free when this returns, which takes as long as the file is large; with `later` it returns at once and the space
+   * is free a moment afterwards.
+   */
+  remove(name: string, options?: { readonly later: true }): void;
   rename(from: string, to: string): void;
   syncDirectory(): Promise<void>;
   /** Of the file system below. */

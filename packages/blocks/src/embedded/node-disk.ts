@@ -56,14 +56,14 @@ export function openNodeDisk(directory: string, options: { readonly readOnly?: b
       readdirSync(directory, { withFileTypes: true })
         .filter((entry) => entry.isFile())
         .map((entry) => entry.name),
-    remove(name) {
+    remove(name, options) {
       refuse();
-      // Held open over its removal: the space is then given back with the last handle, off this thread.
-      const handle = openSync(path(name), constants.O_RDONLY);
+      // Held open over its removal, a file gives its space back with the last handle, off this thread.
+      const handle = options?.later === true ? openSync(path(name), constants.O_RDONLY) : undefined;
       try {
         unlinkSync(path(name));
       } finally {
-        closeLater(handle);
+        if (handle !== undefined) closeLater(handle);
       }
     },
     rename(from, to) {

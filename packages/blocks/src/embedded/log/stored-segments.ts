@@ -124,7 +124,7 @@ export class StoredSegments {
     this.files.drop(segment.name);
     const spare = this.spares.length < this.spare_files_max ? temporaryName(segmentName(number)) : undefined;
     try {
-      if (spare === undefined) this.disk.remove(segment.name);
+      if (spare === undefined) this.disk.remove(segment.name, { later: true });
       else this.disk.rename(segment.name, spare);
     } catch (error) {
       throw asBlockError(error, `segment ${number} could not be removed`);
@@ -140,7 +140,7 @@ export class StoredSegments {
   /** Frees the files kept for reuse: on a full disk they are space. False when there are none. */
   dropSpares(): boolean {
     const spares = this.spares.splice(0);
-    for (const spare of spares) this.disk.remove(spare);
+    for (const spare of spares) this.disk.remove(spare, { later: true });
     return spares.length > 0;
   }
 
