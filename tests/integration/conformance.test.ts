@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Pair } from './pair.ts';
+import { eventually, Pair } from './pair.ts';
 
 const run = promisify(execFile);
 const clients = join(import.meta.dirname, '../clients');
@@ -90,6 +90,12 @@ describe.skipIf(!hasPython && !hasGo)(
         const program = join(scratch, 'inttests');
         await run('go', ['test', '-c', '-o', program, 'github.com/dell/gopowerstore/inttests'], {
           cwd: join(clients, 'go'),
+        });
+        // They take the newest figures for granted, as an array that has run for a while has them.
+        await eventually('the first figures', async () => {
+          const wanted = { entity: 'performance_metrics_by_appliance', entity_id: 'A1', interval: 'Five_Mins' };
+          const rows = await pair.a.client.collectionAction('metrics', 'generate', wanted);
+          return Array.isArray(rows) && rows.length > 0;
         });
         const settings = {
           GOPOWERSTORE_APIURL: `${pair.a.url}/api/rest`,
