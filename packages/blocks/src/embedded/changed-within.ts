@@ -1,6 +1,7 @@
 import { BLOCK_BYTES } from '../port/device.ts';
 import type { Chain } from './chain.ts';
 import { candidatesOf, eachChange } from './difference.ts';
+import { nextTurn } from './end-of-turn.ts';
 import { pageBlocks } from './index/page.ts';
 import type { PageTable } from './index/page-table.ts';
 import { zeroSum } from './zero-block.ts';
@@ -46,7 +47,7 @@ export async function changedWithin(
     if (number * pageBlocks >= end && next === undefined && ++ahead > aheadMost) next = number * pageBlocks;
     if (next !== undefined) break;
     look(number);
-    if (++seen % pagesATurn === 0) await new Promise((resolve) => setImmediate(resolve));
+    if (++seen % pagesATurn === 0) await nextTurn();
   }
   return next;
 }

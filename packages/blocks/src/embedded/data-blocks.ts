@@ -1,4 +1,5 @@
 import { type Chain, pagesAt, resolve } from './chain.ts';
+import { nextTurn } from './end-of-turn.ts';
 import { pageBlocks } from './index/page.ts';
 import { unionWithin } from './index/page-set.ts';
 import type { PageTable } from './index/page-table.ts';
@@ -20,7 +21,7 @@ export async function dataBlocks(chain: Chain, pages: PageTable): Promise<number
     for (let index = 0; index < pageBlocks; index++)
       if (resolve(found, number * pageBlocks + index, index) !== undefined) blocks += 1;
     if (whole) blocks -= pages.get(bottom.index, number)?.data ?? 0;
-    if (++seen % pagesATurn === 0) await new Promise((done) => setImmediate(done));
+    if (++seen % pagesATurn === 0) await nextTurn();
   }
   return blocks;
 }

@@ -2,6 +2,7 @@ import { BLOCK_BYTES } from '../port/device.ts';
 import type { Difference } from '../port/engine.ts';
 import type { DiffExtent, DifferenceSummary } from '../port/types.ts';
 import { type Chain, pagesAt, resolve } from './chain.ts';
+import { nextTurn } from './end-of-turn.ts';
 import { type Page, pageBlocks } from './index/page.ts';
 import { unionWithin } from './index/page-set.ts';
 import type { PageTable } from './index/page-table.ts';
@@ -24,7 +25,7 @@ export async function differenceOf(from: Chain | undefined, to: Chain, pages: Pa
       if (extent.kind === 'data') data_blocks += extent.count;
       else zero_blocks += extent.count;
     }
-    if (++seen % pagesATurn === 0) await new Promise((resolve) => setImmediate(resolve));
+    if (++seen % pagesATurn === 0) await nextTurn();
   }
   const summary: DifferenceSummary = {
     to_size: to.size,
@@ -40,7 +41,7 @@ export async function differenceOf(from: Chain | undefined, to: Chain, pages: Pa
       let turn = 0;
       for (const number of candidates) {
         if ((number + 1) * pageBlocks <= fromBlock) continue;
-        if (++turn % pagesATurn === 0) await new Promise((resolve) => setImmediate(resolve));
+        if (++turn % pagesATurn === 0) await nextTurn();
         for (const extent of extentsOfPage(from, to, pages, number, blocks)) {
           const clipped = clip(extent, fromBlock);
           if (clipped === undefined) continue;

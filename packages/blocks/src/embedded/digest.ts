@@ -2,6 +2,7 @@ import { createHash, hash } from 'node:crypto';
 import { BLOCK_BYTES } from '../port/device.ts';
 import type { Digest } from '../port/types.ts';
 import { type Chain, pagesAt, resolve } from './chain.ts';
+import { nextTurn } from './end-of-turn.ts';
 import { pageBlocks } from './index/page.ts';
 import { unionWithin } from './index/page-set.ts';
 import type { PageTable } from './index/page-table.ts';
@@ -50,7 +51,7 @@ export class Digests {
       head.writeBigUInt64LE(BigInt(group), 8);
       root.update(head.subarray(8));
       root.update(digest);
-      await new Promise((done) => setImmediate(done));
+      await nextTurn();
     }
     return root.digest('hex');
   }

@@ -4,6 +4,7 @@ import type { BlockRun } from '../port/engine.ts';
 import { BlockError } from '../port/errors.ts';
 import type { Digest, RestartAddress } from '../port/types.ts';
 import type { EngineCore } from './core.ts';
+import { nextTurn } from './end-of-turn.ts';
 import { noLayer } from './graph/graph.ts';
 import { needStage } from './graph/plan.ts';
 import { pageBlocks, pageOf } from './index/page.ts';
@@ -142,7 +143,7 @@ export async function verifyStaged(
       }
       progress(done, total);
       // Hosts' work comes between two pages.
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
     }
   }
   // A staging layer may have changed since it was proven last.
