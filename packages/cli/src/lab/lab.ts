@@ -14,6 +14,8 @@ import { SiteProcess } from './site-process.ts';
 export interface LabOptions {
   readonly dir: string;
   readonly basePort?: number;
+  /** Appliances of each site; default 1. */
+  readonly appliances?: number;
   readonly logLevel: string;
   /** The module that the command line starts with: sites are started from it. */
   readonly entry: string;
@@ -22,6 +24,9 @@ export interface LabOptions {
   /** Aborted: give up starting. */
   readonly stop?: AbortSignal;
 }
+
+const moreAppliances = (count: number, path: (number: number) => string): string =>
+  Array.from({ length: count - 1 }, (_, index) => path(index + 2)).join();
 
 /** A running lab: two clusters, each a process of its own, and the link between them, which lives in this process. */
 export interface Lab {
@@ -105,7 +110,7 @@ class RunningLab {
   }
 
   async start(basePort: number): Promise<LabRecord> {
-    const { dir, clock, log, logLevel, entry } = this.#options;
+    const { dir, appliances = 1, clock, log, logLevel, entry } = this.#options;
     this.#link = new Link(routesOf(basePort), clock);
     await this.#link.start();
     const places = labPlaces(dir);
@@ -120,6 +125,7 @@ class RunningLab {
         ...['--advertise-peer', `${labHost}:${ports.linkPeer}`],
         ...['--advertise-replication', `${labHost}:${ports.linkReplication}`],
         ...['--admin-password-file', places.password(name), '--heartbeat', '500ms'],
+        ...(appliances > 1 ? ['--appliances', moreAppliances(appliances, (number) => places.appliance(name, number))] : []),
       ];
       const site: LabSite = {
         name,

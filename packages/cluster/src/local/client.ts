@@ -19,6 +19,8 @@ export class DataPlaneAway extends Error {
 export interface RemoteDataPlane extends DataPlane {
   /** Resolves at the first connection. */
   ready(): Promise<void>;
+  /** It is there now. */
+  isUp(): boolean;
   close(): void;
 }
 
@@ -123,6 +125,7 @@ export function connectDataPlane(path: string, clock: Clock): RemoteDataPlane {
       return () => listeners.delete(listener);
     },
     ready: () => readyOnce,
+    isUp: () => greeted,
     close() {
       closed = true;
       timer?.cancel();

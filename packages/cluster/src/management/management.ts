@@ -1,10 +1,11 @@
 import { getServers } from 'node:dns';
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import { systemClock, systemRandom, volumeId } from '@antipode/base';
+import { assert, systemClock, systemRandom, volumeId } from '@antipode/base';
 import pino from 'pino';
 import { Catalog } from '../catalog/catalog.ts';
 import { timestamp } from '../catalog/documents.ts';
+import { clusterDataPlane } from '../appliances/cluster-data-plane.ts';
 import type { ClusterConfig, HostPort } from '../config.ts';
 import type { DataPlane } from '../local/api.ts';
 import { connectDataPlane } from '../local/client.ts';
@@ -42,6 +43,7 @@ import { UserService } from '../services/users.ts';
 import { VolumeLife } from '../services/volume-life.ts';
 import { VolumeService } from '../services/volumes.ts';
 import { Webhook, type WebhookDeps } from '../services/webhook.ts';
+import { firstAppliance } from '../supervisor/appliances.ts';
 import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
 import type { ClusterReady } from '../supervisor/supervisor.ts';
 import { auditRequest } from './audit.ts';
@@ -55,7 +57,7 @@ const backupEvery_ms = 6 * 3_600_000;
 const settleEvery_ms = 2_000;
 
 /** The management process: REST, sessions, catalog. Its loss does not stop hosts' I/O [C9.1]. */
-export async function startManagement(config: ClusterConfig) {
+export async function startManagement(config: ClusterConfig, appliances: readonly string[]) {
   process.chdir(config.dataDir);
   const clock = systemClock;
   const random = systemRandom;
@@ -65,9 +67,10 @@ export async function startManagement(config: ClusterConfig) {
   );
   const identity = await loadLinkIdentity(config.dataDir);
   const ports = new ChosenPorts(config.dataDir);
-  const dataPlane = connectDataPlane(dataPlaneSocket('A1'), clock);
-  await dataPlane.ready();
+  const planes = new Map(appliances.map((id) => [id, connectDataPlane(dataPlaneSocket(id), clock)]));
+  await Promise.all([...planes.values()].map((plane) => plane.ready()));
   const catalog = new Catalog(places(config.dataDir).catalog);
+  const dataPlane = clusterDataPlane(planes, (volume) => catalog.get('volume', volume)?.appliance_id, clock);
   const rebuild = rebuildRequested(config.dataDir);
   await checkCatalog(catalog, dataPlane, rebuild);
   const reporter = new Reporter(catalog, clock, random);
@@ -89,6 +92,8 @@ export async function startManagement(config: ClusterConfig) {
 
   // Addresses are known once everything listens; those who ask before get what there is.
   const addresses = await dataPlane.addresses();
+  const replicationPort = addresses.replication?.port;
+  assert(replicationPort !== undefined, 'the first appliance takes replicated data');
   let restAddress: HostPort = config.listen;
   let peerAddress: HostPort = config.peer;
   const clusterName = () => String(catalog.get('cluster', '0')?.name ?? config.name);
@@ -96,7 +101,7 @@ export async function startManagement(config: ClusterConfig) {
     peer: config.advertise.peer ?? { host: reachable(config.peer.host), port: peerAddress.port },
     data: config.advertise.replication ?? {
       host: reachable(config.replication.host),
-      port: addresses.replication.port,
+      port: replicationPort,
     },
   });
   const self = (): PeerIdentity => ({
@@ -183,6 +188,7 @@ export async function startManagement(config: ClusterConfig) {
   ports.set('peer', peerAddress.port);
 
   dataPlane.onEvent((event) => {
+    const applianceId = event.appliance ?? firstAppliance;
     if (event.kind === 'up') {
       showTrust();
       access.publish().catch((error: unknown) => log.error({ err: error }, 'hosts cannot be told of'));
@@ -192,13 +198,13 @@ export async function startManagement(config: ClusterConfig) {
         'damage',
         {
           type: 'volume',
-          id: event.volume ?? 'A1',
-          name: (event.volume && catalog.get('volume', event.volume)?.name) ?? 'A1',
+          id: event.volume ?? applianceId,
+          name: (event.volume && catalog.get('volume', event.volume)?.name) ?? applianceId,
         },
         event.detail,
       );
-    if (event.kind === 'writes_stopped') reporter.tell('writes_stopped', appliance, event.detail);
-    if (event.kind === 'writes_resumed') writesResumed(reporter);
+    if (event.kind === 'writes_stopped') reporter.tell('writes_stopped', about(applianceId), event.detail);
+    if (event.kind === 'writes_resumed') writesResumed(reporter, applianceId);
     if (event.kind === 'up') void showWriteState(dataPlane, reporter);
     scrubs.event(event);
     sessions.dataPlaneEvent(event);
@@ -206,7 +212,7 @@ export async function startManagement(config: ClusterConfig) {
   showTrust();
   await access.publish();
   if (rebuild) {
-    log.warn(await rebuildCatalog(storage), 'the catalog was rebuilt from the log');
+    log.warn(await rebuildCatalog(storage, (volume) => dataPlane.applianceOf(volume)), 'the catalog was rebuilt from the log');
     rebuildDone(config.dataDir);
   }
   await volumes.recover();
@@ -278,12 +284,14 @@ export async function startManagement(config: ClusterConfig) {
   ports.set('listen', port);
   restAddress = { host: config.listen.host, port };
   enterPlatform(catalog, {
+    appliances,
     serial: identity.serial,
     name: config.name,
     managementAddress: `${reachable(config.listen.host)}:${port}`,
     now_ms: clock.now(),
   });
   enterMachine(catalog, {
+    appliances,
     serial: identity.serial,
     interfaces: networkInterfaces(),
     nameServers: getServers(),
@@ -335,7 +343,7 @@ export async function startManagement(config: ClusterConfig) {
       sessions.stop();
       remotes.stop();
       await peerServer.close();
-      dataPlane.close();
+      for (const plane of planes.values()) plane.close();
       catalog.close();
     },
   };
@@ -343,17 +351,19 @@ export async function startManagement(config: ClusterConfig) {
 
 /** What a data plane that has started, or management that has, did not hear of. */
 async function showWriteState(dataPlane: DataPlane, reporter: Reporter): Promise<void> {
-  const state = await dataPlane.writeState().catch(() => undefined);
-  if (state?.kind === 'stopped') reporter.tell('writes_stopped', appliance, state.detail);
-  if (state?.kind === 'running' && reporter.active('writes_stopped').length > 0) writesResumed(reporter);
+  for (const { id, writes } of await dataPlane.appliances().catch(() => [])) {
+    if (writes?.kind === 'stopped') reporter.tell('writes_stopped', about(id), writes.detail);
+    const isTold = reporter.active('writes_stopped').some(({ resource_id }) => resource_id === id);
+    if (writes?.kind === 'running' && isTold) writesResumed(reporter, id);
+  }
 }
 
-function writesResumed(reporter: Reporter): void {
-  reporter.clear('writes_stopped', appliance);
-  reporter.tell('writes_resumed', appliance);
+function writesResumed(reporter: Reporter, appliance: string): void {
+  reporter.clear('writes_stopped', about(appliance));
+  reporter.tell('writes_resumed', about(appliance));
 }
 
-const appliance = { type: 'appliance', id: 'A1', name: 'A1' };
+const about = (appliance: string) => ({ type: 'appliance', id: appliance, name: appliance });
 
 /** An address that others can use: a listener on all interfaces is reached by this machine's own. */
 const reachable = (host: string): string => (host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host);

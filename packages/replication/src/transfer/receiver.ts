@@ -1,10 +1,12 @@
 import type { AddressInfo, Socket } from 'node:net';
+import { createServer as createLocalServer } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { Clock, SessionId } from '@antipode/base';
 import { type BlockEngine, type CyclePlan, type Digest, isBlockError, sameGeneration } from '@antipode/blocks';
 import { FrameLink } from './frame-link.ts';
 import { transferLimits } from './limits.ts';
 import { type ChannelMessage, channelVersion, oldestChannelVersion, type RefusalCode } from './protocol.ts';
+import { findElsewhere, relay } from './relay.ts';
 import { runsOf } from './run-payload.ts';
 import { plainFingerprint, shownFingerprint } from './tls-link.ts';
 import type { Admission, LinkIdentity } from './types.ts';
@@ -16,8 +18,10 @@ export interface ReceiverOptions {
   readonly localSerial: string;
   /** Fingerprints of the peers whose connections are taken. */
   readonly peers: () => readonly string[];
-  /** Whether a session takes a cycle now from the cluster with this fingerprint (plain, lower case). */
-  readonly admit: (session: SessionId, from: string) => Admission;
+  /** Whether a session takes a cycle now from the cluster with this fingerprint (plain, lower case); without one: another data plane has looked. */
+  readonly admit: (session: SessionId, from: string | undefined) => Admission;
+  /** Sockets of the cluster's other data planes: a cycle of a session that is not here is passed on to the one that has it. */
+  readonly others?: readonly string[];
 }
 
 export interface Receiver {
@@ -25,6 +29,8 @@ export interface Receiver {
     readonly host: string;
     readonly port: number;
   }): Promise<{ readonly host: string; readonly port: number }>;
+  /** Takes what the cluster's other data planes pass on. */
+  listenLocally(path: string): Promise<void>;
   /** Ends all connections and resolves when none of them touches the engine any more; what is durable stays staged. */
   close(): Promise<void>;
 }
@@ -67,13 +73,27 @@ export function createReceiver(options: ReceiverOptions): Receiver {
     serving.add(served);
   });
   server.on('tlsClientError', (_error, socket) => void socket.destroy());
+  const local = createLocalServer((socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    const link = new FrameLink(socket, options.clock);
+    const here = { ...options, others: [], admit: (session: SessionId) => options.admit(session, undefined) };
+    const served = serve(link, here, active).finally(() => serving.delete(served));
+    serving.add(served);
+  });
   return {
     listen: ({ host, port }) =>
       new Promise((resolve, reject) => {
         server.once('error', reject);
         server.listen(port, host, () => resolve({ host, port: (server.address() as AddressInfo).port }));
       }),
+    listenLocally: (path) =>
+      new Promise((resolve, reject) => {
+        local.once('error', reject);
+        local.listen(path, resolve);
+      }),
     async close() {
+      if (local.listening) local.close();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const socket of sockets) socket.destroy();
       await Promise.all([closed, ...serving]);
@@ -105,6 +125,11 @@ async function serve(link: FrameLink, options: ConnectionOptions, active: Map<Se
     deadline.cancel();
     const open = await link.next();
     if (open.message.type !== 'open') throw new Refusal('bad_message', 'a cycle begins with its plan');
+    const { session } = open.message.plan;
+    if (options.engine.half(session) === undefined && options.admit(session).admit && options.others?.length) {
+      const elsewhere = await findElsewhere(options.others, open.message, options.localSerial, options.clock);
+      if (elsewhere !== undefined) return await relay(link, elsewhere);
+    }
     reception = new Reception(link, options, open.message.plan);
     // A newer connection takes over: the old one ends first, so that two never write into one stage.
     const before = active.get(reception.session);
