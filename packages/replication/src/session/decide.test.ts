@@ -650,7 +650,8 @@ describe('any history of commands, cuts, losses and crashes', () => {
         pair.setLink(true);
         pair.settle(400);
         const before = states(pair);
-        const cycles = [pair.a.half.cycle, pair.b.half.cycle];
+        const cycles = () => [pair.a, pair.b].map(({ half }) => half.cycle && [half.cycle.id, half.cycle.point]);
+        const cyclesBefore = cycles();
         pair.input(number === 0 ? pair.a : pair.b, {
           kind: 'suspend',
           suspension: { reason: 'ndu', by: 'ndu' },
@@ -663,7 +664,7 @@ describe('any history of commands, cuts, losses and crashes', () => {
         endSuspensions(pair);
         pair.settle(400);
         expect(states(pair)).toEqual(before);
-        expect([pair.a.half.cycle, pair.b.half.cycle]).toEqual(cycles);
+        expect(cycles()).toEqual(cyclesBefore);
         for (const { half } of [pair.a, pair.b])
           expect([half.suspended, half.suspensions, half.peer.suspended]).toEqual([undefined, undefined, undefined]);
       }),
