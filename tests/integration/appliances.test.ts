@@ -44,7 +44,9 @@ describe('a cluster of two appliances', () => {
   it('keeps snapshots and clones with their volume, and the members of a group together', async () => {
     const { client } = pair.a;
     const volume = await client.create('volume', { name: 'family', size: 16 * MiB, appliance_id: 'A2' });
-    const { id: snapshot } = (await client.action('volume', volume, 'snapshot', { name: 'family-s' })) as { id: string };
+    const { id: snapshot } = (await client.action('volume', volume, 'snapshot', { name: 'family-s' })) as {
+      id: string;
+    };
     const { id: clone } = (await client.action('volume', snapshot, 'clone', { name: 'family-c' })) as { id: string };
     for (const id of [volume, snapshot, clone])
       expect(await client.get('volume', id)).toMatchObject({ appliance_id: 'A2' });

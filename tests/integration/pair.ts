@@ -36,9 +36,7 @@ export class Pair {
   async start(...more: string[]): Promise<void> {
     const port = await freePorts();
     const args = ['lab', '--dir', this.directory, '--base-port', String(port), '--json', ...more];
-    const lab = spawn(process.execPath, [cli, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const lab = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#lab = lab;
     lab.stderr?.on('data', (chunk: Buffer) => {
       this.#said += chunk.toString('utf8');

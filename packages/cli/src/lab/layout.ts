@@ -43,6 +43,8 @@ export const labPlaces = (dir: string) => ({
   appliance: (site: SiteName, number: number) => join(dir, `${site.toLowerCase()}-appliance-${number}`),
   log: (site: SiteName) => join(dir, `${site.toLowerCase()}.log`),
   password: (site: SiteName) => join(dir, `${site.toLowerCase()}.password`),
+  /** How fast time passes here, if it ever did so faster than elsewhere. */
+  clock: join(dir, 'clock.json'),
   socket: join(dir, 'lab.sock'),
 });
 

@@ -1,8 +1,8 @@
 import type { Clock, PointId, SessionId, VolumeId } from '@antipode/base';
 import { BlockError, isBlockError } from '@antipode/blocks';
-import type { IoCounters } from '../metrics/figures.ts';
 import type { DataPlane, DataPlaneEvent, ScrubStatus } from '../local/api.ts';
 import { DataPlaneAway } from '../local/client.ts';
+import type { IoCounters } from '../metrics/figures.ts';
 import { Owners } from './owners.ts';
 
 /** A cluster's data planes as one: what it is asked goes to the appliance that has the volume, point or session in question. */
@@ -114,15 +114,16 @@ export function clusterDataPlane(
     volumes: async () => {
       const found = await gathered((one) => one.volumes());
       // What has just arrived is, for a moment, where it came from as well.
-      return unique([...found].sort((a, b) => Number(a.departing ?? false) - Number(b.departing ?? false)), ({ id }) => id);
+      return unique(
+        [...found].sort((a, b) => Number(a.departing ?? false) - Number(b.departing ?? false)),
+        ({ id }) => id,
+      );
     },
     points: async () => unique(await gathered((one) => one.points()), ({ id }) => id),
     halves: async () => unique(await gathered((one) => one.halves()), ({ session }) => session),
     tombstones: () => gathered((one) => one.tombstones()),
     appliances: async () => {
-      const found = await Promise.all(
-        all.map(([id, one]) => one.appliances().catch(() => [{ id }] as const)),
-      );
+      const found = await Promise.all(all.map(([id, one]) => one.appliances().catch(() => [{ id }] as const)));
       return found.flat();
     },
     usage: async () => {
@@ -185,7 +186,9 @@ export function clusterDataPlane(
           listener({ ...event, appliance });
         }),
       );
-      return () => ends.forEach((end) => end());
+      return () => {
+        for (const end of ends) end();
+      };
     },
   };
 }

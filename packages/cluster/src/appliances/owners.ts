@@ -45,7 +45,11 @@ export class Owners {
     this.#halves.clear();
   }
 
-  async #find<K>(known: Map<K, string>, key: K, has: (plane: DataPlane) => Promise<boolean>): Promise<string | undefined> {
+  async #find<K>(
+    known: Map<K, string>,
+    key: K,
+    has: (plane: DataPlane) => Promise<boolean>,
+  ): Promise<string | undefined> {
     const [only, ...others] = this.#planes.keys();
     if (others.length === 0) return only;
     const owner = known.get(key);

@@ -2,8 +2,8 @@ import { type PointId, type SessionId, sessionId, type VolumeId, volumeId } from
 import type { HalfInfo, Pair } from '@antipode/blocks';
 import { RestError } from '@antipode/contract';
 import type { Half, State } from '@antipode/replication';
-import type { VolumeDocument } from '../catalog/documents.ts';
 import { freestAppliance } from '../appliances/placement.ts';
+import type { VolumeDocument } from '../catalog/documents.ts';
 import { enterSnapshot } from '../services/found-snapshots.ts';
 import { changeMembership, labelMembers, membersOf } from '../services/group-document.ts';
 import { forgetVolume } from '../services/snapshots.ts';

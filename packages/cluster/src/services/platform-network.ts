@@ -114,7 +114,13 @@ export function enterMachine(catalog: Catalog, machine: Machine): void {
         const own = { ...part, appliance_id, slot: 0 };
         return [
           { ...own, id: enclosure, name: 'BaseEnclosure', type: 'Base_Enclosure' as const, parent_id: null },
-          { ...own, id: nodeOf(appliance_id), name: 'BaseEnclosure-NodeA', type: 'Node' as const, parent_id: enclosure },
+          {
+            ...own,
+            id: nodeOf(appliance_id),
+            name: 'BaseEnclosure-NodeA',
+            type: 'Node' as const,
+            parent_id: enclosure,
+          },
         ];
       }),
     );

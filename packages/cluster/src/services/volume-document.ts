@@ -1,7 +1,7 @@
 import type { Clock, Random } from '@antipode/base';
 import { display, type EnumValue, RestError } from '@antipode/contract';
-import { firstAppliance } from '../supervisor/appliances.ts';
 import { type ProtectionData, timestamp, type VolumeDocument } from '../catalog/documents.ts';
+import { firstAppliance } from '../supervisor/appliances.ts';
 
 const unit_bytes = 8192;
 
