@@ -6,7 +6,7 @@ import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
 import { createShipper } from '@antipode/replication';
 import { Catalog } from '../../catalog/catalog.ts';
 import type { PolicyDocument, SessionDocument, VolumeDocument } from '../../catalog/documents.ts';
-import { ScrubJob } from '../../dataplane/scrub-job.ts';
+import { ScrubJob, scrubFile } from '../../dataplane/scrub-job.ts';
 import type { DataPlane, HostAccess } from '../../local/api.ts';
 import { engineDataPlane } from '../../local/engine-data-plane.ts';
 import type { Method } from '../../local/methods.ts';
@@ -80,7 +80,7 @@ export async function serviceFixture() {
         engine,
         clock: systemClock,
         random: systemRandom,
-        path: join(directory, 'scrub.json'),
+        place: scrubFile(join(directory, 'scrub.json')),
         every_ms: 0,
         rate_bytes_per_s: 2 ** 30,
       }),
