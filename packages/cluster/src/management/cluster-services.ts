@@ -28,7 +28,10 @@ import { reportUnexplained } from './check-catalog.ts';
 export interface ClusterServicesParts {
   readonly catalog: Catalog;
   readonly dataPlane: DataPlane;
+  /** Dates and schedules. */
   readonly clock: Clock;
+  /** What waits for processes, peers and people. Absent: `clock`. */
+  readonly waits?: Clock;
   readonly random: Random;
   readonly call: CallPeer;
   readonly identity: { readonly serial: string; readonly certificate: string };
@@ -47,9 +50,9 @@ export type ClusterServices = ReturnType<typeof makeClusterServices>;
  * world are its ports; the management process gives it the machine's, the simulator its own. Nothing runs before `start`.
  */
 export function makeClusterServices(parts: ClusterServicesParts) {
-  const { catalog, dataPlane, clock, random, identity, config, addresses, onError } = parts;
+  const { catalog, dataPlane, clock, waits = clock, random, identity, config, addresses, onError } = parts;
   const reporter = new Reporter(catalog, clock, random);
-  const jobs = new JobRunner(catalog, clock, random);
+  const jobs = new JobRunner(catalog, waits, random);
   const clusterName = () => String(catalog.get('cluster', '0')?.name ?? config.name);
   const self = (): PeerIdentity => {
     const { management, peer, data } = addresses();
@@ -83,7 +86,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
     dataPlane.setPeers(trust.list().map(({ fingerprint }) => ({ fingerprint }))).catch(() => undefined);
   };
   const remotes = new RemoteSystems({
-    clock,
+    clock: waits,
     random,
     dataPlane,
     call: parts.call,
@@ -108,6 +111,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
     catalog,
     dataPlane,
     clock,
+    waits,
     random,
     remotes,
     reporter,
@@ -133,7 +137,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
   });
   const scheduler = new SnapshotScheduler({ catalog, clock, reporter, snapshots });
   const policies = new PolicyService(catalog, random, sessions, scheduler);
-  const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock });
+  const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock: waits });
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
 
   return {
@@ -147,7 +151,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
     scrubs,
     pairing,
     /** Answers what peers ask. */
-    answer: peerAnswers({ clock, remotes, trust, sessions, pairing, hello }),
+    answer: peerAnswers({ clock: waits, remotes, trust, sessions, pairing, hello }),
     /** The verbs of what these services keep. */
     handlers: () => ({
       ...volumes.handlers(),

@@ -2,7 +2,7 @@ import { getServers } from 'node:dns';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { systemClock, systemRandom, volumeId } from '@antipode/base';
+import { pacedClocks, systemClock, systemRandom, volumeId } from '@antipode/base';
 import pino from 'pino';
 import { Catalog } from '../catalog/catalog.ts';
 import { timestamp } from '../catalog/documents.ts';
@@ -20,6 +20,7 @@ import { loadLinkIdentity } from '../security/link-identity.ts';
 import { changedBlocksHandlers } from '../services/changed-blocks.ts';
 import { cloneHandlers } from '../services/clone-rules.ts';
 import { metricsHandlers } from '../services/metrics.ts';
+import type { Reporter } from '../services/occurrences.ts';
 import { buildVersion, enterPlatform, platformHandlers } from '../services/platform.ts';
 import { enterMachine } from '../services/platform-network.ts';
 import { UserService } from '../services/users.ts';
@@ -40,7 +41,8 @@ const settleEvery_ms = 2_000;
 /** The management process: REST, sessions, catalog. Its loss does not stop hosts' I/O [C9.1]. */
 export async function startManagement(config: ClusterConfig) {
   process.chdir(config.dataDir);
-  const clock = systemClock;
+  // What is dated or scheduled goes by `clock`; what waits for processes, peers and people waits as long as it says.
+  const { dates: clock, waits } = pacedClocks(systemClock, config.pace);
   const random = systemRandom;
   const log = pino(
     { level: config.logLevel, base: { cluster: config.name } },
@@ -48,7 +50,7 @@ export async function startManagement(config: ClusterConfig) {
   );
   const identity = await loadLinkIdentity(config.dataDir);
   const ports = new ChosenPorts(config.dataDir);
-  const dataPlane = connectDataPlane(() => connect(dataPlaneSocket('A1')), clock);
+  const dataPlane = connectDataPlane(() => connect(dataPlaneSocket('A1')), waits);
   await dataPlane.ready();
   const catalog = new Catalog(places(config.dataDir).catalog);
   const rebuild = rebuildRequested(config.dataDir);
@@ -69,6 +71,7 @@ export async function startManagement(config: ClusterConfig) {
     catalog,
     dataPlane,
     clock,
+    waits,
     random,
     call: httpsCalls(identity),
     identity,
@@ -78,9 +81,10 @@ export async function startManagement(config: ClusterConfig) {
     onError: (error, what) => log.error({ err: error }, what),
   });
   const { reporter, jobs, trust, sessions, scrubs, pairing, clusterName, storage } = services;
+  showPace(config, catalog, reporter);
   const webhook = startWebhook(config, {
     cluster: () => ({ name: clusterName(), serial: identity.serial }),
-    clock,
+    clock: waits,
     random,
     failing: (reason) => {
       const about = { type: 'cluster', id: '0', name: clusterName() };
@@ -89,7 +93,7 @@ export async function startManagement(config: ClusterConfig) {
     },
   });
   if (webhook !== undefined) reporter.listen((told) => webhook.send(told));
-  const authenticator = new Authenticator(catalog, clock, random);
+  const authenticator = new Authenticator(catalog, waits, random);
   const generatedPassword = await authenticator.ensureFirstAdministrator(config.adminPassword);
   jobs.recover();
   const onError = (error: unknown) => log.error({ err: error }, 'a request of a peer failed');
@@ -128,7 +132,7 @@ export async function startManagement(config: ClusterConfig) {
   const app = await buildRestApp({
     catalog,
     authenticator,
-    clock,
+    clock: waits,
     jobs,
     version: buildVersion,
     tls,
@@ -190,20 +194,20 @@ export async function startManagement(config: ClusterConfig) {
     }
   };
   const nextSettle = () => {
-    settling = clock.after(settleEvery_ms, () => {
+    settling = waits.after(settleEvery_ms, () => {
       catalog.settle();
       nextSettle();
     });
   };
-  let settling = clock.after(0, () => undefined);
+  let settling = waits.after(0, () => undefined);
   nextSettle();
   const nextBackup = () => {
-    timer = clock.after(backupEvery_ms, () => {
+    timer = waits.after(backupEvery_ms, () => {
       backup();
       nextBackup();
     });
   };
-  let timer = clock.after(0, () => undefined);
+  let timer = waits.after(0, () => undefined);
   nextBackup();
   const info: ClusterReady = {
     url: `https://${bracketed(reachable(config.listen.host))}:${port}`,
@@ -225,6 +229,13 @@ export async function startManagement(config: ClusterConfig) {
       catalog.close();
     },
   };
+}
+
+/** Whoever looks at dates must know when they are a lab's. */
+function showPace({ name, pace }: ClusterConfig, catalog: Catalog, reporter: Reporter): void {
+  const about = { type: 'cluster', id: '0', name: String(catalog.get('cluster', '0')?.name ?? name) };
+  reporter.clear('clock_paced', about);
+  if (pace !== undefined && pace.rate !== 1) reporter.tell('clock_paced', about, String(pace.rate));
 }
 
 /** An address that others can use: a listener on all interfaces is reached by this machine's own. */
