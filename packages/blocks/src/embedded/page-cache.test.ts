@@ -51,13 +51,10 @@ describe('a guess at the page cache', () => {
   it('leaves the next reads to others after a slow one, more of them while it stays slow, and comes back', () => {
     let now = 0;
     let takes = 0;
-    const cache = guessedPageCache(
-      () => now,
-      ((_handle: number, target: Uint8Array) => {
-        now += takes;
-        return target.length;
-      }) as never,
-    );
+    const cache = guessedPageCache(() => now, ((_handle: number, target: Uint8Array) => {
+      now += takes;
+      return target.length;
+    }) as never);
     const target = new Uint8Array(1);
     /** Reads that are refused until one is tried. */
     const refusals = (): number => {

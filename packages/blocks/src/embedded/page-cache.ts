@@ -21,9 +21,7 @@ async function kernelPageCache(): Promise<PageCache | undefined> {
   if (process.platform !== 'linux') return undefined;
   try {
     const { default: koffi } = await import('koffi');
-    const preadv2 = koffi
-      .load('libc.so.6')
-      .func('preadv2', 'int64', ['int', 'void *', 'int', 'int64', 'int']) as (
+    const preadv2 = koffi.load('libc.so.6').func('preadv2', 'int64', ['int', 'void *', 'int', 'int64', 'int']) as (
       handle: number,
       vector: Uint32Array,
       vectors: number,
