@@ -197,6 +197,8 @@ export function makeClusterServices(parts: ClusterServicesParts) {
       await reportUnexplained(catalog, dataPlane, reporter);
       remotes.start();
       await sessions.start();
+      // Nothing that could have asked for a pause outlives this process yet.
+      sessions.reconcileSuspensions(() => false);
     },
     /** Snapshot rules begin to fire: when everything else is in place. */
     startSchedules: () => scheduler.start(),
