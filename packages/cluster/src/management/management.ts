@@ -219,6 +219,8 @@ export async function startManagement(config: ClusterConfig) {
   await reportUnexplained(catalog, dataPlane, reporter);
   remotes.start();
   await sessions.start();
+  // Nothing that could have asked for a pause outlives this process yet.
+  sessions.reconcileSuspensions(() => false);
   const metrics = await startMetrics({
     directory: places(config.dataDir).catalog,
     catalog,

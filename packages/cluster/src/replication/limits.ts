@@ -4,6 +4,9 @@ export const driverLimits = {
   verb_ms: 6 * 3_600_000,
   /** Longest that a peer's verb waits for what it set in motion: below the peer's own time limit for an answer. */
   peerVerb_ms: 20_000,
+  /** Longest that an upgrade or a migration waits for what a session has under way, and then for its peer to hear of it. */
+  suspend_ms: 60_000,
+  suspensionTold_ms: 10_000,
   /** Pause before the same step is tried again at once, doubling up to the second figure. */
   repeatFirst_ms: 200,
   repeatMost_ms: 5_000,

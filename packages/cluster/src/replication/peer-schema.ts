@@ -1,5 +1,5 @@
 import { enums } from '@antipode/contract';
-import { states } from '@antipode/replication';
+import { states, suspensionReasons } from '@antipode/replication';
 import { type TSchema, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import type { PeerAnswer, PeerRequest } from './peer-wire.ts';
@@ -124,6 +124,7 @@ const View = Type.Object({
   pairs: Type.Optional(Pairs),
   snapshots: Type.Optional(Type.Array(Id, { maxItems: 8192 })),
   testing: Type.Optional(Type.Boolean()),
+  suspended: Type.Optional(Type.Array(oneOf(suspensionReasons), { maxItems: 8 })),
   lastSync: Type.Optional(Type.Object({ completed_ms: Moment, duration_ms: Duration, instant_ms: Moment })),
 });
 

@@ -52,6 +52,10 @@ export class SessionReports {
         return tell('session_paused', notice.scope === 'both' ? 'both sites' : 'this site only');
       case 'resumed':
         return tell('session_resumed');
+      case 'suspended':
+        return tell('session_suspended', notice.reason === 'ndu' ? 'a software upgrade' : 'a migration');
+      case 'suspension_lifted':
+        return tell('suspension_lifted');
       case 'failover_started':
         return tell('failover_started', notice.planned ? 'planned' : 'unplanned');
       case 'failed_over':

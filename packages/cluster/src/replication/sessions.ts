@@ -1,5 +1,5 @@
 import { pointId, type SessionId, sessionId, volumeId } from '@antipode/base';
-import { RestError } from '@antipode/contract';
+import { display, RestError } from '@antipode/contract';
 import {
   type Command,
   type Half,
@@ -8,6 +8,7 @@ import {
   type PeerMessage,
   type PeerReply,
   recoverHalf,
+  type Suspension,
 } from '@antipode/replication';
 import { type PolicyDocument, type SessionDocument, timestamp, type VolumeDocument } from '../catalog/documents.ts';
 import type { DataPlaneEvent } from '../local/api.ts';
@@ -15,6 +16,7 @@ import type { Assignee } from '../services/assignments.ts';
 import { membersOf } from '../services/group-document.ts';
 import { rpo_ms } from '../services/policies.ts';
 import type { ReplicationHooks, ResourceKind } from '../services/replication-hooks.ts';
+import { driverLimits } from './limits.ts';
 import { LinkGate } from './link-gate.ts';
 import { Membership } from './membership.ts';
 import type { PeerAnswer, PeerRequest, PolicyCopy } from './peer-wire.ts';
@@ -139,6 +141,37 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   async preview(id: string): Promise<Readonly<Record<string, unknown>> | undefined> {
     const entry = this.entries.get(sessionId(id));
     return entry && sessionPreview(entry, this.#deps);
+  }
+
+  // --- what upgrades and migrations ask ---------------------------------------------------------------------------------
+
+  /**
+   * Pauses sessions for the system itself (Paused_For_NDU, Paused_For_Migration), on both sides where the peer can be reached;
+   * durable, and to be ended with {@link resumeFromSystem} by whom `suspension.by` names. Resolves when nothing of them is under way
+   * any more. Rejects with the sessions that were not ready in time: then none of these stays paused for it.
+   */
+  async pauseForSystem(ids: readonly SessionId[], suspension: Suspension): Promise<void> {
+    const entries = ids.map((id) => this.entries.get(id)).filter((entry) => entry !== undefined);
+    const ready = await Promise.all(entries.map(({ driver }) => driver.suspend(suspension)));
+    const late = entries.filter((_, index) => !ready[index]).map(({ record }) => record);
+    if (late.length > 0) {
+      this.resumeFromSystem(suspension.by);
+      const names = late.map((record) => `${this.#reports.about(record).name} (${display(record.half.state)})`);
+      throw new RestError('sessions_busy', names.join(', '));
+    }
+    // A peer that cannot be reached hears of it when it can.
+    await Promise.all(entries.map(({ driver }) => driver.peerKnows(driverLimits.suspensionTold_ms)));
+  }
+
+  /** Ends what `by` has asked for; every session is what it was before. Nothing happens the second time. */
+  resumeFromSystem(by: string): void {
+    for (const { driver } of this.entries.values()) driver.lift(by);
+  }
+
+  /** Lifts what nobody will: pauses whose upgrade or migration is over, or had not begun when the process ended. */
+  reconcileSuspensions(stands: (suspension: Suspension) => boolean): void {
+    for (const { record, driver } of this.entries.values())
+      for (const suspension of record.half.suspensions ?? []) if (!stands(suspension)) driver.lift(suspension.by);
   }
 
   // --- what volumes, groups and policies ask ------------------------------------------------------------------------
