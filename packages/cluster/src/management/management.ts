@@ -159,6 +159,7 @@ export async function startManagement(config: ClusterConfig) {
     localPauseResume: config.localPauseResume,
     schedule: config.schedule,
     cyclesAtOnce: config.cyclesAtOnce,
+    snapshotRules: { ruleChanged: (id) => scheduler.ruleChanged(id), ruleGone: (id) => scheduler.ruleGone(id) },
   });
   const access = new AccessPublisher(catalog, dataPlane);
   const limits = new LimitPublisher(catalog, dataPlane);
@@ -176,7 +177,7 @@ export async function startManagement(config: ClusterConfig) {
     mappings,
     groups: () => groups,
   });
-  const scheduler = new SnapshotScheduler({ catalog, clock, reporter, snapshots });
+  const scheduler: SnapshotScheduler = new SnapshotScheduler({ catalog, clock, reporter, snapshots });
   const policies = new PolicyService(catalog, random, sessions, scheduler);
   const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock: waits });
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
