@@ -80,12 +80,8 @@ export class Catalog {
   readonly #db: DatabaseSync;
   readonly #directory: string | undefined;
   readonly #statements = new Map<string, StatementSync>();
-<<<<<<< HEAD
   readonly #reserve: CatalogReserve | undefined;
-=======
-  readonly #reserve: CatalogReserve;
   readonly #watchers = new Map<Table, (() => void)[]>();
->>>>>>> main
   /** The file was made by this opening. */
   readonly isNew: boolean;
 

@@ -14,7 +14,7 @@ import type { DataPlane, KnownPeer } from '../local/api.ts';
 import { type EngineDataPlaneParts, engineDataPlane } from '../local/engine-data-plane.ts';
 import { ScrubJob, type ScrubPlace } from './scrub-job.ts';
 
-export interface DataPlaneParts extends Pick<EngineDataPlaneParts, 'addresses' | 'ioCounters' | 'setAccess'> {
+export interface DataPlaneParts extends Pick<EngineDataPlaneParts, 'addresses' | 'ioCounters' | 'setAccess' | 'setLimits'> {
   readonly engine: BlockEngine;
   readonly clock: Clock;
   readonly random: Random;
@@ -51,6 +51,7 @@ export function assembleDataPlane(parts: DataPlaneParts): {
     addresses: parts.addresses,
     ioCounters: parts.ioCounters,
     setAccess: parts.setAccess,
+    setLimits: parts.setLimits,
     setPeers: (known) => {
       peers = known;
     },

@@ -1,12 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-<<<<<<< HEAD
 import { systemClock, systemRandom } from '@antipode/base';
-import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
-=======
-import { type SessionId, systemClock, systemRandom } from '@antipode/base';
 import { type BlockEngine, BlockError, openEmbeddedEngine } from '@antipode/blocks';
->>>>>>> main
 import { type ExportSource, startNbdServer } from '@antipode/hosts';
 import type { ClusterConfig } from '../config.ts';
 import { serveDataPlane } from '../local/server.ts';
@@ -15,12 +10,8 @@ import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/da
 import { assembleDataPlane } from './assemble.ts';
 import { HostAccessTable } from './host-access.ts';
 import { IoStatistics } from './io-statistics.ts';
-<<<<<<< HEAD
 import { scrubFile } from './scrub-job.ts';
-=======
-import { ScrubJob } from './scrub-job.ts';
 import { VolumeLimits } from './volume-limits.ts';
->>>>>>> main
 
 /**
  * The data-plane process of one appliance: its engine, its hosts' sockets and the data connections of replication. Bytes of
@@ -63,14 +54,7 @@ export async function startDataPlane(config: ClusterConfig) {
         'the host was detached',
       );
     },
-<<<<<<< HEAD
-=======
     setLimits: (told) => limits.set(told),
-    setPeers: (known) => {
-      peers = known;
-    },
-    setAdmission: (session, admission) => void admissions.set(session, admission),
->>>>>>> main
   });
   const { plane, scrub } = assembled;
   let receiver = assembled.receiver();

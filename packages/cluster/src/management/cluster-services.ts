@@ -13,6 +13,8 @@ import { Sessions } from '../replication/sessions.ts';
 import { AccessPublisher } from '../services/access-table.ts';
 import { VolumeGroupService } from '../services/groups.ts';
 import { HostService } from '../services/hosts.ts';
+import { ioLimitRuleHandlers } from '../services/io-limit-rules.ts';
+import { LimitPublisher } from '../services/io-limits.ts';
 import { JobRunner } from '../services/jobs.ts';
 import { MappingService } from '../services/mappings.ts';
 import { Reporter } from '../services/occurrences.ts';
@@ -119,8 +121,10 @@ export function makeClusterServices(parts: ClusterServicesParts) {
     localPauseResume: config.localPauseResume,
     schedule: config.schedule,
     cyclesAtOnce: config.cyclesAtOnce,
+    snapshotRules: { ruleChanged: (id) => scheduler.ruleChanged(id), ruleGone: (id) => scheduler.ruleGone(id) },
   });
   const access = new AccessPublisher(catalog, dataPlane);
+  const limits = new LimitPublisher(catalog, dataPlane);
   const mappings = new MappingService(catalog, random, access);
   const hosts = new HostService(catalog, random, mappings, access);
   const storage = { catalog, dataPlane, clock, random };
@@ -135,7 +139,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
     mappings,
     groups: () => groups,
   });
-  const scheduler = new SnapshotScheduler({ catalog, clock, reporter, snapshots });
+  const scheduler: SnapshotScheduler = new SnapshotScheduler({ catalog, clock, reporter, snapshots });
   const policies = new PolicyService(catalog, random, sessions, scheduler);
   const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock: waits });
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
@@ -154,11 +158,14 @@ export function makeClusterServices(parts: ClusterServicesParts) {
     answer: peerAnswers({ clock: waits, remotes, trust, sessions, pairing, hello }),
     /** The verbs of what these services keep. */
     handlers: () => ({
-      ...volumes.handlers(),
+      ...limits.holding({
+        ...volumes.handlers(),
+        ...groups.handlers(),
+        ...policies.handlers(),
+        ...ioLimitRuleHandlers(catalog, random),
+      }),
       ...mappings.handlers(),
       ...hosts.handlers(),
-      ...groups.handlers(),
-      ...policies.handlers(),
       ...pairing.handlers(),
       ...sessionHandlers(catalog, sessions),
     }),
@@ -171,6 +178,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
         if (event.kind === 'up') {
           showTrust();
           access.publish().catch((error: unknown) => onError(error, 'hosts cannot be told of'));
+          limits.again().catch((error: unknown) => onError(error, 'limits cannot be told of'));
         }
         if (event.kind === 'damage')
           reporter.tell(
@@ -190,6 +198,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
       });
       showTrust();
       await access.publish();
+      await limits.again();
       await rebuild();
       await volumes.recover();
       await showWriteState(dataPlane, reporter);

@@ -19,15 +19,6 @@ import { ensureKeyPair } from '../security/certificates.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
 import { changedBlocksHandlers } from '../services/changed-blocks.ts';
 import { cloneHandlers } from '../services/clone-rules.ts';
-<<<<<<< HEAD
-=======
-import { VolumeGroupService } from '../services/groups.ts';
-import { HostService } from '../services/hosts.ts';
-import { ioLimitRuleHandlers } from '../services/io-limit-rules.ts';
-import { LimitPublisher } from '../services/io-limits.ts';
-import { JobRunner } from '../services/jobs.ts';
-import { MappingService } from '../services/mappings.ts';
->>>>>>> main
 import { metricsHandlers } from '../services/metrics.ts';
 import type { Reporter } from '../services/occurrences.ts';
 import { buildVersion, enterPlatform, platformHandlers } from '../services/platform.ts';
@@ -105,101 +96,6 @@ export async function startManagement(config: ClusterConfig) {
   const authenticator = new Authenticator(catalog, waits, random);
   const generatedPassword = await authenticator.ensureFirstAdministrator(config.adminPassword);
   jobs.recover();
-<<<<<<< HEAD
-=======
-
-  // Addresses are known once everything listens; those who ask before get what there is.
-  const addresses = await dataPlane.addresses();
-  let restAddress: HostPort = config.listen;
-  let peerAddress: HostPort = config.peer;
-  const clusterName = () => String(catalog.get('cluster', '0')?.name ?? config.name);
-  const reachedAt = () => ({
-    peer: config.advertise.peer ?? { host: reachable(config.peer.host), port: peerAddress.port },
-    data: config.advertise.replication ?? {
-      host: reachable(config.replication.host),
-      port: addresses.replication.port,
-    },
-  });
-  const self = (): PeerIdentity => ({
-    serial: identity.serial,
-    name: clusterName(),
-    version: buildVersion,
-    certificate: identity.certificate,
-    managementAddress: `${reachable(restAddress.host)}:${restAddress.port}`,
-    ...reachedAt(),
-  });
-  const hello = async (): Promise<Hello> => ({
-    serial: identity.serial,
-    name: clusterName(),
-    version: buildVersion,
-    now_ms: clock.now(),
-    free_bytes: (await dataPlane.usage()).free_bytes,
-    ...reachedAt(),
-  });
-
-  const trust = trustStore(catalog);
-  const showTrust = () => {
-    peerServer?.trustChanged();
-    dataPlane.setPeers(trust.list().map(({ fingerprint }) => ({ fingerprint }))).catch(() => undefined);
-  };
-  const remotes = new RemoteSystems({
-    clock: waits,
-    random,
-    dataPlane,
-    identity,
-    heartbeat_ms: config.heartbeat_ms,
-    remotes: remoteStore(catalog),
-    trust,
-    hello,
-    self,
-    trustChanged: showTrust,
-    linkChanged: (record, state, before) => {
-      showLink(catalog, record, state);
-      const about = { type: 'remote_system', id: record.id, name: record.name };
-      if (state.up && !before.up) {
-        reporter.clear('link_lost', about);
-        reporter.tell('link_back', about);
-      }
-      if (!state.up && before.up) reporter.tell('link_lost', about);
-      if (state.up !== before.up) sessions.linkChanged(record, state.up);
-    },
-  });
-  const sessions: Sessions = new Sessions({
-    catalog,
-    dataPlane,
-    clock,
-    waits,
-    random,
-    remotes,
-    reporter,
-    site: identity.serial,
-    localPauseResume: config.localPauseResume,
-    schedule: config.schedule,
-    cyclesAtOnce: config.cyclesAtOnce,
-    snapshotRules: { ruleChanged: (id) => scheduler.ruleChanged(id), ruleGone: (id) => scheduler.ruleGone(id) },
-  });
-  const access = new AccessPublisher(catalog, dataPlane);
-  const limits = new LimitPublisher(catalog, dataPlane);
-  const mappings = new MappingService(catalog, random, access);
-  const hosts = new HostService(catalog, random, mappings, access);
-  const storage = { catalog, dataPlane, clock, random };
-  const snapshots = new SnapshotService(storage);
-  const life = new VolumeLife(storage, snapshots);
-  const groups = new VolumeGroupService({ ...storage, replication: sessions, snapshots, life });
-  const volumes = new VolumeService({
-    ...storage,
-    replication: sessions,
-    snapshots,
-    life,
-    mappings,
-    groups: () => groups,
-  });
-  const scheduler: SnapshotScheduler = new SnapshotScheduler({ catalog, clock, reporter, snapshots });
-  const policies = new PolicyService(catalog, random, sessions, scheduler);
-  const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock: waits });
-  const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
-  const answer = peerAnswers({ clock: waits, remotes, trust, sessions, pairing, hello });
->>>>>>> main
   const onError = (error: unknown) => log.error({ err: error }, 'a request of a peer failed');
   const peerServer: PeerServer = await listenOn(ports, 'peer', config.peer.port, (port) =>
     startPeerServer({
@@ -213,37 +109,8 @@ export async function startManagement(config: ClusterConfig) {
   peerAddress = peerServer.address;
   ports.set('peer', peerAddress.port);
 
-<<<<<<< HEAD
   await services.start(async () => {
     if (!rebuild) return;
-=======
-  dataPlane.onEvent((event) => {
-    if (event.kind === 'up') {
-      showTrust();
-      access.publish().catch((error: unknown) => log.error({ err: error }, 'hosts cannot be told of'));
-      limits.again().catch((error: unknown) => log.error({ err: error }, 'limits cannot be told of'));
-    }
-    if (event.kind === 'damage')
-      reporter.tell(
-        'damage',
-        {
-          type: 'volume',
-          id: event.volume ?? 'A1',
-          name: (event.volume && catalog.get('volume', event.volume)?.name) ?? 'A1',
-        },
-        event.detail,
-      );
-    if (event.kind === 'writes_stopped') reporter.tell('writes_stopped', appliance, event.detail);
-    if (event.kind === 'writes_resumed') writesResumed(reporter);
-    if (event.kind === 'up') void showWriteState(dataPlane, reporter);
-    scrubs.event(event);
-    sessions.dataPlaneEvent(event);
-  });
-  showTrust();
-  await access.publish();
-  await limits.again();
-  if (rebuild) {
->>>>>>> main
     log.warn(await rebuildCatalog(storage), 'the catalog was rebuilt from the log');
     rebuildDone(config.dataDir);
   });
@@ -270,22 +137,9 @@ export async function startManagement(config: ClusterConfig) {
     version: buildVersion,
     tls,
     handlers: {
-<<<<<<< HEAD
       ...services.handlers(),
       ...changedBlocksHandlers(catalog, dataPlane),
       ...metricsHandlers(catalog, metrics.store, clock),
-=======
-      ...limits.holding({
-        ...volumes.handlers(),
-        ...groups.handlers(),
-        ...policies.handlers(),
-        ...ioLimitRuleHandlers(catalog, random),
-      }),
-      ...changedBlocksHandlers(catalog, dataPlane),
-      ...metricsHandlers(catalog, metrics.store, clock),
-      ...mappings.handlers(),
-      ...hosts.handlers(),
->>>>>>> main
       ...new UserService(catalog, random, authenticator).handlers(),
       ...cloneHandlers(catalog, random),
       ...platformHandlers(catalog, () => clock.now()),

@@ -6,13 +6,8 @@ import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
 import { createShipper } from '@antipode/replication';
 import { Catalog } from '../../catalog/catalog.ts';
 import type { PolicyDocument, SessionDocument, VolumeDocument } from '../../catalog/documents.ts';
-<<<<<<< HEAD
 import { ScrubJob, scrubFile } from '../../dataplane/scrub-job.ts';
-import type { DataPlane, HostAccess } from '../../local/api.ts';
-=======
-import { ScrubJob } from '../../dataplane/scrub-job.ts';
 import type { DataPlane, HostAccess, IoLimit } from '../../local/api.ts';
->>>>>>> main
 import { engineDataPlane } from '../../local/engine-data-plane.ts';
 import type { Method } from '../../local/methods.ts';
 import type { RequestContext } from '../../rest/handlers.ts';
