@@ -142,6 +142,7 @@ export function clusterDataPlane(
     },
     ioCounters: async () => addedUp(await gathered((one) => one.ioCounters())),
     setAccess: (hosts) => everywhere((one) => one.setAccess(hosts)),
+    setLimits: (limits) => everywhere((one) => one.setLimits(limits)),
     setPeers: (peers) => everywhere((one) => one.setPeers(peers)),
     // Every one of them may be where a cycle comes in.
     admit: (session, admission) => everywhere((one) => one.admit(session, admission)),

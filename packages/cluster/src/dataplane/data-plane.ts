@@ -1,21 +1,21 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { type SessionId, systemClock, systemRandom } from '@antipode/base';
+import { systemClock, systemRandom } from '@antipode/base';
 import { openEmbeddedEngine } from '@antipode/blocks';
 import { startNbdServer } from '@antipode/hosts';
-import { type Admission, createReceiver, createShipper, plainFingerprint } from '@antipode/replication';
 import type { ClusterConfig } from '../config.ts';
-import type { KnownPeer } from '../local/api.ts';
-import { engineDataPlane } from '../local/engine-data-plane.ts';
 import { serveDataPlane } from '../local/server.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
 import { firstAppliance } from '../supervisor/appliances.ts';
-import { ChosenPorts, dataPlaneSocket, frameSocket, hostSocket, listenOn, places } from '../supervisor/data-dir.ts';
+import { ChosenPorts, dataPlaneSocket, hostSocket, listenOn, places } from '../supervisor/data-dir.ts';
+import { assembleDataPlane } from './assemble.ts';
 import { clusterExports, ownExports } from './exports.ts';
 import { HostAccessTable } from './host-access.ts';
 import { IoStatistics } from './io-statistics.ts';
-import { ScrubJob } from './scrub-job.ts';
+import { localFrames } from './local-frames.ts';
+import { scrubFile } from './scrub-job.ts';
 import { Siblings } from './siblings.ts';
+import { VolumeLimits } from './volume-limits.ts';
 
 /** Which appliance it is, and which ones the cluster has. */
 export interface ApplianceSetting {
@@ -33,53 +33,20 @@ export async function startDataPlane(config: ClusterConfig, { appliance, applian
   const clock = systemClock;
   const identity = await loadLinkIdentity(config.dataDir);
   const ports = new ChosenPorts(config.dataDir);
-  const engine = await openEmbeddedEngine({ directory: places(config.dataDir).appliance(appliance), clock });
-  const admissions = new Map<SessionId, Admission>();
-  let peers: readonly KnownPeer[] = [];
-  const localSerial = identity.serial;
-  const receiverOptions = {
-    engine,
-    identity,
-    clock,
-    localSerial,
-    peers: () => peers.map((peer) => peer.fingerprint),
-    others: appliances.filter((id) => id !== appliance).map(frameSocket),
-    // Until management has said so, nothing is taken [C5.3].
-    admit: (session: SessionId, from: string | undefined): Admission => {
-      const admission = admissions.get(session) ?? { admit: false, code: 'peer_not_ready' };
-      const stranger =
-        from !== undefined &&
-        admission.admit &&
-        admission.peer !== undefined &&
-        plainFingerprint(admission.peer) !== from;
-      return stranger ? { admit: false, code: 'session_unknown' } : admission;
-    },
-  };
-  // A receiver that could not listen is done with: each attempt has its own.
-  let receiver = createReceiver(receiverOptions);
-  // Hosts and peers know the first one's addresses. Hosts may reach the others directly, at ports of their own.
-  const isFirst = appliance === firstAppliance;
-  const replication = isFirst
-    ? await listenOn(ports, 'replication', config.replication.port, (port) => {
-        receiver = createReceiver(receiverOptions);
-        return receiver.listen({ host: config.replication.host, port });
-      })
-    : undefined;
-  if (replication !== undefined) ports.set('replication', replication.port);
-  rmSync(frameSocket(appliance), { force: true });
-  await receiver.listenLocally(frameSocket(appliance));
-  const shipper = createShipper({ engine, identity, clock, localSerial });
+  const directory = places(config.dataDir).appliance(appliance);
+  const engine = await openEmbeddedEngine({ directory, clock });
   const access = new HostAccessTable();
   const io = new IoStatistics(clock);
-  const siblings = new Siblings(
-    appliances.filter((id) => id !== appliance),
-    clock,
-  );
+  const limits = new VolumeLimits(clock);
+  const others = appliances.filter((id) => id !== appliance);
+  const siblings = new Siblings(others, clock);
+  // Hosts and peers know the first one's addresses. Hosts may reach the others directly, at ports of their own.
+  const isFirst = appliance === firstAppliance;
   const nbdPort = isFirst ? ('nbd' as const) : (`nbd.${appliance}` as const);
   const nbd = await listenOn(ports, nbdPort, isFirst ? config.nbd.port : 0, (port) =>
     startNbdServer({
       listen: { host: config.nbd.host, port },
-      exports: clusterExports({ engine, access, io, siblings, clock }),
+      exports: clusterExports({ engine, access, io, limits, siblings, clock }),
       clock,
       ...nbdTls(config),
     }),
@@ -89,22 +56,19 @@ export async function startDataPlane(config: ClusterConfig, { appliance, applian
   rmSync(hostSocket(appliance), { force: true });
   const passedOn = await startNbdServer({
     listen: { path: hostSocket(appliance) },
-    exports: ownExports({ engine, io }),
+    exports: ownExports({ engine, io, limits }),
     clock,
   });
-  const scrub = new ScrubJob({
+  const frames = await localFrames(appliance, others);
+  const assembled = assembleDataPlane({
+    appliance,
+    others: frames.others,
     engine,
     clock,
     random: systemRandom,
-    path: join(places(config.dataDir).appliance(appliance), 'scrub.json'),
-    every_ms: config.scrubEvery_ms,
-    rate_bytes_per_s: config.scrubRate_bytes_per_s,
-  });
-  const plane = engineDataPlane({
-    appliance,
-    engine,
-    scrub,
-    shipper,
+    identity,
+    config,
+    scrubPlace: scrubFile(join(directory, 'scrub.json')),
     addresses: () => ({ nbd: nbdAddress, ...(replication && { replication }) }),
     ioCounters: () => io.counters(),
     setAccess: (hosts) => {
@@ -115,16 +79,23 @@ export async function startDataPlane(config: ClusterConfig, { appliance, applian
         'the host was detached',
       );
     },
-    setPeers: (known) => {
-      peers = known;
-    },
-    setAdmission: (session, admission) => void admissions.set(session, admission),
+    setLimits: (told) => limits.set(told),
   });
+  const { plane, scrub } = assembled;
+  let receiver = assembled.receiver();
+  const replication = isFirst
+    ? await listenOn(ports, 'replication', config.replication.port, (port) => {
+        receiver = assembled.receiver();
+        return receiver.listen({ host: config.replication.host, port });
+      })
+    : undefined;
+  if (replication !== undefined) ports.set('replication', replication.port);
   engine.on((event) => {
     if (event.kind !== 'volume_deleted') return;
     for (const server of [nbd, passedOn])
       server.disconnect((connection) => connection.exportId === event.volume, 'the volume was deleted');
     io.forget(event.volume);
+    limits.forget(event.volume);
   });
   const local = await serveDataPlane(plane, dataPlaneSocket(appliance));
   scrub.open();
@@ -134,6 +105,7 @@ export async function startDataPlane(config: ClusterConfig, { appliance, applian
       await scrub.close();
       await local.close();
       await receiver.close();
+      await frames.close();
       siblings.close();
       await Promise.all([nbd.close(), passedOn.close()]);
       await engine.close();

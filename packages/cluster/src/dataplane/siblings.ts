@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { type Clock, volumeId } from '@antipode/base';
 import type { BlockDevice, VolumeInfo } from '@antipode/blocks';
 import { ClientDevice, connectNbd } from '@antipode/hosts';
@@ -20,7 +21,7 @@ export class Siblings {
   readonly #planes: ReadonlyMap<string, RemoteDataPlane>;
 
   constructor(appliances: readonly string[], clock: Clock) {
-    this.#planes = new Map(appliances.map((id) => [id, connectDataPlane(dataPlaneSocket(id), clock)]));
+    this.#planes = new Map(appliances.map((id) => [id, connectDataPlane(() => connect(dataPlaneSocket(id)), clock)]));
   }
 
   get ids(): readonly string[] {

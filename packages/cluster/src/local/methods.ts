@@ -57,6 +57,7 @@ const listed: Readonly<Record<Method, true>> = {
   changedChunks: true,
   ioCounters: true,
   setAccess: true,
+  setLimits: true,
   setPeers: true,
   admit: true,
   ship: true,

@@ -1,19 +1,18 @@
-import { connect, type Socket } from 'node:net';
 import type { Clock } from '@antipode/base';
+import type { PeerSocket } from './data-network.ts';
 import { type Frame, FrameLink, LinkLost } from './frame-link.ts';
 import { transferLimits } from './limits.ts';
 import { type ChannelMessage, channelVersion, oldestChannelVersion } from './protocol.ts';
 
-/** Connects to a data plane of the same cluster by its Unix socket, and greets it. */
-export async function connectLocally(path: string, localSerial: string, clock: Clock): Promise<FrameLink> {
-  const socket = await new Promise<Socket>((resolve, reject) => {
-    const attempt = connect({ path });
-    attempt.once('error', (error) => reject(new LinkLost(error.message)));
-    attempt.once('connect', () => {
-      attempt.removeAllListeners('error');
-      resolve(attempt);
-    });
-  });
+/** The other data planes of one cluster, reached within the machine. */
+export interface Others {
+  /** Connects to each of them, in some order. */
+  readonly connect: readonly (() => Promise<PeerSocket>)[];
+  /** Who gets what they pass on; nobody, once it is taken back. */
+  take(listener: ((socket: PeerSocket) => void) | undefined): void;
+}
+
+async function greet(socket: PeerSocket, localSerial: string, clock: Clock): Promise<FrameLink> {
   const link = new FrameLink(socket, clock);
   const deadline = clock.after(transferLimits.connect_ms, () => link.close(new LinkLost('no greeting in time')));
   try {
@@ -37,16 +36,16 @@ export interface TakenElsewhere {
 
 /** Asks the other data planes of the cluster, one after the other, to take a cycle; nothing: none knows the session. */
 export async function findElsewhere(
-  paths: readonly string[],
+  others: Others,
   open: Extract<ChannelMessage, { type: 'open' }>,
   localSerial: string,
   clock: Clock,
 ): Promise<TakenElsewhere | undefined> {
   let lost: unknown;
-  for (const path of paths) {
+  for (const connect of others.connect) {
     let link: FrameLink | undefined;
     try {
-      link = await connectLocally(path, localSerial, clock);
+      link = await greet(await connect(), localSerial, clock);
       await link.send(open);
       const first = await link.next();
       if (first.message.type !== 'refused' || first.message.code !== 'session_unknown') return { link, first };
