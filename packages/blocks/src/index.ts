@@ -10,4 +10,5 @@ export { openEmbeddedEngine } from './embedded/open-engine.ts';
 export * from './port/device.ts';
 export * from './port/engine.ts';
 export * from './port/errors.ts';
+export * from './port/moving.ts';
 export * from './port/types.ts';

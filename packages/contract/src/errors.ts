@@ -215,6 +215,26 @@ export const catalogue = {
     'The volume group name {0} is in use.',
     'Choose another name; upper and lower case are not told apart.',
   ),
+  migration_type: error('0xE0A0E0010010', 422, '{0} cannot be migrated.', 'Migrate volumes and volume groups.'),
+  migration_there: error('0xE0A0E0010011', 422, '{0} is on appliance {1} already.', 'Name another appliance.'),
+  migration_running: error(
+    '0xE0A0E0010012',
+    422,
+    'Volume {0} takes part in a migration.',
+    'Wait for its end, or delete that migration.',
+  ),
+  migration_group: error(
+    '0xE0A0E0010013',
+    422,
+    'Volume {0} moves with volume group {1}.',
+    'Migrate the group: its family_id, and resource_type volume_group.',
+  ),
+  migration_state: error(
+    '0xE0A0E0010014',
+    422,
+    '{0} is not possible in state {1}; it is in {2}.',
+    'See the states in which it does.',
+  ),
   other_appliance: error(
     '0xE0A080010047',
     422,

@@ -8,6 +8,7 @@ export * from './resources/hosts.ts';
 export * from './resources/identity.ts';
 export * from './resources/index.ts';
 export * from './resources/metrics.ts';
+export * from './resources/migration.ts';
 export * from './resources/platform.ts';
 export * from './resources/protection.ts';
 export * from './resources/qos.ts';

@@ -100,5 +100,6 @@ const storageResource = new Set([
   'replication_session',
   'replication_group',
   'io_limit_rule',
+  'migration_session',
   'alert',
 ]);

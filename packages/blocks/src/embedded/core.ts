@@ -8,6 +8,7 @@ import { Digests } from './digest.ts';
 import { applyChange } from './graph/apply.ts';
 import { type Change, encodeChange } from './graph/changes.ts';
 import { emptyGraph, type Graph } from './graph/graph.ts';
+import { isDeparting, volumesOf } from './graph/unit.ts';
 import { type LayerIndex, PageTable } from './index/page-table.ts';
 import { LayerWriter, LiveBytes } from './layer-writer.ts';
 import { type EngineLimits, engineLimits } from './limits.ts';
@@ -76,6 +77,8 @@ export class EngineCore {
   /** Orders a change of the graph: one record, one synchronous turn. */
   order(change: Change): void {
     this.#open();
+    if (this.graph.departures.size > 0 && volumesOf(this.graph, change).some((id) => isDeparting(this.graph, id)))
+      throw new BlockError('moved', 'the volume moves to another appliance');
     const body = encodeChange(change);
     if (body.length > CONTROL_BYTES_MAX)
       throw new BlockError('out_of_range', `one change takes at most ${CONTROL_BYTES_MAX} bytes, not ${body.length}`);

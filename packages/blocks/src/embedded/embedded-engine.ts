@@ -36,6 +36,7 @@ import * as plan from './graph/plan.ts';
 import { Housekeeper } from './housekeeper.ts';
 import { halfInfo, pointInfo, stageInfo, volumeInfo } from './infos.ts';
 import type { LogState } from './log/types.ts';
+import { Moving } from './moving.ts';
 import { raiseAbove, stageRuns, verifyStaged } from './staging.ts';
 import { PointDevice, VolumeDevice } from './volume-device.ts';
 
@@ -43,10 +44,12 @@ import { PointDevice, VolumeDevice } from './volume-device.ts';
 export class EmbeddedEngine implements BlockEngine {
   readonly #core: EngineCore;
   readonly #housekeeper: Housekeeper;
+  readonly moving: Moving;
 
   constructor(core: EngineCore, clock: Clock) {
     this.#core = core;
     this.#housekeeper = new Housekeeper(core, clock);
+    this.moving = new Moving(core);
     core.knowSegments();
     core.onWork = () => this.#housekeeper.look();
     core.log.onMoved((moves) => {

@@ -25,6 +25,7 @@ function referenced(graph: Graph): Set<LayerId> {
   for (const point of graph.points.values()) for (const member of point.members) ids.add(member.layer);
   for (const half of graph.halves.values())
     for (const layers of half.stage?.layers ?? []) for (const layer of layers) ids.add(layer);
+  for (const { images } of graph.arrivals.values()) for (const { layer } of images) ids.add(layer);
   return ids;
 }
 

@@ -1,4 +1,5 @@
 import type { HalfInfo, PointInfo, StageInfo, VolumeInfo } from '../port/types.ts';
+import { isDeparting } from './graph/unit.ts';
 import type { Graph, HalfNode, PointNode, StageNode, VolumeNode } from './graph/graph.ts';
 
 /** What the port shows of the graph's nodes: copies, never the nodes themselves. */
@@ -15,6 +16,7 @@ export function volumeInfo(graph: Graph, volume: VolumeNode): VolumeInfo {
     sealed: half?.seal !== undefined,
     ...(session !== undefined && { session }),
     ...(replica !== undefined && { replica }),
+    ...(isDeparting(graph, id) && { departing: true as const }),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { CycleId, SessionId } from '@antipode/base';
+import type { CycleId, SessionId, VolumeId } from '@antipode/base';
 import { BLOCK_BYTES } from '../port/device.ts';
 import type { BlockRun } from '../port/engine.ts';
 import { BlockError } from '../port/errors.ts';
@@ -8,6 +8,7 @@ import { nextTurn } from './end-of-turn.ts';
 import { noLayer } from './graph/graph.ts';
 import { needStage } from './graph/plan.ts';
 import { pageBlocks, pageOf } from './index/page.ts';
+import type { LayerId } from './log/types.ts';
 import { sumOf } from './zero-block.ts';
 
 /**
@@ -30,6 +31,17 @@ export function stageRuns(
     throw new BlockError('out_of_range', `the cycle has no point ${point} of pair ${pair}`);
   const { address } = stage;
   const least = ordered ? leastBlock(address, point, pair) : 0;
+  storeRuns(core, layer, size, least, runs);
+}
+
+/** Puts runs into a layer that nobody else writes: all of them, or none. */
+export function storeRuns(
+  core: EngineCore,
+  layer: LayerId,
+  size: number,
+  least: number,
+  runs: readonly BlockRun[],
+): void {
   const checked = runs.map((run) => ({ run, sums: checkRun(run, size, least) }));
   for (const { run, sums } of checked) {
     if (run.payload === undefined || sums === undefined) core.orderZero(layer, run.block, run.count);
@@ -102,6 +114,45 @@ function checkRun(run: BlockRun, size: number, least: number): BigUint64Array | 
   return sums;
 }
 
+/** Reads every block of a layer through the read path; `read` hears how many more they are. Rejects with `corrupt`. */
+export async function readBack(
+  core: EngineCore,
+  layer: LayerId,
+  volume: VolumeId,
+  read: (blocks: number) => void,
+): Promise<void> {
+  const bytes = new Uint8Array(pageBlocks * BLOCK_BYTES);
+  const sums = new BigUint64Array(pageBlocks);
+  const index = core.layerIndex(layer);
+  for (const number of [...index.present.within(0, Number.MAX_SAFE_INTEGER)]) {
+    const page = core.pages.get(index, number);
+    if (page === undefined) continue;
+    let blocks = 0;
+    for (let at = 0; at < pageBlocks; ) {
+      if (!page.isData(at)) {
+        at += 1;
+        continue;
+      }
+      let end = at + 1;
+      while (end < pageBlocks && page.isData(end)) end += 1;
+      const count = end - at;
+      await core.read(
+        core.chains.of(layer),
+        number * pageBlocks + at,
+        count,
+        bytes.subarray(0, count * BLOCK_BYTES),
+        sums.subarray(0, count),
+        volume,
+      );
+      blocks += count;
+      at = end;
+    }
+    read(blocks);
+    // Hosts' work comes between two pages.
+    await nextTurn();
+  }
+}
+
 /** Reads every staged block back through the read path and answers the digests of all pairs at all points [C8.3]. */
 export async function verifyStaged(
   core: EngineCore,
@@ -115,37 +166,11 @@ export async function verifyStaged(
   );
   const total = staged.reduce((sum, { layer }) => sum + core.layerIndex(layer).data, 0);
   let done = 0;
-  const bytes = new Uint8Array(pageBlocks * BLOCK_BYTES);
-  const sums = new BigUint64Array(pageBlocks);
-  for (const { layer, volume } of staged) {
-    const index = core.layerIndex(layer);
-    for (const number of [...index.present.within(0, Number.MAX_SAFE_INTEGER)]) {
-      const page = core.pages.get(index, number);
-      if (page === undefined) continue;
-      for (let at = 0; at < pageBlocks; ) {
-        if (!page.isData(at)) {
-          at += 1;
-          continue;
-        }
-        let end = at + 1;
-        while (end < pageBlocks && page.isData(end)) end += 1;
-        const count = end - at;
-        await core.read(
-          core.chains.of(layer),
-          number * pageBlocks + at,
-          count,
-          bytes.subarray(0, count * BLOCK_BYTES),
-          sums.subarray(0, count),
-          volume,
-        );
-        done += count;
-        at = end;
-      }
+  for (const { layer, volume } of staged)
+    await readBack(core, layer, volume, (blocks) => {
+      done += blocks;
       progress(done, total);
-      // Hosts' work comes between two pages.
-      await nextTurn();
-    }
-  }
+    });
   // A staging layer may have changed since it was proven last.
   for (const { layer } of staged) core.digests.forget(layer);
   const digests: Digest[][] = [];

@@ -5,6 +5,7 @@ import { type Chain, pagesAt, resolve } from './chain.ts';
 import type { EngineCore } from './core.ts';
 import type { VolumeNode } from './graph/graph.ts';
 import { canWrite } from './graph/plan.ts';
+import { isDeparting } from './graph/unit.ts';
 import { pageBlocks, pageOf } from './index/page.ts';
 
 /** A device on a volume's head. Whether it may be written is asked of the graph at every operation, so a change of role acts on open devices at once [C4.3, C11.2]. */
@@ -75,6 +76,7 @@ export class VolumeDevice implements BlockDevice {
     if (this.#closed || this.#core.closed) throw new BlockError('closed', 'the device is closed');
     const volume = this.#core.graph.volumes.get(this.#id);
     if (volume === undefined) throw new BlockError('closed', 'the volume was deleted');
+    if (isDeparting(this.#core.graph, this.#id)) throw new BlockError('moved', 'the volume moves to another appliance');
     return volume;
   }
 

@@ -1,5 +1,6 @@
 import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
 import type { BlockDevice } from './device.ts';
+import type { MovingEngine } from './moving.ts';
 import type {
   Base,
   CyclePlan,
@@ -248,6 +249,9 @@ export interface BlockEngine {
     base: PointId | undefined,
     preserve: PointSpec,
   ): Promise<{ diverged_bytes: number }>;
+
+  /** Moves to and from other appliances of the cluster. */
+  readonly moving: MovingEngine;
 
   // --- the whole -------------------------------------------------------------------------------------------------
   usage(): EngineUsage;

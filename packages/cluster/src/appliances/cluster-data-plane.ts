@@ -150,6 +150,20 @@ export function clusterDataPlane(
     scrubStatus: async () => together(await Promise.all(all.map(([, one]) => one.scrubStatus()))),
     stopScrub: async () => together(await Promise.all(all.map(([, one]) => one.stopScrub()))),
 
+    // --- moves: of one appliance, and asked of it ---------------------------------------------------------------------
+    unitOf: async (volumes) => (await ofVolumes(volumes)).unitOf(volumes),
+    depart: elsewhere,
+    stay: elsewhere,
+    departed: elsewhere,
+    adopt: elsewhere,
+    settleArrival: elsewhere,
+    forgetArrival: elsewhere,
+    move: elsewhere,
+    moveProgress: elsewhere,
+    cancelMove: elsewhere,
+    departures: () => gathered((one) => one.departures()),
+    arrivals: () => gathered((one) => one.arrivals()),
+
     // --- the first one's --------------------------------------------------------------------------------------------
     addresses: () => first.addresses(),
     probePeer: (peer) => first.probePeer(peer),
@@ -193,6 +207,8 @@ export function clusterDataPlane(
     },
   };
 }
+
+const elsewhere = (): Promise<never> => Promise.reject(new Error('a move is asked of the appliance that it concerns'));
 
 /** How often, and how long at most, a call waits for what moves. */
 const moving_ms = 25;

@@ -1,3 +1,4 @@
+import type { MigrationDocument } from '../migrations/migration-document.ts';
 import type { EnumValue } from '@antipode/contract';
 
 /** What the catalog keeps of each resource: the columns that REST shows, as they are shown. Timestamps: ISO 8601, UTC, `+00:00`. */
@@ -37,6 +38,7 @@ export interface VolumeDocument {
   readonly is_host_access_available: boolean;
   readonly protection_data: ProtectionData;
   readonly location_history: readonly unknown[];
+  readonly migration_session_id?: string | null;
   readonly app_type: EnumValue<'AppType'> | null;
   readonly app_type_other: string | null;
   /** Group that it is in, a snapshot: the set. Shown as an association; absent in rows of older catalogs. */
@@ -128,6 +130,7 @@ export interface VolumeGroupDocument {
   readonly is_importing: boolean;
   readonly protection_data: ProtectionData;
   readonly location_history: readonly unknown[];
+  readonly migration_session_id?: string | null;
 }
 
 /** What REST does not show of a group. */
@@ -297,6 +300,7 @@ export interface AlertDocument extends EventDocument {
 /** Tables of the catalog and what is in each. */
 export interface Documents {
   volume: VolumeDocument;
+  migration_session: MigrationDocument;
   host: HostDocument;
   host_group: HostGroupDocument;
   initiator: InitiatorDocument;
@@ -379,6 +383,7 @@ export interface IntentDocument {
 export type Table = keyof Documents;
 export const tables: readonly Table[] = [
   'volume',
+  'migration_session',
   'host',
   'host_group',
   'initiator',

@@ -2,11 +2,13 @@ import type { Clock, Random, SessionId } from '@antipode/base';
 import type { BlockEngine } from '@antipode/blocks';
 import {
   type Admission,
+  createImageShipper,
   createReceiver,
   createShipper,
   type DataNetwork,
   type LinkIdentity,
   type Others,
+  type PeerSocket,
   plainFingerprint,
   type Receiver,
 } from '@antipode/replication';
@@ -26,6 +28,7 @@ export interface DataPlaneParts
   readonly network?: DataNetwork;
   /** The cluster's other data planes. */
   readonly others?: Others;
+  readonly connectTo?: (appliance: string) => Promise<PeerSocket>;
   readonly scrubPlace: ScrubPlace;
   readonly config: Pick<ClusterConfig, 'scrubEvery_ms' | 'scrubRate_bytes_per_s'>;
 }
@@ -54,6 +57,10 @@ export function assembleDataPlane(parts: DataPlaneParts): {
     engine,
     scrub,
     shipper: createShipper(ends),
+    images: createImageShipper({
+      ...ends,
+      connect: parts.connectTo ?? (async (other) => Promise.reject(new Error(`there is no appliance ${other}`))),
+    }),
     addresses: parts.addresses,
     ioCounters: parts.ioCounters,
     setAccess: parts.setAccess,

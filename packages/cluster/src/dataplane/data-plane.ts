@@ -63,6 +63,7 @@ export async function startDataPlane(config: ClusterConfig, { appliance, applian
   const assembled = assembleDataPlane({
     appliance,
     others: frames.others,
+    connectTo: (other) => frames.connect(other),
     engine,
     clock,
     random: systemRandom,

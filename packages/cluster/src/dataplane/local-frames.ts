@@ -7,7 +7,7 @@ import { frameSocket } from '../supervisor/data-dir.ts';
 export async function localFrames(
   appliance: string,
   others: readonly string[],
-): Promise<{ readonly others: Others; close(): Promise<void> }> {
+): Promise<{ readonly others: Others; connect(appliance: string): Promise<Socket>; close(): Promise<void> }> {
   let listener: ((socket: Socket) => void) | undefined;
   const sockets = new Set<Socket>();
   const path = frameSocket(appliance);
@@ -30,6 +30,7 @@ export async function localFrames(
         listener = next;
       },
     },
+    connect: (other) => connected(frameSocket(other)),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

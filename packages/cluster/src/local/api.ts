@@ -1,6 +1,14 @@
 import type { SessionId } from '@antipode/base';
-import type { BlockEngine, EngineEvent, EngineUsage, IoRate, StoredDamage, WriteState } from '@antipode/blocks';
-import type { Admission, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
+import type {
+  BlockEngine,
+  EngineEvent,
+  EngineUsage,
+  IoRate,
+  MovingEngine,
+  StoredDamage,
+  WriteState,
+} from '@antipode/blocks';
+import type { Admission, MoveOrder, MoveProgress, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
 import type { IoCounters } from '../metrics/figures.ts';
 
 /**
@@ -126,7 +134,18 @@ export interface ApplianceStatus {
   readonly nbd?: Addresses['nbd'];
 }
 
-export interface DataPlane extends Remote<EngineControl> {
+/** Moves between appliances, as {@link MovingEngine} has them. */
+type MovingControl = Pick<
+  MovingEngine,
+  'unitOf' | 'depart' | 'stay' | 'departed' | 'departures' | 'adopt' | 'settleArrival' | 'forgetArrival' | 'arrivals'
+>;
+
+export interface DataPlane extends Remote<EngineControl>, Remote<MovingControl> {
+  /** Ships every frozen image of a unit that is not at the other appliance yet. */
+  move(order: MoveOrder): Promise<MoveProgress>;
+  moveProgress(move: string): Promise<MoveProgress | undefined>;
+  /** Resolves when nothing of it is running. */
+  cancelMove(move: string): Promise<void>;
   addresses(): Promise<Addresses>;
   /** The appliances behind this data plane: itself, or all of a cluster. */
   appliances(): Promise<readonly ApplianceStatus[]>;

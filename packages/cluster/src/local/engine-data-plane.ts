@@ -1,6 +1,6 @@
-import type { SessionId } from '@antipode/base';
-import type { BlockEngine } from '@antipode/blocks';
-import type { Admission, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
+import type { SessionId, VolumeId } from '@antipode/base';
+import type { BlockEngine, Manifest, PointSpec } from '@antipode/blocks';
+import type { Admission, ImageShipper, MoveOrder, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
 import { changedChunks } from '../dataplane/changed-chunks.ts';
 import type { ScrubJob } from '../dataplane/scrub-job.ts';
 import type { IoCounters } from '../metrics/figures.ts';
@@ -26,6 +26,7 @@ export interface EngineDataPlaneParts {
     progress(session: SessionId): ShipProgress | undefined;
     probe(peer: PeerEndpoint): Promise<number>;
   };
+  readonly images: ImageShipper;
   readonly addresses: () => Addresses;
   readonly ioCounters: () => readonly IoCounters[];
   readonly setAccess: (hosts: readonly HostAccess[]) => void;
@@ -35,6 +36,19 @@ export interface EngineDataPlaneParts {
   readonly scrub: ScrubJob;
   readonly setAdmission: (session: SessionId, admission: Admission) => void;
 }
+
+/** Moves as the local protocol has them. */
+const movingControl = ({ moving }: BlockEngine) => ({
+  unitOf: async (volumes: readonly VolumeId[]) => moving.unitOf(volumes),
+  depart: (move: string, volumes: readonly VolumeId[], point: PointSpec) => moving.depart(move, volumes, point),
+  stay: (move: string) => moving.stay(move),
+  departed: (move: string) => moving.departed(move),
+  departures: async () => moving.departures(),
+  adopt: (move: string, epoch: number, manifest: Manifest) => moving.adopt(move, epoch, manifest),
+  settleArrival: (move: string) => moving.settleArrival(move),
+  forgetArrival: (move: string) => moving.forgetArrival(move),
+  arrivals: async () => moving.arrivals(),
+});
 
 /** The data plane of an engine in this process: what the local protocol serves, and what tests use without it. */
 export function engineDataPlane(parts: EngineDataPlaneParts): DataPlane {
@@ -47,6 +61,10 @@ export function engineDataPlane(parts: EngineDataPlaneParts): DataPlane {
   parts.scrub.on(emit);
   const own = {
     addresses: async () => parts.addresses(),
+    ...movingControl(engine),
+    move: (order: MoveOrder) => parts.images.move(order),
+    moveProgress: async (move: string) => parts.images.progress(move),
+    cancelMove: (move: string) => parts.images.cancel(move),
     appliances: async () => [
       { id: parts.appliance, usage: engine.usage(), writes: engine.writeState(), nbd: parts.addresses().nbd },
     ],

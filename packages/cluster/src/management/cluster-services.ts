@@ -1,4 +1,5 @@
 import type { Clock, Random } from '@antipode/base';
+import type { ClusterDataPlane } from '../appliances/cluster-data-plane.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { ClusterConfig, HostPort } from '../config.ts';
 import type { DataPlane } from '../local/api.ts';
@@ -20,6 +21,7 @@ import { MappingService } from '../services/mappings.ts';
 import { Reporter } from '../services/occurrences.ts';
 import { buildVersion } from '../services/platform.ts';
 import { PolicyService } from '../services/policies.ts';
+import { MigrationService } from '../migrations/migration-service.ts';
 import { ScrubService } from '../services/scrubs.ts';
 import { SnapshotScheduler } from '../services/snapshot-rules/snapshot-scheduler.ts';
 import { SnapshotService } from '../services/snapshots.ts';
@@ -31,6 +33,8 @@ import { reportUnexplained } from './check-catalog.ts';
 export interface ClusterServicesParts {
   readonly catalog: Catalog;
   readonly dataPlane: DataPlane;
+  /** The same, appliance by appliance; absent: volumes do not move. */
+  readonly cluster?: Pick<ClusterDataPlane, 'plane' | 'moved'>;
   /** Dates and schedules. */
   readonly clock: Clock;
   /** What waits for processes, peers and people. Absent: `clock`. */
@@ -143,6 +147,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
   const scheduler: SnapshotScheduler = new SnapshotScheduler({ catalog, clock, reporter, snapshots });
   const policies = new PolicyService(catalog, random, sessions, scheduler);
   const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock: waits });
+  const migrations = parts.cluster && new MigrationService({ ...{ catalog, reporter, random, sessions }, cluster: parts.cluster, clock: waits });
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
 
   return {
@@ -169,6 +174,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
       ...hosts.handlers(),
       ...pairing.handlers(),
       ...sessionHandlers(catalog, sessions),
+      ...migrations?.handlers(),
     }),
     /**
      * Puts catalog and engine together and sets everything in motion [C7.2]. `rebuild`: what a catalog that was lost is made anew
@@ -202,6 +208,8 @@ export function makeClusterServices(parts: ClusterServicesParts) {
       await access.publish();
       await limits.again();
       await rebuild();
+      // Where volumes are comes before anything that asks them.
+      await migrations?.recover();
       await volumes.recover();
       await showWriteState(dataPlane, reporter);
       groups.recover();
@@ -212,9 +220,13 @@ export function makeClusterServices(parts: ClusterServicesParts) {
       sessions.reconcileSuspensions(() => false);
     },
     /** Snapshot rules begin to fire: when everything else is in place. */
-    startSchedules: () => scheduler.start(),
+    startSchedules: () => {
+      scheduler.start();
+      migrations?.start();
+    },
     stop(): void {
       scrubs.close();
+      migrations?.stop();
       scheduler.stop();
       sessions.stop();
       remotes.stop();

@@ -74,6 +74,7 @@ export async function startManagement(config: ClusterConfig, appliances: readonl
   const services = makeClusterServices({
     catalog,
     dataPlane,
+    cluster: dataPlane,
     clock,
     waits,
     random,

@@ -9,7 +9,6 @@ export const absentCollections: readonly string[] = [
   'fc_port',
   'host_virtual_volume_mapping',
   'import_session',
-  'migration_session',
   'performance_rule',
   'replication_group',
   'sas_port',

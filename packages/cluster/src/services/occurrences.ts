@@ -60,6 +60,17 @@ export const occurrences = {
     'None: it goes on by itself.',
   ),
   suspension_lifted: told('0x02010116', 'Info', 'The session of {0} is no longer paused by the system.'),
+  migration_created: told('0x02050101', 'Info', '{0} was made: to appliance {1}.'),
+  migration_started: told('0x02050102', 'Info', '{0} is copying.'),
+  migration_synchronized: told('0x02050103', 'Info', '{0} has copied everything; the cutover can follow.'),
+  migration_completed: told('0x02050104', 'Info', '{0} is complete: appliance {1} serves what moved.'),
+  migration_parked: raised(
+    '0x02050105',
+    'Major',
+    '{0} was paused by the system: {1}',
+    'Hosts are served by the appliance that they were served by.',
+    'Remove the cause, and resume the migration.',
+  ),
   failover_started: told('0x02010106', 'Minor', 'A failover of {0} has started ({1}).'),
   failed_over: told(
     '0x02010107',

@@ -3,6 +3,7 @@ import { hiddenViews } from './hidden-views.ts';
 import { hostResources } from './hosts.ts';
 import { identityResources } from './identity.ts';
 import { metricsResources } from './metrics.ts';
+import { migrationSession } from './migration.ts';
 import { networkResources } from './network.ts';
 import { platformResources } from './platform.ts';
 import { protectionResources } from './protection.ts';
@@ -15,6 +16,7 @@ export const resources: Readonly<Record<string, ResourceSpec>> = Object.fromEntr
     ...storageResources,
     ...hostResources,
     ...protectionResources,
+    migrationSession,
     ...qosResources,
     ...platformResources,
     ...identityResources,

@@ -165,7 +165,7 @@ export const volume: ResourceSpec = {
     protection_policy: has('policy', 'protection_policy_id'),
     qos_performance_policy: has('policy', 'qos_performance_policy_id'),
     replication_sessions: hasMany('replication_session', 'local_resource_id'),
-    migration_session: none('migration_session', 'one'),
+    migration_session: has('migration_session', 'migration_session_id'),
     mapped_volumes: hasMany('host_volume_mapping', 'volume_id'),
     volume_groups: hasMany('volume_group', 'id', 'group_id'),
     datastores: none('datastore', 'many'),
@@ -242,7 +242,7 @@ export const volumeGroup: ResourceSpec = {
     // The same under the name that gopowerstore selects beside it.
     volume: hasMany('volume', 'group_id'),
     replication_sessions: hasMany('replication_session', 'local_resource_id'),
-    migration_session: none('migration_session', 'one'),
+    migration_session: has('migration_session', 'migration_session_id'),
     remote_snapshots: none('remote_snapshot', 'many'),
     remote_snapshot_sessions: none('remote_snapshot_session', 'many'),
     current_remote_snapshot_sessions: none('remote_snapshot_session', 'many'),

@@ -69,6 +69,10 @@ const examples: { readonly [T in ChannelType]: Extract<ChannelMessage, { type: T
   pages: { type: 'pages', point: 0, pair: 0, page: 3, count: 2 },
   page_digests: { type: 'page_digests', digests: [digest] },
   commit: { type: 'commit', digests: [digest] },
+  image: { type: 'image', move: 'm', image: { image: '7', parent: '3', size: 2 ** 30 } },
+  arriving: { type: 'arriving', next: 5, complete: false },
+  close_image: { type: 'close_image' },
+  image_closed: { type: 'image_closed', digest },
   ping: { type: 'ping' },
   pong: { type: 'pong' },
 };

@@ -53,6 +53,14 @@ const schemas: Readonly<Record<ChannelType, v.GenericSchema>> = {
   pages: v.object({ type: v.literal('pages'), point: count, pair: count, page: count, count: within(1, 4096) }),
   page_digests: v.object({ type: v.literal('page_digests'), digests: list(digest, 0, 4096) }),
   commit: v.object({ type: v.literal('commit'), digests: list(digest, 1, 1024) }),
+  image: v.object({
+    type: v.literal('image'),
+    move: text(64),
+    image: v.object({ image: text(64), parent: v.optional(text(64)), size: within(0, 2 ** 48) }),
+  }),
+  arriving: v.object({ type: v.literal('arriving'), next: count, complete: v.boolean() }),
+  close_image: v.object({ type: v.literal('close_image') }),
+  image_closed: v.object({ type: v.literal('image_closed'), digest }),
   ping: v.object({ type: v.literal('ping') }),
   pong: v.object({ type: v.literal('pong') }),
 };

@@ -1,4 +1,4 @@
-import type { CyclePlan, Digest, RestartAddress } from '@antipode/blocks';
+import type { CyclePlan, Digest, MovingImage, RestartAddress } from '@antipode/blocks';
 
 /**
  * The data channel's messages (docs/formats/data-channel.md). A frame is 16 bytes (magic u32, version u8, type u8, zeros u16,
@@ -55,6 +55,11 @@ export type ChannelMessage =
     }
   | { readonly type: 'page_digests'; readonly digests: readonly Digest[] }
   | { readonly type: 'commit'; readonly digests: readonly Digest[] }
+  /** Within a cluster only: an image of a migration follows, as `runs` and `sync` of point 0 and pair 0. */
+  | { readonly type: 'image'; readonly move: string; readonly image: MovingImage }
+  | { readonly type: 'arriving'; readonly next: number; readonly complete: boolean }
+  | { readonly type: 'close_image' }
+  | { readonly type: 'image_closed'; readonly digest: Digest }
   | { readonly type: 'ping' }
   | { readonly type: 'pong' };
 
@@ -77,6 +82,10 @@ const numbers: Readonly<Record<ChannelType, number>> = {
   commit: 14,
   ping: 15,
   pong: 16,
+  image: 17,
+  arriving: 18,
+  close_image: 19,
+  image_closed: 20,
 };
 const names = new Map(Object.entries(numbers).map(([name, number]) => [number, name as ChannelType]));
 

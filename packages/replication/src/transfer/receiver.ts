@@ -4,6 +4,7 @@ import type { DataListener, DataNetwork } from './data-network.ts';
 import { FrameLink } from './frame-link.ts';
 import { transferLimits } from './limits.ts';
 import { type ChannelMessage, channelVersion, oldestChannelVersion, type RefusalCode } from './protocol.ts';
+import { receiveImages } from './image-receiver.ts';
 import { findElsewhere, type Others, relay } from './relay.ts';
 import { runsOf } from './run-payload.ts';
 import { plainFingerprint, tlsNetwork } from './tls-network.ts';
@@ -56,6 +57,7 @@ export function createReceiver(options: ReceiverOptions): Receiver {
     take(new FrameLink(socket, options.clock), {
       ...options,
       others: undefined,
+      within: true,
       admit: (session) => options.admit(session, undefined),
     }),
   );
@@ -73,6 +75,8 @@ export function createReceiver(options: ReceiverOptions): Receiver {
 type ConnectionOptions = Omit<ReceiverOptions, 'admit' | 'others'> & {
   readonly admit: (session: SessionId) => Admission;
   readonly others?: Others | undefined;
+  /** The other end is a data plane of this cluster. */
+  readonly within?: true;
 };
 
 async function serve(link: FrameLink, options: ConnectionOptions, active: Map<SessionId, Reception>): Promise<void> {
@@ -95,6 +99,7 @@ async function serve(link: FrameLink, options: ConnectionOptions, active: Map<Se
     });
     deadline.cancel();
     const open = await link.next();
+    if (open.message.type === 'image' && options.within) return await receiveImages(link, open.message, options.engine);
     if (open.message.type !== 'open') throw new Refusal('bad_message', 'a cycle begins with its plan');
     const { session } = open.message.plan;
     if (options.others !== undefined && options.engine.half(session) === undefined && options.admit(session).admit) {

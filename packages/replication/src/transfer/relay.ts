@@ -12,7 +12,8 @@ export interface Others {
   take(listener: ((socket: PeerSocket) => void) | undefined): void;
 }
 
-async function greet(socket: PeerSocket, localSerial: string, clock: Clock): Promise<FrameLink> {
+/** Greets another data plane of the cluster. */
+export async function greet(socket: PeerSocket, localSerial: string, clock: Clock): Promise<FrameLink> {
   const link = new FrameLink(socket, clock);
   const deadline = clock.after(transferLimits.connect_ms, () => link.close(new LinkLost('no greeting in time')));
   try {

@@ -9,6 +9,7 @@ import {
   type Digest,
   type RestartAddress,
 } from '@antipode/blocks';
+import { Batch } from './batch.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { frameBuffer_bytes } from './frame-codec.ts';
 import { type Frame, type FrameLink, LinkLost } from './frame-link.ts';
@@ -372,32 +373,6 @@ interface Reading {
   readonly batch: Batch;
   readonly buffer: Uint8Array;
   readonly payload: Promise<Uint8Array>;
-}
-
-/** Gathers extents into one frame. */
-class Batch {
-  readonly runs: WireRun[] = [];
-  blocks = 0;
-  end = 0;
-
-  /** First block of the first run. */
-  get start(): number {
-    return this.runs[0]?.[0] ?? this.end;
-  }
-
-  get full(): boolean {
-    return this.blocks * BLOCK_BYTES >= transferLimits.frame_bytes || this.runs.length >= transferLimits.frameRuns;
-  }
-
-  /** Takes what fits; answers what does not. */
-  add(extent: DiffExtent): DiffExtent | undefined {
-    const room = extent.kind === 'zero' ? extent.count : transferLimits.frame_bytes / BLOCK_BYTES - this.blocks;
-    const count = Math.min(extent.count, room);
-    this.runs.push([extent.block, count, extent.kind === 'zero' ? 1 : 0]);
-    if (extent.kind === 'data') this.blocks += count;
-    this.end = extent.block + count;
-    return count === extent.count ? undefined : { ...extent, block: extent.block + count, count: extent.count - count };
-  }
 }
 
 /** Data blocks of a difference that lie before the restart address. */

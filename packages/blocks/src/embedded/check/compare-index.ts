@@ -42,6 +42,7 @@ function imageLayers(graph: Graph): readonly LayerId[] {
   const layers = new Set<LayerId>([...graph.volumes.values()].map(({ top }) => top));
   for (const point of graph.points.values()) for (const { layer } of point.members) layers.add(layer);
   for (const half of graph.halves.values()) for (const layer of half.stage?.layers.flat() ?? []) layers.add(layer);
+  for (const { images } of graph.arrivals.values()) for (const { layer } of images) layers.add(layer);
   return [...layers].sort((a, b) => a - b);
 }
 

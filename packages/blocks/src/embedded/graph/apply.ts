@@ -2,6 +2,7 @@ import { assert, assertNever, type PointId, type SessionId, type VolumeId } from
 import type { Pair, PointSpec } from '../../port/types.ts';
 import { engineLimits } from '../limits.ts';
 import type { LayerId } from '../log/types.ts';
+import { applyMoving } from './apply-moving.ts';
 import type { Change } from './changes.ts';
 import {
   decodeGraph,
@@ -157,6 +158,15 @@ export function applyChange(graph: Graph, change: Change): void {
       return promote(graph, change);
     case 'demote':
       return demote(graph, change);
+    case 'depart':
+    case 'stay':
+    case 'departed':
+    case 'arrive':
+    case 'image_address':
+    case 'arrival_epoch':
+    case 'adopt':
+    case 'forget_arrival':
+      return applyMoving(graph, change, { addLayer, freeze, sweep });
     case 'graph_part':
     case 'checkpoint':
     case 'oldest_checkpoint':
@@ -170,6 +180,8 @@ export function applyChange(graph: Graph, change: Change): void {
       replace(graph.halves, whole.halves);
       replace(graph.tombstones, whole.tombstones);
       replace(graph.folded, whole.folded);
+      replace(graph.arrivals, whole.arrivals);
+      replace(graph.departures, whole.departures);
       return;
     }
     default:

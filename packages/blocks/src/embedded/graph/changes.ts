@@ -1,4 +1,5 @@
 import type { CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
+import type { ImageId, Manifest } from '../../port/moving.ts';
 import type {
   Base,
   CyclePlan,
@@ -133,6 +134,33 @@ export type Change =
       /** Fresh empty layers for volumes that have no image at the base. */
       readonly layers: readonly LayerId[];
     }
+  | {
+      readonly op: 'depart';
+      readonly move: string;
+      readonly point: PointSpec;
+      readonly volumes: readonly VolumeId[];
+      readonly layers: readonly LayerId[];
+    }
+  | { readonly op: 'stay'; readonly move: string }
+  | { readonly op: 'departed'; readonly move: string }
+  | {
+      readonly op: 'arrive';
+      readonly move: string;
+      readonly image: ImageId;
+      readonly layer: LayerId;
+      readonly parent?: LayerId;
+      readonly size: number;
+    }
+  | {
+      readonly op: 'image_address';
+      readonly move: string;
+      readonly image: ImageId;
+      readonly next: number;
+      readonly complete?: true;
+    }
+  | { readonly op: 'arrival_epoch'; readonly move: string; readonly epoch: number }
+  | { readonly op: 'adopt'; readonly move: string; readonly manifest: Manifest; readonly layers: readonly LayerId[] }
+  | { readonly op: 'forget_arrival'; readonly move: string }
   /** A checkpoint up to `sequence` is about to be written. Changes nothing. */
   | { readonly op: 'checkpoint'; readonly sequence: number }
   /** Segments are about to be given back that only checkpoints from `sequence` on do not name [C6.2]. Changes nothing. */

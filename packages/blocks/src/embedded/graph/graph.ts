@@ -62,6 +62,22 @@ export interface HalfNode {
   tag: Tag;
 }
 
+/** A unit on its way here. */
+export interface ArrivalNode {
+  readonly move: string;
+  epoch: number;
+  adopted: boolean;
+  images: { readonly key: string; readonly layer: LayerId; next: number; complete: boolean }[];
+}
+
+/** A unit that has left, or is about to: nothing of it is served here. */
+export interface DepartureNode {
+  readonly move: string;
+  /** Its heads, frozen. */
+  readonly point: PointId;
+  readonly volumes: readonly VolumeId[];
+}
+
 /**
  * Volumes, layers, points, holds and halves: everything about bytes but the bytes. Changed only by {@link applyChange}, live and
  * at replay alike, so that the same log gives the same graph.
@@ -80,6 +96,8 @@ export interface Graph {
   readonly points: Map<PointId, PointNode>;
   readonly halves: Map<SessionId, HalfNode>;
   readonly tombstones: Map<SessionId, Generation>;
+  readonly arrivals: Map<string, ArrivalNode>;
+  readonly departures: Map<string, DepartureNode>;
   /** Layers folded into another: records of the log still carry the old id. */
   readonly folded: Map<LayerId, LayerId>;
 }
@@ -91,6 +109,8 @@ export const emptyGraph = (): Graph => ({
   points: new Map(),
   halves: new Map(),
   tombstones: new Map(),
+  arrivals: new Map(),
+  departures: new Map(),
   folded: new Map(),
 });
 
@@ -103,6 +123,9 @@ export const encodeGraph = (graph: Graph) => ({
   halves: [...graph.halves.values()],
   tombstones: [...graph.tombstones],
   folded: [...graph.folded],
+  // Left out where there are none: graphs from before moves look the same.
+  ...(graph.arrivals.size > 0 && { arrivals: [...graph.arrivals.values()] }),
+  ...(graph.departures.size > 0 && { departures: [...graph.departures.values()] }),
 });
 export type EncodedGraph = ReturnType<typeof encodeGraph>;
 
@@ -117,6 +140,13 @@ export function decodeGraph(encoded: EncodedGraph): Graph {
     halves: new Map(encoded.halves.map((half) => [half.session, { ...half, refused: [...half.refused] }])),
     tombstones: new Map(encoded.tombstones),
     folded: new Map(encoded.folded),
+    arrivals: new Map(
+      (encoded.arrivals ?? []).map((arrival) => [
+        arrival.move,
+        { ...arrival, images: arrival.images.map((image) => ({ ...image })) },
+      ]),
+    ),
+    departures: new Map((encoded.departures ?? []).map((departure) => [departure.move, departure])),
   };
 }
 
