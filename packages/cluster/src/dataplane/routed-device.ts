@@ -21,21 +21,37 @@ export class RoutedDevice implements BlockDevice {
   readonly #find: () => Promise<Route>;
   readonly #clock: Clock;
   #device: BlockDevice;
+  #size: number;
+  #access: Access;
   #finding: Promise<void> | undefined;
   #closed = false;
 
   constructor(device: BlockDevice, find: () => Promise<Route>, clock: Clock) {
     this.#device = device;
+    this.#size = device.size();
+    this.#access = device.access();
     this.#find = find;
     this.#clock = clock;
   }
 
   size(): number {
-    return this.#device.size();
+    this.#size = this.#known((device) => device.size(), this.#size);
+    return this.#size;
   }
 
   access(): Access {
-    return this.#device.access();
+    this.#access = this.#known((device) => device.access(), this.#access);
+    return this.#access;
+  }
+
+  /** While it is on its way it is what it was. */
+  #known<T>(ask: (device: BlockDevice) => T, last: T): T {
+    try {
+      return ask(this.#device);
+    } catch (error) {
+      if (this.#closed || !isElsewhere(error)) throw error;
+      return last;
+    }
   }
 
   read(offset: number, target: Uint8Array): void | Promise<void> {
@@ -87,7 +103,7 @@ export class RoutedDevice implements BlockDevice {
     operation: (device: BlockDevice) => void | Promise<void>,
     error: unknown,
   ): Promise<void> {
-    if (this.#closed || !isBlockError(error) || (error.code !== 'moved' && error.code !== 'closed')) throw error;
+    if (this.#closed || !isElsewhere(error)) throw error;
     // Others may have found it already.
     if (this.#device === device) {
       this.#finding ??= this.#look().finally(() => {
@@ -117,3 +133,7 @@ export class RoutedDevice implements BlockDevice {
     }
   }
 }
+
+/** The appliance says that it does not have the volume any more, or is not there. */
+const isElsewhere = (error: unknown): boolean =>
+  isBlockError(error) && (error.code === 'moved' || error.code === 'closed');

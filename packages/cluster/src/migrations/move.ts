@@ -29,6 +29,9 @@ export const moveLimits = {
   /** Hosts wait during a cutover: it is given up after this long, which is less than they bear. */
   gateMost_ms: 15_000,
   retry_ms: 250,
+  /** How often copying is tried before somebody is told, and the pause between. */
+  attempts: 20,
+  again_ms: 1_000,
 } as const;
 
 const holderOf = (move: string): string => `migration:${move}`;
@@ -76,7 +79,7 @@ export class Move {
     const { volumes } = await source.unitOf(this.#parts.seeds.map(volumeId));
     const point = { id: pointId(random.uuid()), kind: 'internal', instant_ms: clock.now(), tag: { purpose: 'migration' } } as const;
     await source.freeze(point, volumes, holderOf(id));
-    const done = await source.move(this.#order());
+    const done = await this.#ship();
     // The next round builds on this one.
     await this.#release(before.map((one) => one.id));
     return done;
@@ -140,6 +143,19 @@ export class Move {
     await source.cancelMove(id);
     await this.#release((await this.#points()).map((point) => point.id));
     await destination.forgetArrival(id);
+  }
+
+  /** An appliance that is being started again is waited for: what has arrived there stays. */
+  async #ship(): Promise<MoveProgress> {
+    const { source, clock } = this.#parts;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await source.move(this.#order());
+      } catch (error) {
+        if (this.#cancelled || attempt >= moveLimits.attempts) throw error;
+        await clock.sleep(moveLimits.again_ms);
+      }
+    }
   }
 
   #order() {

@@ -1,0 +1,213 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually, MiB, noise, Pair, readVolume, refusal } from './pair.ts';
+
+/** Two real clusters of two appliances each. */
+const pair = new Pair();
+beforeAll(() => pair.start('--appliances', '2'), 120_000);
+afterAll(() => pair.stop(), 150_000);
+
+const run = promisify(execFile);
+const hasFio = existsSync('/usr/bin/fio');
+type Made = { readonly id: string };
+const client = () => pair.a.client;
+const migration = (id: string) => client().get('migration_session', id) as unknown as Promise<Record<string, unknown>>;
+const inState = (id: string, ...states: string[]) => {
+  let seen = '';
+  return eventually(
+    states.join('|'),
+    async () => {
+      seen = String((await migration(id)).state);
+      return states.includes(seen);
+    },
+    () => seen,
+  );
+};
+const write = async (name: string, at: number, bytes: Uint8Array) => {
+  const host = await pair.a.open(name);
+  await host.write(at, bytes, { fua: true });
+  await host.close();
+};
+const familyOf = async (id: string, kind: 'volume' | 'volume_group' = 'volume'): Promise<string> =>
+  (((await client().get(kind, id)) as unknown as { protection_data: { family_id: string } }).protection_data.family_id);
+const migrate = async (id: string, to: string, more: object = {}, kind: 'volume' | 'volume_group' = 'volume') =>
+  client().create('migration_session', {
+    resource_type: kind,
+    family_id: await familyOf(id, kind),
+    destination_appliance_id: to,
+    ...more,
+  });
+const act = (id: string, name: string, body: object = {}) => client().action('migration_session', id, name, body);
+
+describe('a migration', () => {
+  it('takes a volume with its snapshots and clones to another appliance while a host writes; every byte is there', async () => {
+    const volume = await client().create('volume', { name: 'mover', size: 64 * MiB, appliance_id: 'A1' });
+    await write('mover', 0, noise(8 * MiB, 1));
+    const { id: first } = (await client().action('volume', volume, 'snapshot', { name: 'mover-1' })) as Made;
+    await write('mover', 2 * MiB, noise(MiB, 2));
+    const { id: clone } = (await client().action('volume', first, 'clone', { name: 'mover-clone' })) as Made;
+    await write('mover-clone', 4 * MiB, noise(MiB, 3));
+    const before = { mover: await readVolume(pair.a, 'mover'), clone: await readVolume(pair.a, 'mover-clone') };
+
+    const host = await pair.a.open('mover');
+    const expected = before.mover.slice();
+    let writes = 0;
+    let stop = false;
+    let failure: unknown;
+    const writing = (async () => {
+      while (!stop) {
+        const at = 16 * MiB + (writes % 512) * 64 * 1024;
+        const bytes = noise(64 * 1024, writes + 10);
+        await host.write(at, bytes, { fua: writes % 16 === 0 });
+        expected.set(bytes, at);
+        const back = new Uint8Array(bytes.length);
+        await host.read(at, back);
+        if (Buffer.compare(back, bytes) !== 0) throw new Error(`write ${writes} cannot be read back`);
+        writes += 1;
+      }
+    })().catch((error: unknown) => {
+      failure = error;
+    });
+    const id = await migrate(volume, 'A2', { name: 'first' });
+    expect(await migration(id)).toMatchObject({
+      state: 'Initialized',
+      source_appliance_id: 'A1',
+      destination_appliance_id: 'A2',
+    });
+    expect(await refusal(act(id, 'cutover'))).toMatchObject({ status: 422 });
+    expect(await refusal(migrate(volume, 'A2', { name: 'again' }))).toMatchObject({ status: 422 });
+    await act(id, 'sync');
+    await inState(id, 'Idle');
+    const atSync = writes;
+    await eventually('more writes', async () => writes > atSync + 20);
+    await act(id, 'cutover');
+    expect(await migration(id)).toMatchObject({ state: 'Completed', progress_percentage: 100 });
+    const atCutover = writes;
+    await eventually('more writes', async () => writes > atCutover + 20);
+    stop = true;
+    await writing;
+    expect(failure).toBeUndefined();
+    await host.close();
+
+    for (const one of [volume, first, clone])
+      expect(await client().get('volume', one)).toMatchObject({
+        appliance_id: 'A2',
+        migration_session_id: null,
+        location_history: [{ from_appliance_id: 'A1', to_appliance_id: 'A2', reason: 'Manual' }],
+      });
+    expect(Buffer.compare(await readVolume(pair.a, 'mover'), expected)).toBe(0);
+    expect(Buffer.compare(await readVolume(pair.a, 'mover-clone'), before.clone)).toBe(0);
+    // The snapshot is what it was.
+    const { id: again } = (await client().action('volume', first, 'clone', { name: 'mover-again' })) as Made;
+    const image = await readVolume(pair.a, 'mover-again');
+    expect(Buffer.compare(image.subarray(0, 8 * MiB), noise(8 * MiB, 1))).toBe(0);
+    expect(await client().get('volume', again)).toMatchObject({ appliance_id: 'A2' });
+    await client().remove('migration_session', id);
+  });
+
+  it('moves a protected volume in the middle of a sync; its session comes back by itself and ships the change alone', async () => {
+    await pair.link('--rate', '80mbit');
+    const { volume, session } = await pair.protect('shielded', 128 * MiB, { fill: noise(48 * MiB, 5), wait: false, appliance: 'A1' });
+    await eventually('some of the copy to be durable', async () => ((await pair.figures(pair.a, session)).copied_bytes ?? 0) > 0);
+    const load = hasFio
+      ? run('fio', [
+          ...['--name=load', '--ioengine=nbd', `--uri=${pair.a.nbd}/shielded`, '--rw=randwrite', '--bs=4k', '--iodepth=8'],
+          ...['--offset=64m', '--size=32m', '--rate_iops=400', '--io_size=24m', '--verify=crc32c', '--verify_fatal=1', '--do_verify=1'],
+        ])
+      : undefined;
+    const id = await migrate(volume, 'A2', { name: 'protected', automatic_cutover: true });
+    await act(id, 'sync');
+    await inState(id, 'Completed');
+    await pair.link('--rate', '10gbit');
+    // fio reads everything back and compares it: an error ends it with another code.
+    await load;
+    await pair.settled(session);
+    expect(await client().get('volume', volume)).toMatchObject({ appliance_id: 'A2' });
+    const sync = async () => {
+      const { last_sync_timestamp: before } = await client().get('replication_session', session);
+      await pair.act(pair.a, session, 'sync');
+      await eventually(
+        'a cycle to be complete',
+        async () => (await client().get('replication_session', session)).last_sync_timestamp !== before,
+      );
+      await pair.settled(session);
+    };
+    await sync();
+    const before = Number((await pair.figures(pair.a, session)).shipped_bytes_total);
+    await write('shielded', 10 * MiB, noise(MiB, 77));
+    await sync();
+    expect(Number((await pair.figures(pair.a, session)).shipped_bytes_total) - before).toBe(MiB);
+    expect(Buffer.compare(await readVolume(pair.a, 'shielded'), await readVolume(pair.b, 'shielded'))).toBe(0);
+    const events = await client().all('event', { select: 'event_code,description_l10n' });
+    const told = events.map(({ event_code }) => event_code);
+    expect(told).toEqual(expect.arrayContaining(['0x02050101', '0x02050104', '0x02010115', '0x02010116']));
+  });
+
+  it('moves a group as a whole, and refuses one of its members', async () => {
+    const members: string[] = [];
+    for (const name of ['g-0', 'g-1'])
+      members.push(await client().create('volume', { name, size: 16 * MiB, appliance_id: 'A1' }));
+    const group = await client().create('volume_group', { name: 'g', volume_ids: members });
+    await write('g-0', 0, noise(MiB, 1));
+    await write('g-1', 0, noise(MiB, 2));
+    await client().action('volume_group', group, 'snapshot', { name: 'g-set' });
+    const refused = await refusal(migrate(members[0]!, 'A2'));
+    expect(refused).toMatchObject({ status: 422, message: expect.stringContaining('volume group g') });
+    const id = await migrate(group, 'A2', { name: 'group', automatic_cutover: true }, 'volume_group');
+    await act(id, 'sync');
+    await inState(id, 'Completed');
+    for (const volume of await client().all('volume', { select: 'name,appliance_id', filter: { name: 'like.g-*' } }))
+      expect(volume).toMatchObject({ appliance_id: 'A2' });
+    for (const [index, name] of ['g-0', 'g-1'].entries())
+      expect(Buffer.compare((await readVolume(pair.a, name)).subarray(0, MiB), noise(MiB, index + 1))).toBe(0);
+  });
+
+  it('pauses, resumes, and is deleted without a trace before its cutover', async () => {
+    const volume = await client().create('volume', { name: 'stays', size: 64 * MiB, appliance_id: 'A1' });
+    await write('stays', 0, noise(24 * MiB, 4));
+    const id = await migrate(volume, 'A2', { name: 'paused' });
+    await act(id, 'sync');
+    await inState(id, 'Synchronizing', 'Idle');
+    await act(id, 'pause');
+    expect(await migration(id)).toMatchObject({ state: 'Paused' });
+    expect(await refusal(act(id, 'sync'))).toMatchObject({ status: 422 });
+    await act(id, 'resume');
+    await inState(id, 'Idle');
+    await client().remove('migration_session', id);
+    expect(await client().get('volume', volume)).toMatchObject({ appliance_id: 'A1', migration_session_id: null });
+    expect(Buffer.compare((await readVolume(pair.a, 'stays')).subarray(0, 24 * MiB), noise(24 * MiB, 4))).toBe(0);
+  });
+
+  it.each(['dataplane A1', 'dataplane A2', 'management', 'all'])('kill -9 of %s around the cutover leaves one owner with every byte', async (which) => {
+    const name = `killed-${which.replaceAll(' ', '-').toLowerCase()}`;
+    const volume = await client().create('volume', { name, size: 32 * MiB, appliance_id: 'A1' });
+    await write(name, 0, noise(8 * MiB, 6));
+    const id = await migrate(volume, 'A2', { name });
+    await act(id, 'sync');
+    await inState(id, 'Idle');
+    await write(name, 4 * MiB, noise(2 * MiB, 7));
+    const cutting = act(id, 'cutover').catch(() => undefined);
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * 150));
+    if (which.startsWith('dataplane')) await pair.killDataPlane(pair.a, which.slice(-2));
+    else await pair.kill(pair.a, which === 'all' ? 'all' : 'management');
+    await cutting;
+    await inState(id, 'Completed', 'System_Paused', 'Idle');
+    const { state } = await migration(id);
+    let bytes = new Uint8Array();
+    await eventually('the volume to be served', async () => {
+      bytes = await readVolume(pair.a, name).catch(() => new Uint8Array());
+      return bytes.length > 0;
+    });
+    const expected = noise(8 * MiB, 6);
+    expected.set(noise(2 * MiB, 7), 4 * MiB);
+    expect(Buffer.compare(bytes.subarray(0, 8 * MiB), expected)).toBe(0);
+    expect(await client().get('volume', volume)).toMatchObject({ appliance_id: state === 'Completed' ? 'A2' : 'A1' });
+    if (state !== 'Completed') {
+      await act(id, 'sync', { automatic_cutover: true });
+      await inState(id, 'Completed');
+      expect(Buffer.compare((await readVolume(pair.a, name)).subarray(0, 8 * MiB), expected)).toBe(0);
+    }
+  });
+});
