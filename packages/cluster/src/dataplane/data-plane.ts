@@ -3,7 +3,14 @@ import { join } from 'node:path';
 import { type SessionId, systemClock, systemRandom } from '@antipode/base';
 import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
 import { type ExportSource, startNbdServer } from '@antipode/hosts';
-import { type Admission, createReceiver, createShipper, plainFingerprint } from '@antipode/replication';
+import {
+  type Admission,
+  createReceiver,
+  createShipper,
+  type ListenAddress,
+  plainFingerprint,
+  startLinkThread,
+} from '@antipode/replication';
 import type { ClusterConfig } from '../config.ts';
 import type { KnownPeer } from '../local/api.ts';
 import { engineDataPlane } from '../local/engine-data-plane.ts';
@@ -14,11 +21,20 @@ import { HostAccessTable } from './host-access.ts';
 import { IoStatistics } from './io-statistics.ts';
 import { ScrubJob } from './scrub-job.ts';
 
+/** A data plane, and where it listens. */
+export interface RunningDataPlane {
+  readonly info: Readonly<Record<string, unknown>> & {
+    readonly nbd: ListenAddress;
+    readonly replication: ListenAddress;
+  };
+  stop(): Promise<void>;
+}
+
 /**
  * The data-plane process of one appliance: its engine, its hosts' sockets and the data connections of replication. Bytes of
  * volumes are here and nowhere else [C9.1].
  */
-export async function startDataPlane(config: ClusterConfig) {
+export async function startDataPlane(config: ClusterConfig): Promise<RunningDataPlane> {
   // Relative socket paths: a Unix socket's is limited to about a hundred bytes, a data directory's is not.
   process.chdir(config.dataDir);
   const clock = systemClock;
@@ -28,9 +44,10 @@ export async function startDataPlane(config: ClusterConfig) {
   const admissions = new Map<SessionId, Admission>();
   let peers: readonly KnownPeer[] = [];
   const localSerial = identity.serial;
+  const links = startLinkThread(identity);
   const receiverOptions = {
     engine,
-    identity,
+    links,
     clock,
     localSerial,
     peers: () => peers.map((peer) => peer.fingerprint),
@@ -48,7 +65,7 @@ export async function startDataPlane(config: ClusterConfig) {
     return receiver.listen({ host: config.replication.host, port });
   });
   ports.set('replication', replication.port);
-  const shipper = createShipper({ engine, identity, clock, localSerial });
+  const shipper = createShipper({ engine, links, clock, localSerial });
   const access = new HostAccessTable();
   const io = new IoStatistics(clock);
   const nbd = await listenOn(ports, 'nbd', config.nbd.port, (port) =>
@@ -101,6 +118,7 @@ export async function startDataPlane(config: ClusterConfig) {
       await scrub.close();
       await local.close();
       await receiver.close();
+      await links.close();
       await nbd.close();
       await engine.close();
     },

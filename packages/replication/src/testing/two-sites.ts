@@ -12,6 +12,7 @@ import {
 import { createReceiver, type Receiver } from '../transfer/receiver.ts';
 import { createShipper, type Shipper } from '../transfer/shipper.ts';
 import { testIdentity } from '../transfer/test-identity.ts';
+import { tlsLinks } from '../transfer/tls-links.ts';
 import type { Admission, PeerEndpoint, ShipOutcome, ShipProgress } from '../transfer/types.ts';
 
 export type Identity = Awaited<ReturnType<typeof testIdentity>>;
@@ -220,7 +221,7 @@ export class TwoSites {
   #startShipper(): void {
     this.shipper = createShipper({
       engine: this.#wrapSource(this.#a.face),
-      identity: this.here,
+      links: tlsLinks(this.here, systemClock),
       clock: systemClock,
       localSerial: 'A',
     });
@@ -229,7 +230,7 @@ export class TwoSites {
   async #startReceiver(): Promise<void> {
     this.#receiver = createReceiver({
       engine: this.#wrap(this.#b.face),
-      identity: this.there,
+      links: tlsLinks(this.there, systemClock),
       clock: systemClock,
       localSerial: 'B',
       peers: () => [this.here.fingerprint],

@@ -1,17 +1,14 @@
-import type { AddressInfo, Socket } from 'node:net';
-import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { Clock, SessionId } from '@antipode/base';
 import { type BlockEngine, type CyclePlan, type Digest, isBlockError, sameGeneration } from '@antipode/blocks';
-import { FrameLink } from './frame-link.ts';
 import { transferLimits } from './limits.ts';
+import { type Link, type Links, type ListenAddress, type Listener, plainFingerprint } from './link.ts';
 import { type ChannelMessage, channelVersion, oldestChannelVersion, type RefusalCode } from './protocol.ts';
 import { runsOf } from './run-payload.ts';
-import { plainFingerprint, shownFingerprint } from './tls-link.ts';
-import type { Admission, LinkIdentity } from './types.ts';
+import type { Admission } from './types.ts';
 
 export interface ReceiverOptions {
   readonly engine: BlockEngine;
-  readonly identity: LinkIdentity;
+  readonly links: Links;
   readonly clock: Clock;
   readonly localSerial: string;
   /** Fingerprints of the peers whose connections are taken. */
@@ -21,10 +18,7 @@ export interface ReceiverOptions {
 }
 
 export interface Receiver {
-  listen(address: {
-    readonly host: string;
-    readonly port: number;
-  }): Promise<{ readonly host: string; readonly port: number }>;
+  listen(address: ListenAddress): Promise<ListenAddress>;
   /** Ends all connections and resolves when none of them touches the engine any more; what is durable stays staged. */
   close(): Promise<void>;
 }
@@ -41,42 +35,23 @@ class Refusal extends Error {
 /** Takes cycles from the data planes of paired clusters into staging layers: one cycle a connection, one connection a session. */
 export function createReceiver(options: ReceiverOptions): Receiver {
   const active = new Map<SessionId, Reception>();
-  const sockets = new Set<Socket>();
   const serving = new Set<Promise<void>>();
-  const server: Server = createServer({
-    cert: options.identity.certificate,
-    key: options.identity.privateKey,
-    requestCert: true,
-    // Certificates are self-signed; the pin below is the check, before a byte is read.
-    rejectUnauthorized: false,
-    minVersion: 'TLSv1.3',
-    handshakeTimeout: transferLimits.connect_ms,
-  });
-  server.maxConnections = 1024;
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
-  });
-  server.on('secureConnection', (socket: TLSSocket) => {
-    const shown = shownFingerprint(socket);
-    if (shown === '' || !options.peers().some((peer) => plainFingerprint(peer) === shown)) return void socket.destroy();
-    const link = new FrameLink(socket, options.clock);
-    const served = serve(link, { ...options, admit: (session) => options.admit(session, shown) }, active).finally(() =>
+  let listener: Listener | undefined;
+  const trusted = (fingerprint: string) => options.peers().some((peer) => plainFingerprint(peer) === fingerprint);
+  const take = (link: Link, from: string) => {
+    const served = serve(link, { ...options, admit: (session) => options.admit(session, from) }, active).finally(() =>
       serving.delete(served),
     );
     serving.add(served);
-  });
-  server.on('tlsClientError', (_error, socket) => void socket.destroy());
+  };
   return {
-    listen: ({ host, port }) =>
-      new Promise((resolve, reject) => {
-        server.once('error', reject);
-        server.listen(port, host, () => resolve({ host, port: (server.address() as AddressInfo).port }));
-      }),
+    async listen(address) {
+      listener = await options.links.listen(address, trusted, take);
+      return { host: listener.host, port: listener.port };
+    },
     async close() {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      for (const socket of sockets) socket.destroy();
-      await Promise.all([closed, ...serving]);
+      await listener?.close();
+      await Promise.all(serving);
     },
   };
 }
@@ -84,7 +59,7 @@ export function createReceiver(options: ReceiverOptions): Receiver {
 /** Options of a connection whose other end is known. */
 type ConnectionOptions = Omit<ReceiverOptions, 'admit'> & { readonly admit: (session: SessionId) => Admission };
 
-async function serve(link: FrameLink, options: ConnectionOptions, active: Map<SessionId, Reception>): Promise<void> {
+async function serve(link: Link, options: ConnectionOptions, active: Map<SessionId, Reception>): Promise<void> {
   const deadline = options.clock.after(transferLimits.connect_ms, () => link.close());
   let reception: Reception | undefined;
   try {
@@ -129,7 +104,7 @@ async function serve(link: FrameLink, options: ConnectionOptions, active: Map<Se
 
 /** Says no, and reads on until the source has heard it: closing at once would throw the word away with what is still arriving. */
 async function refuse(
-  link: FrameLink,
+  link: Link,
   refusal: { readonly code: RefusalCode; readonly message: string },
   clock: Clock,
 ): Promise<void> {
@@ -146,7 +121,7 @@ async function refuse(
 /** One cycle on its way into its stage. */
 class Reception {
   readonly session: SessionId;
-  readonly #link: FrameLink;
+  readonly #link: Link;
   readonly #options: ConnectionOptions;
   readonly #plan: CyclePlan;
   #failed: unknown;
@@ -155,7 +130,7 @@ class Reception {
   readonly #done: Promise<void>;
   finished: () => void = () => undefined;
 
-  constructor(link: FrameLink, options: ConnectionOptions, plan: CyclePlan) {
+  constructor(link: Link, options: ConnectionOptions, plan: CyclePlan) {
     this.#link = link;
     this.#options = options;
     this.#plan = plan;

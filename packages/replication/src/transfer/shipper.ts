@@ -1,14 +1,15 @@
 import type { Clock, SessionId } from '@antipode/base';
 import { type BlockEngine, isBlockError } from '@antipode/blocks';
-import { LinkLost } from './frame-link.ts';
+import { connectLink } from './connect-link.ts';
+import { type Links, Untrusted } from './link.ts';
+import { LinkLost } from './link-lost.ts';
 import type { RefusalCode } from './protocol.ts';
 import { Shipment, ShipRefused } from './shipment.ts';
-import { connectLink, Untrusted } from './tls-link.ts';
-import type { LinkIdentity, PeerEndpoint, ShipFailure, ShipOrder, ShipOutcome, ShipProgress } from './types.ts';
+import type { PeerEndpoint, ShipFailure, ShipOrder, ShipOutcome, ShipProgress } from './types.ts';
 
 export interface ShipperOptions {
   readonly engine: BlockEngine;
-  readonly identity: LinkIdentity;
+  readonly links: Links;
   readonly clock: Clock;
   readonly localSerial: string;
 }
@@ -52,7 +53,7 @@ export function createShipper(options: ShipperOptions): Shipper {
     progress: (session) => running.get(session)?.shipment.progress,
     async probe(peer) {
       const start = options.clock.monotonic();
-      const link = await connectLink(peer, options.identity, options.localSerial, options.clock);
+      const link = await connectLink(options.links, peer, options.localSerial, options.clock);
       await link.end();
       return options.clock.monotonic() - start;
     },
@@ -61,7 +62,7 @@ export function createShipper(options: ShipperOptions): Shipper {
 
 async function attempt(shipment: Shipment, options: ShipperOptions, order: ShipOrder): Promise<ShipOutcome> {
   try {
-    const link = await connectLink(order.peer, options.identity, options.localSerial, options.clock, shipment.signal);
+    const link = await connectLink(options.links, order.peer, options.localSerial, options.clock, shipment.signal);
     try {
       return { kind: 'done', digests: await shipment.run(link), progress: shipment.progress };
     } finally {
