@@ -3,8 +3,8 @@ import { BLOCK_BYTES, type CyclePlan } from '@antipode/blocks';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { noise, TwoSites, theGeneration, theSession } from './testing/two-sites.ts';
 import { connectLink } from './transfer/connect-link.ts';
+import { tlsLinks } from './transfer/frame-links.ts';
 import type { ChannelMessage, WireRun } from './transfer/protocol.ts';
-import { tlsLinks } from './transfer/tls-links.ts';
 
 const MiB = 1024 * 1024;
 const size = 2 * MiB;

@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { noise, TwoSites, theGeneration, theSession, type Wrap } from './testing/two-sites.ts';
 import { connectLink } from './transfer/connect-link.ts';
 import { FrameLink } from './transfer/frame-link.ts';
-import { tlsLinks } from './transfer/tls-links.ts';
+import { tlsLinks } from './transfer/frame-links.ts';
 import type { PeerEndpoint } from './transfer/types.ts';
 
 const MiB = 1024 * 1024;

@@ -9,10 +9,10 @@ import {
   seededRandom,
   smallLogLimits,
 } from '@antipode/blocks/testing';
+import { tlsLinks } from '../transfer/frame-links.ts';
 import { createReceiver, type Receiver } from '../transfer/receiver.ts';
 import { createShipper, type Shipper } from '../transfer/shipper.ts';
 import { testIdentity } from '../transfer/test-identity.ts';
-import { tlsLinks } from '../transfer/tls-links.ts';
 import type { Admission, PeerEndpoint, ShipOutcome, ShipProgress } from '../transfer/types.ts';
 
 export type Identity = Awaited<ReturnType<typeof testIdentity>>;

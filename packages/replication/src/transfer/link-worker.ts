@@ -3,10 +3,10 @@ import { runInNewContext } from 'node:vm';
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert, systemClock } from '@antipode/base';
 import type { FrameLink } from './frame-link.ts';
+import { tlsLinks } from './frame-links.ts';
 import { transferLimits } from './limits.ts';
 import type { Link, Listener } from './link.ts';
 import type { FromLinkThread, LinkThreadData, ThreadError, ToLinkThread } from './thread-messages.ts';
-import { tlsLinks } from './tls-links.ts';
 
 /** The thread of the links: sockets, encryption, frames and their checks. What frames mean is decided on the ordering thread [C9.2]. */
 
@@ -172,3 +172,5 @@ function hear(message: ToLinkThread): void {
 }
 
 port.on('message', hear);
+// What starting left behind.
+tidy();

@@ -6,13 +6,13 @@ import { cycleId, pointId, sessionId, systemClock, volumeId } from '@antipode/ba
 import { BLOCK_BYTES, type BlockEngine, type CyclePlan, type Generation, openEmbeddedEngine } from '@antipode/blocks';
 import { readAll } from '@antipode/blocks/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { tlsLinks } from './frame-links.ts';
 import { transferLimits } from './limits.ts';
 import type { Links } from './link.ts';
 import { type LinkThread, startLinkThread } from './link-thread.ts';
 import { createReceiver } from './receiver.ts';
 import { createShipper } from './shipper.ts';
 import { testIdentity } from './test-identity.ts';
-import { tlsLinks } from './tls-links.ts';
 import type { Admission, PeerEndpoint, ShipOutcome } from './types.ts';
 
 const MiB = 1024 * 1024;
