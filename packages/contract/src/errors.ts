@@ -260,12 +260,6 @@ export const catalogue = {
     'Volume group {0} would have more than {1} members.',
     'Use another group.',
   ),
-  members_locked: error(
-    '0xE0A04001002A',
-    422,
-    'The members of volume group {0} cannot be changed while its session is {1}.',
-    'Wait until it has ended.',
-  ),
   no_space: error(
     '0xE0A080010030',
     422,

@@ -43,6 +43,7 @@ class RecordedHooks implements ReplicationHooks {
     if (this.refusal !== undefined) throw this.refusal;
     this.asked.push(`members +${add.map(({ name }) => name)} -${remove.map(({ name }) => name)}`);
   };
+  directionDecided = async () => undefined;
   membersChanged = async () => undefined;
   resourceChanged = () => void this.asked.push('changed');
   ruleChanged = () => void this.asked.push('rule changed');
