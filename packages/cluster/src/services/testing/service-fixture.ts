@@ -72,6 +72,7 @@ export async function serviceFixture() {
     const catalog = new Catalog(join(directory, 'catalog'));
     const hooks = new RecordedHooks();
     const real = engineDataPlane({
+      appliance: 'A1',
       engine,
       shipper: createShipper({ engine, identity, clock: systemClock, localSerial: 'PS000000000001' }),
       addresses: () => ({ nbd: { host: '127.0.0.1', port: 0 }, replication: { host: '127.0.0.1', port: 0 } }),
