@@ -21,5 +21,6 @@ export { type Links, type ListenAddress, plainFingerprint } from './transfer/lin
 export { LinkLost } from './transfer/link-lost.ts';
 export { type LinkThread, startLinkThread } from './transfer/link-thread.ts';
 export { createReceiver, type Receiver, type ReceiverOptions } from './transfer/receiver.ts';
+export type { Others } from './transfer/relay.ts';
 export { createShipper, type Shipper, type ShipperOptions } from './transfer/shipper.ts';
 export * from './transfer/types.ts';

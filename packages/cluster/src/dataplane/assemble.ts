@@ -8,6 +8,7 @@ import {
   frameLinks,
   type LinkIdentity,
   type Links,
+  type Others,
   plainFingerprint,
   type Receiver,
 } from '@antipode/replication';
@@ -17,13 +18,16 @@ import { type EngineDataPlaneParts, engineDataPlane } from '../local/engine-data
 import { ScrubJob, type ScrubPlace } from './scrub-job.ts';
 
 export interface DataPlaneParts
-  extends Pick<EngineDataPlaneParts, 'addresses' | 'ioCounters' | 'setAccess' | 'setLimits'> {
+  extends Pick<EngineDataPlaneParts, 'appliance'>,
+    Pick<EngineDataPlaneParts, 'addresses' | 'ioCounters' | 'setAccess' | 'setLimits'> {
   readonly engine: BlockEngine;
   readonly clock: Clock;
   readonly random: Random;
   readonly identity: LinkIdentity & { readonly serial: string };
   /** How data connections are made: frames over a network on this thread, or links that are made elsewhere. */
   readonly network: DataNetwork | Links;
+  /** The cluster's other data planes. */
+  readonly others?: Others;
   readonly scrubPlace: ScrubPlace;
   readonly config: Pick<ClusterConfig, 'scrubEvery_ms' | 'scrubRate_bytes_per_s'>;
 }
@@ -49,6 +53,7 @@ export function assembleDataPlane(parts: DataPlaneParts): {
     rate_bytes_per_s: parts.config.scrubRate_bytes_per_s,
   });
   const plane = engineDataPlane({
+    appliance: parts.appliance,
     engine,
     scrub,
     shipper: createShipper(ends),
@@ -67,11 +72,16 @@ export function assembleDataPlane(parts: DataPlaneParts): {
     receiver: () =>
       createReceiver({
         ...ends,
+        ...(parts.others && { others: parts.others }),
         peers: () => peers.map((peer) => peer.fingerprint),
         // Until management has said so, nothing is taken [C5.3].
         admit: (session, from) => {
           const admission = admissions.get(session) ?? { admit: false, code: 'peer_not_ready' };
-          const stranger = admission.admit && admission.peer !== undefined && plainFingerprint(admission.peer) !== from;
+          const stranger =
+            from !== undefined &&
+            admission.admit &&
+            admission.peer !== undefined &&
+            plainFingerprint(admission.peer) !== from;
           return stranger ? { admit: false, code: 'session_unknown' } : admission;
         },
       }),

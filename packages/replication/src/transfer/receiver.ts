@@ -1,8 +1,10 @@
 import type { Clock, SessionId } from '@antipode/base';
 import { type BlockEngine, type CyclePlan, type Digest, isBlockError, sameGeneration } from '@antipode/blocks';
+import { FrameLink } from './frame-link.ts';
 import { transferLimits } from './limits.ts';
 import { type Link, type Links, type ListenAddress, type Listener, plainFingerprint } from './link.ts';
 import { type ChannelMessage, channelVersion, oldestChannelVersion, type RefusalCode } from './protocol.ts';
+import { findElsewhere, type Others, relay } from './relay.ts';
 import { runsOf } from './run-payload.ts';
 import type { Admission } from './types.ts';
 
@@ -13,8 +15,10 @@ export interface ReceiverOptions {
   readonly localSerial: string;
   /** Fingerprints of the peers whose connections are taken. */
   readonly peers: () => readonly string[];
-  /** Whether a session takes a cycle now from the cluster with this fingerprint (plain, lower case). */
-  readonly admit: (session: SessionId, from: string) => Admission;
+  /** Whether a session takes a cycle now from the cluster with this fingerprint (plain, lower case); without one: another data plane has looked. */
+  readonly admit: (session: SessionId, from: string | undefined) => Admission;
+  /** The cluster's other data planes: a cycle of a session that is not here is passed on to the one that has it. */
+  readonly others?: Others;
 }
 
 export interface Receiver {
@@ -38,18 +42,27 @@ export function createReceiver(options: ReceiverOptions): Receiver {
   const serving = new Set<Promise<void>>();
   let listener: Listener | undefined;
   const trusted = (fingerprint: string) => options.peers().some((peer) => plainFingerprint(peer) === fingerprint);
-  const take = (link: Link, from: string) => {
-    const served = serve(link, { ...options, admit: (session) => options.admit(session, from) }, active).finally(() =>
-      serving.delete(served),
-    );
+  const take = (link: Link, connection: ConnectionOptions): void => {
+    const served = serve(link, connection, active).finally(() => serving.delete(served));
     serving.add(served);
   };
+  options.others?.take((socket) =>
+    // Whom it comes from, the one that passes it on has looked at; and it is passed on once.
+    take(new FrameLink(socket, options.clock), {
+      ...options,
+      others: undefined,
+      admit: (session) => options.admit(session, undefined),
+    }),
+  );
   return {
     async listen(address) {
-      listener = await options.links.listen(address, trusted, take);
+      listener = await options.links.listen(address, trusted, (link, from) =>
+        take(link, { ...options, admit: (session) => options.admit(session, from) }),
+      );
       return { host: listener.host, port: listener.port };
     },
     async close() {
+      options.others?.take(undefined);
       await listener?.close();
       await Promise.all(serving);
     },
@@ -57,7 +70,10 @@ export function createReceiver(options: ReceiverOptions): Receiver {
 }
 
 /** Options of a connection whose other end is known. */
-type ConnectionOptions = Omit<ReceiverOptions, 'admit'> & { readonly admit: (session: SessionId) => Admission };
+type ConnectionOptions = Omit<ReceiverOptions, 'admit' | 'others'> & {
+  readonly admit: (session: SessionId) => Admission;
+  readonly others?: Others | undefined;
+};
 
 async function serve(link: Link, options: ConnectionOptions, active: Map<SessionId, Reception>): Promise<void> {
   const deadline = options.clock.after(transferLimits.connect_ms, () => link.close());
@@ -80,6 +96,11 @@ async function serve(link: Link, options: ConnectionOptions, active: Map<Session
     deadline.cancel();
     const open = await link.next();
     if (open.message.type !== 'open') throw new Refusal('bad_message', 'a cycle begins with its plan');
+    const { session } = open.message.plan;
+    if (options.others !== undefined && options.engine.half(session) === undefined && options.admit(session).admit) {
+      const elsewhere = await findElsewhere(options.others, open.message, options.localSerial, options.clock);
+      if (elsewhere !== undefined) return await relay(link, elsewhere);
+    }
     reception = new Reception(link, options, open.message.plan);
     // A newer connection takes over: the old one ends first, so that two never write into one stage.
     const before = active.get(reception.session);
