@@ -10,8 +10,14 @@ import { enterMachine } from './platform-network.ts';
 let directory: string;
 let catalog: Catalog;
 const enter = () => {
-  enterPlatform(catalog, { serial: 'PS0123456789ab', name: 'first', managementAddress: '192.0.2.1:443', now_ms: 0 });
-  enterMachine(catalog, { serial: 'PS0123456789ab', interfaces: {}, nameServers: [], reached: [] });
+  enterPlatform(catalog, {
+    serial: 'PS0123456789ab',
+    name: 'first',
+    managementAddress: '192.0.2.1:443',
+    appliances: ['A1'],
+    now_ms: 0,
+  });
+  enterMachine(catalog, { appliances: ['A1'], serial: 'PS0123456789ab', interfaces: {}, nameServers: [], reached: [] });
 };
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'platform-'));
