@@ -234,6 +234,7 @@ export class Site {
     if (!life.alive) return;
     const here = addressOf(this.index);
     const { plane, scrub, receiver } = assembleDataPlane({
+      appliance: 'A1',
       engine: observe(this, engine),
       clock,
       random: this.random,
