@@ -31,7 +31,7 @@ const write = async (name: string, at: number, bytes: Uint8Array) => {
   await host.close();
 };
 const familyOf = async (id: string, kind: 'volume' | 'volume_group' = 'volume'): Promise<string> =>
-  (((await client().get(kind, id)) as unknown as { protection_data: { family_id: string } }).protection_data.family_id);
+  ((await client().get(kind, id)) as unknown as { protection_data: { family_id: string } }).protection_data.family_id;
 const migrate = async (id: string, to: string, more: object = {}, kind: 'volume' | 'volume_group' = 'volume') =>
   client().create('migration_session', {
     resource_type: kind,
@@ -109,12 +109,34 @@ describe('a migration', () => {
 
   it('moves a protected volume in the middle of a sync; its session comes back by itself and ships the change alone', async () => {
     await pair.link('--rate', '80mbit');
-    const { volume, session } = await pair.protect('shielded', 128 * MiB, { fill: noise(48 * MiB, 5), wait: false, appliance: 'A1' });
-    await eventually('some of the copy to be durable', async () => ((await pair.figures(pair.a, session)).copied_bytes ?? 0) > 0);
+    const { volume, session } = await pair.protect('shielded', 128 * MiB, {
+      fill: noise(48 * MiB, 5),
+      wait: false,
+      appliance: 'A1',
+    });
+    await eventually(
+      'some of the copy to be durable',
+      async () => ((await pair.figures(pair.a, session)).copied_bytes ?? 0) > 0,
+    );
     const load = hasFio
       ? run('fio', [
-          ...['--name=load', '--ioengine=nbd', `--uri=${pair.a.nbd}/shielded`, '--rw=randwrite', '--bs=4k', '--iodepth=8'],
-          ...['--offset=64m', '--size=32m', '--rate_iops=400', '--io_size=24m', '--verify=crc32c', '--verify_fatal=1', '--do_verify=1'],
+          ...[
+            '--name=load',
+            '--ioengine=nbd',
+            `--uri=${pair.a.nbd}/shielded`,
+            '--rw=randwrite',
+            '--bs=4k',
+            '--iodepth=8',
+          ],
+          ...[
+            '--offset=64m',
+            '--size=32m',
+            '--rate_iops=400',
+            '--io_size=24m',
+            '--verify=crc32c',
+            '--verify_fatal=1',
+            '--do_verify=1',
+          ],
         ])
       : undefined;
     const id = await migrate(volume, 'A2', { name: 'protected', automatic_cutover: true });
@@ -180,34 +202,37 @@ describe('a migration', () => {
     expect(Buffer.compare((await readVolume(pair.a, 'stays')).subarray(0, 24 * MiB), noise(24 * MiB, 4))).toBe(0);
   });
 
-  it.each(['dataplane A1', 'dataplane A2', 'management', 'all'])('kill -9 of %s around the cutover leaves one owner with every byte', async (which) => {
-    const name = `killed-${which.replaceAll(' ', '-').toLowerCase()}`;
-    const volume = await client().create('volume', { name, size: 32 * MiB, appliance_id: 'A1' });
-    await write(name, 0, noise(8 * MiB, 6));
-    const id = await migrate(volume, 'A2', { name });
-    await act(id, 'sync');
-    await inState(id, 'Idle');
-    await write(name, 4 * MiB, noise(2 * MiB, 7));
-    const cutting = act(id, 'cutover').catch(() => undefined);
-    await new Promise((resolve) => setTimeout(resolve, Math.random() * 150));
-    if (which.startsWith('dataplane')) await pair.killDataPlane(pair.a, which.slice(-2));
-    else await pair.kill(pair.a, which === 'all' ? 'all' : 'management');
-    await cutting;
-    await inState(id, 'Completed', 'System_Paused', 'Idle');
-    const { state } = await migration(id);
-    let bytes = new Uint8Array();
-    await eventually('the volume to be served', async () => {
-      bytes = await readVolume(pair.a, name).catch(() => new Uint8Array());
-      return bytes.length > 0;
-    });
-    const expected = noise(8 * MiB, 6);
-    expected.set(noise(2 * MiB, 7), 4 * MiB);
-    expect(Buffer.compare(bytes.subarray(0, 8 * MiB), expected)).toBe(0);
-    expect(await client().get('volume', volume)).toMatchObject({ appliance_id: state === 'Completed' ? 'A2' : 'A1' });
-    if (state !== 'Completed') {
-      await act(id, 'sync', { automatic_cutover: true });
-      await inState(id, 'Completed');
-      expect(Buffer.compare((await readVolume(pair.a, name)).subarray(0, 8 * MiB), expected)).toBe(0);
-    }
-  });
+  it.each(['dataplane A1', 'dataplane A2', 'management', 'all'])(
+    'kill -9 of %s around the cutover leaves one owner with every byte',
+    async (which) => {
+      const name = `killed-${which.replaceAll(' ', '-').toLowerCase()}`;
+      const volume = await client().create('volume', { name, size: 32 * MiB, appliance_id: 'A1' });
+      await write(name, 0, noise(8 * MiB, 6));
+      const id = await migrate(volume, 'A2', { name });
+      await act(id, 'sync');
+      await inState(id, 'Idle');
+      await write(name, 4 * MiB, noise(2 * MiB, 7));
+      const cutting = act(id, 'cutover').catch(() => undefined);
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 150));
+      if (which.startsWith('dataplane')) await pair.killDataPlane(pair.a, which.slice(-2));
+      else await pair.kill(pair.a, which === 'all' ? 'all' : 'management');
+      await cutting;
+      await inState(id, 'Completed', 'System_Paused', 'Idle');
+      const { state } = await migration(id);
+      let bytes = new Uint8Array();
+      await eventually('the volume to be served', async () => {
+        bytes = await readVolume(pair.a, name).catch(() => new Uint8Array());
+        return bytes.length > 0;
+      });
+      const expected = noise(8 * MiB, 6);
+      expected.set(noise(2 * MiB, 7), 4 * MiB);
+      expect(Buffer.compare(bytes.subarray(0, 8 * MiB), expected)).toBe(0);
+      expect(await client().get('volume', volume)).toMatchObject({ appliance_id: state === 'Completed' ? 'A2' : 'A1' });
+      if (state !== 'Completed') {
+        await act(id, 'sync', { automatic_cutover: true });
+        await inState(id, 'Completed');
+        expect(Buffer.compare((await readVolume(pair.a, name)).subarray(0, 8 * MiB), expected)).toBe(0);
+      }
+    },
+  );
 });

@@ -1,6 +1,6 @@
 import type { HalfInfo, PointInfo, StageInfo, VolumeInfo } from '../port/types.ts';
-import { isDeparting } from './graph/unit.ts';
 import type { Graph, HalfNode, PointNode, StageNode, VolumeNode } from './graph/graph.ts';
+import { isDeparting } from './graph/unit.ts';
 
 /** What the port shows of the graph's nodes: copies, never the nodes themselves. */
 export function volumeInfo(graph: Graph, volume: VolumeNode): VolumeInfo {

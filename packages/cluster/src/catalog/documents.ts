@@ -1,5 +1,5 @@
-import type { MigrationDocument } from '../migrations/migration-document.ts';
 import type { EnumValue } from '@antipode/contract';
+import type { MigrationDocument } from '../migrations/migration-document.ts';
 
 /** What the catalog keeps of each resource: the columns that REST shows, as they are shown. Timestamps: ISO 8601, UTC, `+00:00`. */
 export interface ProtectionData {

@@ -8,7 +8,15 @@ import type {
   StoredDamage,
   WriteState,
 } from '@antipode/blocks';
-import type { Admission, MoveOrder, MoveProgress, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
+import type {
+  Admission,
+  MoveOrder,
+  MoveProgress,
+  PeerEndpoint,
+  ShipOrder,
+  ShipOutcome,
+  ShipProgress,
+} from '@antipode/replication';
 import type { IoCounters } from '../metrics/figures.ts';
 
 /**

@@ -1,6 +1,14 @@
 import type { SessionId, VolumeId } from '@antipode/base';
 import type { BlockEngine, Manifest, PointSpec } from '@antipode/blocks';
-import type { Admission, ImageShipper, MoveOrder, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
+import type {
+  Admission,
+  ImageShipper,
+  MoveOrder,
+  PeerEndpoint,
+  ShipOrder,
+  ShipOutcome,
+  ShipProgress,
+} from '@antipode/replication';
 import { changedChunks } from '../dataplane/changed-chunks.ts';
 import type { ScrubJob } from '../dataplane/scrub-job.ts';
 import type { IoCounters } from '../metrics/figures.ts';

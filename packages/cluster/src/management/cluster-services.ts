@@ -3,6 +3,7 @@ import type { ClusterDataPlane } from '../appliances/cluster-data-plane.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { ClusterConfig, HostPort } from '../config.ts';
 import type { DataPlane } from '../local/api.ts';
+import { MigrationService } from '../migrations/migration-service.ts';
 import { remoteStore, showLink, trustStore } from '../replication/catalog-stores.ts';
 import { Pairing } from '../replication/pairing.ts';
 import { peerAnswers } from '../replication/peer-answers.ts';
@@ -21,7 +22,6 @@ import { MappingService } from '../services/mappings.ts';
 import { Reporter } from '../services/occurrences.ts';
 import { buildVersion } from '../services/platform.ts';
 import { PolicyService } from '../services/policies.ts';
-import { MigrationService } from '../migrations/migration-service.ts';
 import { ScrubService } from '../services/scrubs.ts';
 import { SnapshotScheduler } from '../services/snapshot-rules/snapshot-scheduler.ts';
 import { SnapshotService } from '../services/snapshots.ts';
@@ -147,7 +147,9 @@ export function makeClusterServices(parts: ClusterServicesParts) {
   const scheduler: SnapshotScheduler = new SnapshotScheduler({ catalog, clock, reporter, snapshots });
   const policies = new PolicyService(catalog, random, sessions, scheduler);
   const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock: waits });
-  const migrations = parts.cluster && new MigrationService({ ...{ catalog, reporter, random, sessions }, cluster: parts.cluster, clock: waits });
+  const migrations =
+    parts.cluster &&
+    new MigrationService({ ...{ catalog, reporter, random, sessions }, cluster: parts.cluster, clock: waits });
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
 
   return {

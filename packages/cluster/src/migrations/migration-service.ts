@@ -268,7 +268,8 @@ export class MigrationService {
       if (now !== undefined && now.total_bytes > 0) {
         const { copied_bytes: copied, total_bytes: total } = now;
         const at = clock.now();
-        const rate = last === undefined || at === last.at ? 0 : Math.max(0, ((copied - last.copied) * 1000) / (at - last.at));
+        const rate =
+          last === undefined || at === last.at ? 0 : Math.max(0, ((copied - last.copied) * 1000) / (at - last.at));
         last = { copied, at };
         catalog.live('migration_session', id, {
           progress_percentage: Math.floor((100 * copied) / total),
@@ -341,4 +342,3 @@ export class MigrationService {
     this.#deps.reporter.clear('migration_parked', this.#about(this.#document(id)));
   }
 }
-

@@ -5,7 +5,10 @@ import type { DataPlane } from '../local/api.ts';
 
 /** Replication as a move needs it: paused around the cutover, on both sides, and given back as it was. */
 export interface SessionPauses {
-  pauseForSystem(ids: readonly SessionId[], suspension: { readonly reason: 'migration'; readonly by: string }): Promise<void>;
+  pauseForSystem(
+    ids: readonly SessionId[],
+    suspension: { readonly reason: 'migration'; readonly by: string },
+  ): Promise<void>;
   resumeFromSystem(by: string): void;
 }
 
@@ -77,7 +80,12 @@ export class Move {
     const { id, source, random, clock } = this.#parts;
     const before = await this.#points();
     const { volumes } = await source.unitOf(this.#parts.seeds.map(volumeId));
-    const point = { id: pointId(random.uuid()), kind: 'internal', instant_ms: clock.now(), tag: { purpose: 'migration' } } as const;
+    const point = {
+      id: pointId(random.uuid()),
+      kind: 'internal',
+      instant_ms: clock.now(),
+      tag: { purpose: 'migration' },
+    } as const;
     await source.freeze(point, volumes, holderOf(id));
     const done = await this.#ship();
     // The next round builds on this one.
@@ -97,7 +105,12 @@ export class Move {
       await sessions.pauseForSystem(await this.sessions(), { reason: 'migration', by: id });
       const bound = clock.after(moveLimits.gateMost_ms, () => void source.cancelMove(id).catch(() => undefined));
       try {
-        const point = { id: pointId(random.uuid()), kind: 'internal', instant_ms: clock.now(), tag: { purpose: 'migration' } } as const;
+        const point = {
+          id: pointId(random.uuid()),
+          kind: 'internal',
+          instant_ms: clock.now(),
+          tag: { purpose: 'migration' },
+        } as const;
         const manifest = await source.depart(id, seeds.map(volumeId), point);
         await source.move(this.#order());
         const arrival = (await destination.arrivals()).find(({ move }) => move === id);

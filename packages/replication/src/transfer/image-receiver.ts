@@ -1,12 +1,13 @@
 import type { BlockEngine } from '@antipode/blocks';
-import { type FrameLink, LinkLost } from './frame-link.ts';
+import type { Link } from './link.ts';
+import { LinkLost } from './link-lost.ts';
 import type { ChannelMessage } from './protocol.ts';
 import { runsOf } from './run-payload.ts';
 
 type ImageMessage = Extract<ChannelMessage, { type: 'image' }>;
 
 /** Takes the images of a migration from another appliance of the cluster, one after the other, until the link ends. Rejects with what the engine says. */
-export async function receiveImages(link: FrameLink, first: ImageMessage, engine: BlockEngine): Promise<void> {
+export async function receiveImages(link: Link, first: ImageMessage, engine: BlockEngine): Promise<void> {
   for (let open = first; ; ) {
     const { move, image } = open;
     const { next, complete } = await engine.moving.openImage(move, image);
@@ -19,7 +20,7 @@ export async function receiveImages(link: FrameLink, first: ImageMessage, engine
 
 /** Answers the message that announces the next image. */
 async function receiveImage(
-  link: FrameLink,
+  link: Link,
   { move, image: { image } }: ImageMessage,
   engine: BlockEngine,
 ): Promise<ImageMessage | undefined> {

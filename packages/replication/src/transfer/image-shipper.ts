@@ -2,8 +2,9 @@ import type { Clock, VolumeId } from '@antipode/base';
 import { BLOCK_BYTES, type BlockEngine, type DiffExtent, type Difference, type MovingImage } from '@antipode/blocks';
 import { Batch } from './batch.ts';
 import type { PeerSocket } from './data-network.ts';
-import { type FrameLink, LinkLost } from './frame-link.ts';
 import { transferLimits } from './limits.ts';
+import type { Link } from './link.ts';
+import { LinkLost } from './link-lost.ts';
 import type { ChannelMessage } from './protocol.ts';
 import { greet } from './relay.ts';
 import { ShipRefused } from './shipment.ts';
@@ -76,7 +77,7 @@ class ImageShipment {
     this.#stop.abort(new LinkLost('the migration was stopped'));
   }
 
-  async run(connect: () => Promise<FrameLink>): Promise<MoveProgress> {
+  async run(connect: () => Promise<Link>): Promise<MoveProgress> {
     const { signal } = this.#stop;
     const { moving } = this.#engine;
     const images = moving.images(this.#order.volumes);
@@ -100,7 +101,7 @@ class ImageShipment {
     }
   }
 
-  async #ship(link: FrameLink, image: MovingImage, difference: Difference): Promise<void> {
+  async #ship(link: Link, image: MovingImage, difference: Difference): Promise<void> {
     const { move } = this.#order;
     await link.send({ type: 'image', move, image });
     const { next, complete } = await answer(link, 'arriving');
@@ -166,7 +167,7 @@ class ImageShipment {
 }
 
 async function answer<T extends ChannelMessage['type']>(
-  link: FrameLink,
+  link: Link,
   type: T,
 ): Promise<Extract<ChannelMessage, { type: T }>> {
   const { message } = await link.next();

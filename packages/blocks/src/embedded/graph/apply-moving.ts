@@ -6,7 +6,17 @@ import { moveHolder, unitOf } from './unit.ts';
 
 export type MovingChange = Extract<
   Change,
-  { readonly op: 'depart' | 'stay' | 'departed' | 'arrive' | 'image_address' | 'arrival_epoch' | 'adopt' | 'forget_arrival' }
+  {
+    readonly op:
+      | 'depart'
+      | 'stay'
+      | 'departed'
+      | 'arrive'
+      | 'image_address'
+      | 'arrival_epoch'
+      | 'adopt'
+      | 'forget_arrival';
+  }
 >;
 
 /** What {@link applyChange} lends to changes of moves. */
