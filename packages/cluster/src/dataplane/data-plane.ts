@@ -9,7 +9,7 @@ import type { KnownPeer } from '../local/api.ts';
 import { engineDataPlane } from '../local/engine-data-plane.ts';
 import { serveDataPlane } from '../local/server.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
-import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
+import { ChosenPorts, dataPlaneSocket, listenOn, lockPart, places } from '../supervisor/data-dir.ts';
 import { HostAccessTable } from './host-access.ts';
 import { IoStatistics } from './io-statistics.ts';
 import { ScrubJob } from './scrub-job.ts';
@@ -22,6 +22,7 @@ export async function startDataPlane(config: ClusterConfig) {
   // Relative socket paths: a Unix socket's is limited to about a hundred bytes, a data directory's is not.
   process.chdir(config.dataDir);
   const clock = systemClock;
+  await lockPart(config.dataDir, places(config.dataDir).appliance('A1'), clock);
   const identity = await loadLinkIdentity(config.dataDir);
   const ports = new ChosenPorts(config.dataDir);
   const engine = await openEmbeddedEngine({ directory: places(config.dataDir).appliance('A1'), clock });

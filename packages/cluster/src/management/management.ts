@@ -42,7 +42,7 @@ import { UserService } from '../services/users.ts';
 import { VolumeLife } from '../services/volume-life.ts';
 import { VolumeService } from '../services/volumes.ts';
 import { Webhook, type WebhookDeps } from '../services/webhook.ts';
-import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
+import { ChosenPorts, dataPlaneSocket, listenOn, lockPart, places } from '../supervisor/data-dir.ts';
 import type { ClusterReady } from '../supervisor/supervisor.ts';
 import { auditRequest } from './audit.ts';
 import { checkCatalog, reportUnexplained } from './check-catalog.ts';
@@ -59,6 +59,7 @@ export async function startManagement(config: ClusterConfig) {
   process.chdir(config.dataDir);
   const clock = systemClock;
   const random = systemRandom;
+  await lockPart(config.dataDir, places(config.dataDir).catalog, clock);
   const log = pino(
     { level: config.logLevel, base: { cluster: config.name } },
     pino.destination({ dest: 2, sync: false }),
