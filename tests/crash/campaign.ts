@@ -121,7 +121,7 @@ class Campaign {
     const kill = this.#plan(aim);
     const operating = this.#operate(operation);
     const killed = await this.#carryOut(kill, operating);
-    this.#note(killed, operation);
+    this.#note(killed);
     let text = `${operation}, ${describe(killed)}`;
     // Hosts of the other site go on for a moment.
     await pause(this.#chance() * 150);
@@ -129,26 +129,22 @@ class Campaign {
     await operating;
     const isolated = killed.scope === 'cluster' && this.#chance() < 0.3;
     if (isolated) pair.cut();
-    const T0 = performance.now();
     await this.#recover(killed, lost);
-    text += ` [recover ${Math.round(performance.now() - T0)}]`;
-    if (lost.has(killed.site)) text += ', power cut';
     if (isolated) {
       text += ', read before contact';
       await this.#readCopies();
       pair.heal();
     }
-    if (this.#chance() < 0.35) {
-      // Another death while the first is being recovered from.
-      await pause(this.#chance() * 600);
-      const second: Kill = { site: this.#pick(pair.sites), scope: this.#scope(), point: undefined };
-      if (second.site.kill(second.scope) > 0) {
-        this.#note(second, operation);
-        text += `, then ${describe(second)}`;
-        await this.#recover(second, lost);
-        if (lost.has(second.site)) text += ', power cut';
-      }
+    // Others die while the first is being recovered from.
+    for (let more = 0; more < 3 && this.#chance() < 0.5; more++) {
+      await pause(this.#chance() * 500);
+      const next: Kill = { site: this.#pick(pair.sites), scope: this.#scope(), point: undefined };
+      if (next.site.kill(next.scope) === 0) continue;
+      this.#note(next);
+      text += `, then ${describe(next)}`;
+      await this.#recover(next, lost);
     }
+    for (const site of lost) text += `, power cut at ${site.name}`;
     pair.heal();
     return `${text}; ${await this.#settle(unplanned, lost)}`;
   }
@@ -199,7 +195,7 @@ class Campaign {
     if (aim === undefined) return { site: this.#pick(this.#pair.sites), scope: this.#scope(), point: undefined };
     const what = this.#pick(this.#pair.protecteds);
     const site = aim.side === 'source' ? what.source : what.destination;
-    const whom = this.#chance() < 0.5 ? 'cluster' : 'process';
+    const whom = this.#chance() < 0.4 ? 'cluster' : 'process';
     site.order(aim.name, { skip: this.#chance() < 0.6 ? 0 : 1 + Math.floor(this.#chance() * 3), whom });
     return { site, scope: whom === 'cluster' ? 'cluster' : processOf(aim.name), point: aim.name };
   }
@@ -229,25 +225,38 @@ class Campaign {
 
   /** The cluster is up again, by its own supervisor or by being started. */
   async #recover({ site, scope }: Kill, lost: Set<CrashSite>): Promise<void> {
-    if (scope === 'cluster' || scope === 'supervisor') {
-      // What a dead supervisor left may still be there when the next one comes: that is part of the promise.
-      if (scope === 'cluster') {
-        await site.gone();
-        const mode = site.canLose && this.#chance() < 0.6 ? this.#pick(lossModes) : undefined;
-        const loss = site.lose(mode, this.#chance);
-        if (mode !== undefined) {
-          this.#powerCuts += 1;
-          this.#sectorsLost += loss.sectors;
-          lost.add(site);
+    // What a dead supervisor left may still be there when the next one comes: that is part of the promise.
+    if (scope === 'supervisor' && !(await site.start()))
+      throw new Error(`${site.name} does not start: ${site.lastLines()}`);
+    if (scope === 'cluster') {
+      await this.#afterDeath(site, lost);
+      // The start, too, may be cut off, more than once.
+      for (let started = false, again = 0; !started; again++) {
+        const cutOff = again < 3 && this.#chance() < 0.4;
+        const starting = site.start();
+        if (cutOff) {
+          await pause(100 + this.#chance() * 1_500);
+          if (site.kill('cluster') > 0) this.#note({ site, scope, point: undefined });
         }
-      }
-      let attempts = 0;
-      while (!(await site.start())) {
-        attempts += 1;
-        if (attempts > 5) throw new Error(`${site.name} does not start: ${site.lastLines()}`);
+        started = (await starting) && site.running;
+        if (cutOff) {
+          started = false;
+          await this.#afterDeath(site, lost);
+        } else if (!started) throw new Error(`${site.name} does not start: ${site.lastLines()}`);
       }
     }
     await this.#answers(site);
+  }
+
+  /** Every process of the site is gone; perhaps with what it had not synced. */
+  async #afterDeath(site: CrashSite, lost: Set<CrashSite>): Promise<void> {
+    await site.gone();
+    const mode = site.canLose && this.#chance() < 0.6 ? this.#pick(lossModes) : undefined;
+    const loss = site.lose(mode, this.#chance);
+    if (mode === undefined) return;
+    this.#powerCuts += 1;
+    this.#sectorsLost += loss.sectors;
+    lost.add(site);
   }
 
   async #answers(site: CrashSite): Promise<void> {
@@ -295,22 +304,15 @@ class Campaign {
 
   async #rest(where: string, floor: (host: Parameters<CrashPair['images']>[1]) => number = () => 0): Promise<void> {
     const pair = this.#pair;
-    const T0 = performance.now();
-    for (const what of pair.protecteds) await pair.converge(what, () => undefined);
-    const T1 = performance.now();
+    for (const what of pair.protecteds) await pair.converge(what);
     await pair.sweep();
-    const T2 = performance.now();
-    let T3 = 0;
-    let T4 = 0;
     for (const what of pair.protecteds) {
-      await pair.converge(what, () => undefined);
+      await pair.converge(what);
       for (const host of what.hosts) {
         const images = await pair.images(what.source, host);
         host.adopt(host.fit(images, floor(host), `${what.source.name} (source), ${where}`));
       }
-      const a = performance.now();
       await pair.syncNow(what);
-      T3 += performance.now() - a;
       for (const host of what.hosts) {
         const fit = host.fit(
           await pair.images(what.destination, host),
@@ -321,8 +323,6 @@ class Campaign {
         host.rebase();
       }
     }
-    T4 = performance.now() - T2 - T3;
-    console.log([T1 - T0, T2 - T1, T3, T4].map(Math.round).join(' '));
   }
 
   /** Both stop as asked, and a check of their directories finds nothing. */
@@ -346,14 +346,14 @@ class Campaign {
 
   #scope(): Scope {
     const value = this.#chance();
-    return value < 0.5 ? 'cluster' : value < 0.7 ? 'dataplane' : value < 0.9 ? 'management' : 'supervisor';
+    return value < 0.35 ? 'cluster' : value < 0.65 ? 'dataplane' : value < 0.9 ? 'management' : 'supervisor';
   }
 
   #pick<T>(from: readonly T[]): T {
     return from[Math.floor(this.#chance() * from.length)]!;
   }
 
-  #note({ scope, point }: Kill, _operation: string): void {
+  #note({ scope, point }: Kill): void {
     this.#kills += 1;
     this.#byScope[scope] = (this.#byScope[scope] ?? 0) + 1;
     if (point !== undefined) this.#byPoint[point] = (this.#byPoint[point] ?? 0) + 1;

@@ -9,7 +9,7 @@ import { CrashSite, password, type SitePorts } from './crash-site.ts';
 import { Host } from './host.ts';
 
 const MiB = 1024 * 1024;
-const regionSectors = 4096;
+const regionSectors = 2048;
 /** A pair that is left alone comes to rest within this, on a machine that does something else as well. */
 const rest_ms = 120_000;
 
@@ -92,7 +92,7 @@ export class CrashPair {
   async #protect(source: CrashSite, destination: CrashSite): Promise<void> {
     const { client } = source;
     const policy = await this.policyAt(source);
-    const create = (name: string) => client.create('volume', { name, size: 8 * MiB });
+    const create = (name: string) => client.create('volume', { name, size: 2 * MiB });
     const host = (id: number, volumes: readonly string[], firstSector: number) =>
       new Host({ id, volumes, firstSector, sectors: regionSectors, chance: this.chance, think_ms: 6 });
     const volume = await create('ledger');
@@ -171,7 +171,7 @@ export class CrashPair {
   }
 
   /** Drives a session to rest with one source and one destination, doing what an operator would; notes who is the source. */
-  async converge(what: Protected, asked: (command: string) => void): Promise<void> {
+  async converge(what: Protected): Promise<void> {
     const end = performance.now() + rest_ms;
     const seen: string[] = [];
     for (;;) {
@@ -191,7 +191,6 @@ export class CrashPair {
         }
         const command = remedy(rows as Row[], roles ? source : undefined);
         if (command !== undefined) {
-          asked(command.name);
           await this.sites[command.at]!.client.action(
             'replication_session',
             what.session,

@@ -150,7 +150,11 @@ function loseOf(path: string, history: FileHistory, mode: LossMode, chance: () =
       });
       let chosen = floor;
       if (mode === 'here and there') chosen = floor + Math.floor(chance() * (versions.length - floor));
-      else chosen = Math.max(floor, versions.findLastIndex(({ time }) => time <= moment));
+      else
+        chosen = Math.max(
+          floor,
+          versions.findLastIndex(({ time }) => time <= moment),
+        );
       const at = number * sector_bytes;
       if (chosen > 0 || versions[0]!.bytes !== undefined) end = Math.max(end, Math.min(size, at + sector_bytes));
       if (chosen === versions.length - 1 || at >= size) continue;

@@ -31,11 +31,11 @@ export class Pair {
   a!: TestSite;
   b!: TestSite;
 
-  async start(): Promise<void> {
+  /** `more`: options of the lab. */
+  async start(...more: string[]): Promise<void> {
     const port = await freePorts();
-    const lab = spawn(process.execPath, [cli, 'lab', '--dir', this.directory, '--base-port', String(port), '--json'], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const args = ['lab', '--dir', this.directory, '--base-port', String(port), '--json', ...more];
+    const lab = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#lab = lab;
     lab.stderr?.on('data', (chunk: Buffer) => {
       this.#said += chunk.toString('utf8');

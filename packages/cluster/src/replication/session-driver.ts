@@ -26,7 +26,10 @@ import type { LinkGate, Slot } from './link-gate.ts';
 import { runStep, type StepWorld } from './step-runner.ts';
 
 export interface DriverDeps {
+  /** Dates and schedules. */
   readonly clock: Clock;
+  /** What the world outside takes: bounds and pauses between attempts. */
+  readonly waits: Clock;
   readonly random: Random;
   /** Serial of this cluster. */
   readonly site: string;
@@ -207,7 +210,7 @@ export class SessionDriver {
     if (key === this.#lastKey && this.#repeats > 0) {
       // The same step again right after it ended: something refuses; ask again with growing pauses, never in a loop.
       const wait_ms = Math.min(driverLimits.repeatFirst_ms * 2 ** (this.#repeats - 1), driverLimits.repeatMost_ms);
-      this.#backOff = this.#deps.clock.after(wait_ms, () => {
+      this.#backOff = this.#deps.waits.after(wait_ms, () => {
         this.#backOff = undefined;
         this.#run();
       });
@@ -281,7 +284,7 @@ export class SessionDriver {
         this.#waiters.delete(waiter);
         resolve(met);
       };
-      const timer = this.#deps.clock.after(most_ms, () => end(false));
+      const timer = this.#deps.waits.after(most_ms, () => end(false));
       const waiter: Waiter = { check, wake: () => end(true) };
       this.#waiters.add(waiter);
     });

@@ -11,7 +11,10 @@ import type { SessionRecord } from './session-store.ts';
 export interface SessionsDeps {
   readonly catalog: Catalog;
   readonly dataPlane: DataPlane;
+  /** Dates and schedules. */
   readonly clock: Clock;
+  /** What the world outside takes: bounds and pauses between attempts. Absent: `clock`. */
+  readonly waits?: Clock;
   readonly random: Random;
   readonly remotes: RemoteSystems;
   readonly reporter: Reporter;

@@ -308,13 +308,14 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   // --- inside ---------------------------------------------------------------------------------------------------------
 
   open(record: SessionRecord): SessionEntry {
-    const { dataPlane, clock, random, remotes, site, localPauseResume, schedule } = this.#deps;
+    const { dataPlane, clock, waits = clock, random, remotes, site, localPauseResume, schedule } = this.#deps;
     const channel = remotes.channel(record.remoteSystemId);
     const driver = new SessionDriver(
       { ...record.half, schedule },
       {
         gate: this.gateOf(record.remoteSystemId),
         clock,
+        waits,
         random,
         site,
         localPauseResume,

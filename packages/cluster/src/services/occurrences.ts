@@ -158,6 +158,13 @@ export const occurrences = {
     'What operators are told of is here alone.',
     'Look at the receiver; notifications that wait are sent when it answers again.',
   ),
+  clock_paced: raised(
+    '0x02040102',
+    'Info',
+    'The time of {0} is a lab’s: dates and schedules pass {1} times as fast as real time.',
+    'Dates are not those of the world outside; what waits for processes, networks and people is not hurried.',
+    'Start the lab without --clock-rate.',
+  ),
   link_lost: raised(
     '0x02010201',
     'Major',
