@@ -136,7 +136,7 @@ class Campaign {
       pair.heal();
     }
     // Others die while the first is being recovered from.
-    for (let more = 0; more < 3 && this.#chance() < 0.5; more++) {
+    for (let more = 0; more < 6 && this.#chance() < 0.65; more++) {
       await pause(this.#chance() * 500);
       const next: Kill = { site: this.#pick(pair.sites), scope: this.#scope(), point: undefined };
       if (next.site.kill(next.scope) === 0) continue;
@@ -146,7 +146,28 @@ class Campaign {
     }
     for (const site of lost) text += `, power cut at ${site.name}`;
     pair.heal();
-    return `${text}; ${await this.#settle(unplanned, lost)}`;
+    const armed = this.#armForRest();
+    const settled = await this.#settle(unplanned, lost);
+    for (const kill of armed) {
+      if (!kill.site.settleOrder(kill.point!)) continue;
+      this.#note(kill);
+      text += `, then ${describe(kill)}`;
+    }
+    return `${text}; ${settled}`;
+  }
+
+  /** Single processes die on the way to rest as well. */
+  #armForRest(): Kill[] {
+    const kills: Kill[] = [];
+    for (let index = 0; index < 2 && this.#chance() < this.#options.aimed; index++) {
+      const what = this.#pick(this.#pair.protecteds);
+      const { name, side } = this.#pick(points.filter(({ operation }) => operation === 'sync'));
+      const site = side === 'source' ? what.source : what.destination;
+      if (kills.some((kill) => kill.site === site && kill.point === name)) continue;
+      site.order(name, { skip: Math.floor(this.#chance() * 3), whom: 'process' });
+      kills.push({ site, scope: processOf(name), point: name });
+    }
+    return kills;
   }
 
   /** Processes that do nothing for a while, as in a machine that swaps or a virtual machine that is being moved. */

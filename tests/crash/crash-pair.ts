@@ -5,6 +5,7 @@ import { systemClock } from '../../packages/base/src/index.ts';
 import { Link } from '../../packages/cli/src/lab/link/link.ts';
 import { pair as pairSites } from '../../packages/cli/src/lab/pairing.ts';
 import { ApiError, ConnectionError } from '../../packages/client/src/index.ts';
+import { isNbdError } from '../../packages/hosts/src/index.ts';
 import { CrashSite, password, type SitePorts } from './crash-site.ts';
 import { Host } from './host.ts';
 
@@ -157,17 +158,30 @@ export class CrashPair {
   /** Whole images of the volumes of a host, as a site shows them. */
   async images(site: CrashSite, host: Host): Promise<Uint8Array[]> {
     const images: Uint8Array[] = [];
-    for (const name of host.volumes) {
-      const device = await site.open(name);
+    for (const name of host.volumes) images.push(await this.#image(site, name));
+    return images;
+  }
+
+  /** A data plane may die in the middle; a read that was answered with anything but bytes is a finding. */
+  async #image(site: CrashSite, name: string): Promise<Uint8Array> {
+    const end = performance.now() + rest_ms;
+    for (;;) {
       try {
-        const image = new Uint8Array(device.size);
-        for (let at = 0; at < image.length; at += MiB) await device.read(at, image.subarray(at, at + MiB));
-        images.push(image);
-      } finally {
-        await device.close().catch(() => undefined);
+        const device = await site.open(name);
+        try {
+          const image = new Uint8Array(device.size);
+          for (let at = 0; at < image.length; at += MiB) await device.read(at, image.subarray(at, at + MiB));
+          return image;
+        } finally {
+          await device.close().catch(() => undefined);
+        }
+      } catch (error) {
+        const lost =
+          (isNbdError(error) && error.kind !== 'request') || (error as { code?: unknown }).code === 'ECONNREFUSED';
+        if (!lost || performance.now() > end) throw error;
+        await pause(25);
       }
     }
-    return images;
   }
 
   /** Drives a session to rest with one source and one destination, doing what an operator would; notes who is the source. */
@@ -206,12 +220,16 @@ export class CrashPair {
   /** One more cycle that begins now; resolves when it is complete. */
   async syncNow(what: Protected): Promise<void> {
     const end = performance.now() + rest_ms;
-    const before = (await this.#row(what.source, what.session))?.last_sync_timestamp;
-    await what.source.client.action('replication_session', what.session, 'sync');
-    for (;;) {
+    let before: string | null | undefined;
+    while (before === undefined) before = (await this.#row(what.source, what.session))?.last_sync_timestamp;
+    for (let asked = false; ; ) {
       const row = await this.#row(what.source, what.session);
       if (row?.state === 'OK' && row.last_sync_timestamp !== before) return;
       if (performance.now() > end) throw new Error(`a cycle of ${what.session} does not end: ${describe(row)}`);
+      if (!asked || row?.state === 'OK')
+        await what.source.client
+          .action('replication_session', what.session, 'sync')
+          .then(() => (asked = true), passing);
       await pause(25);
     }
   }

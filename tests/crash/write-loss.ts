@@ -134,8 +134,8 @@ export class WriteLoss {
 
 /** Sectors that are not any more what they were. */
 function loseOf(path: string, history: FileHistory, mode: LossMode, chance: () => number): number {
-  const times = [...history.sectors.values()].flatMap((versions) => versions.map(({ time }) => time));
-  const newest = times.reduce((most, time) => (time > most ? time : most), history.synced);
+  let newest = history.synced;
+  for (const versions of history.sectors.values()) for (const { time } of versions) if (time > newest) newest = time;
   const span = Number(newest - history.synced);
   const moment = mode === 'since a moment' ? history.synced + BigInt(Math.floor(chance() * span)) : history.synced;
   const handle = openSync(path, 'r+');
