@@ -271,11 +271,12 @@ export class CrashPair {
       const strangers = group.volumes.filter(({ name }) => name.startsWith('churn'));
       if (strangers.length === 0) continue;
       left.push(`${at}: a member too many`);
-      if (group.is_replication_destination) continue;
-      await refused(
-        'remove_members',
-        client.action('volume_group', group.id, 'remove_members', { volume_ids: strangers.map(({ id }) => id) }),
-      );
+      if (!group.is_replication_destination)
+        await refused(
+          'remove_members',
+          client.action('volume_group', group.id, 'remove_members', { volume_ids: strangers.map(({ id }) => id) }),
+        );
+      // A destination's members change with the next cycle.
       const what = this.protecteds.find((one) => one.group !== undefined);
       if (what !== undefined)
         await refused('sync', what.source.client.action('replication_session', what.session, 'sync'));

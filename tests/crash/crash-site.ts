@@ -32,18 +32,27 @@ export class CrashSite {
   readonly logFile: string;
   readonly ports: SitePorts;
   readonly #orders: string;
+  readonly #args: readonly string[];
   readonly #compiled: string;
   readonly #loss: WriteLoss | undefined;
   #child: ChildProcess | undefined;
+  /** The newest child is the leader of its group, whose other processes may outlive it. */
+  #group: number | undefined;
   client!: Client;
 
-  constructor(name: string, directory: string, ports: SitePorts, options: { loss: boolean; data?: string }) {
+  constructor(
+    name: string,
+    directory: string,
+    ports: SitePorts,
+    options: { loss: boolean; data?: string; args?: readonly string[] },
+  ) {
     const own = join(directory, name.toLowerCase());
     mkdirSync(own, { recursive: true });
     this.name = name;
     this.data = options.data ?? join(own, 'data');
     this.logFile = join(own, 'log');
     this.ports = ports;
+    this.#args = options.args ?? [];
     this.#orders = join(own, 'orders');
     mkdirSync(this.#orders);
     this.#compiled = join(directory, 'compiled');
@@ -66,6 +75,7 @@ export class CrashSite {
       ...['serve', '--data', this.data, '--name', this.name, '--heartbeat', '500ms'],
       ...['--listen', at(rest), '--nbd', at(nbd), '--peer', at(peer), '--replication', at(replication)],
       ...['--advertise-peer', at(linkPeer), '--advertise-replication', at(linkReplication)],
+      ...this.#args,
     ];
     const out = openSync(this.logFile, 'a', 0o600);
     // A group of its own, so that a kill reaches every process of the cluster; the channel ends it with the harness.
@@ -83,6 +93,7 @@ export class CrashSite {
     });
     closeSync(out);
     this.#child = child;
+    this.#group = child.pid;
     const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
     child.once('exit', () => {
       if (this.#child === child) this.#child = undefined;
@@ -111,6 +122,7 @@ export class CrashSite {
   /** Processes of this cluster by their kind, as the kernel lists them. */
   processes(): { readonly pid: number; readonly kind: Scope }[] {
     const group = this.#group;
+    if (group === undefined) return [];
     return readdirSync('/proc')
       .filter((name) => /^\d+$/.test(name))
       .flatMap((name) => {
@@ -203,12 +215,5 @@ export class CrashSite {
     return existsSync(this.logFile)
       ? readFileSync(this.logFile, 'utf8').trimEnd().split('\n').slice(-count).join('\n')
       : '';
-  }
-
-  // The child is the leader of its group; its id outlives it here.
-  #lastGroup = 0;
-  get #group(): number {
-    if (this.#child?.pid !== undefined) this.#lastGroup = this.#child.pid;
-    return this.#lastGroup;
   }
 }
