@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type Clock, systemClock } from '@antipode/base';
+import { type Clock, type Random, systemClock } from '@antipode/base';
 import type { BlockEngine } from '../port/engine.ts';
 import { loadCheckpoint } from './checkpoint.ts';
 import type { CheckpointStore } from './checkpoint-store.ts';
@@ -12,23 +12,26 @@ import type { LogLimits } from './log/limits.ts';
 import { openSegmentLog } from './log/segment-log.ts';
 import type { SegmentLog } from './log/types.ts';
 import { openNodeDisk } from './node-disk.ts';
+import { openPageCache } from './page-cache.ts';
 import { isVoid, rebuild, replay } from './replay.ts';
 
 export interface EngineParts {
   readonly disk: Disk;
   readonly checkpoints: CheckpointStore;
   readonly clock: Clock;
+  /** Absent: the machine's. */
+  readonly random?: Random;
   readonly limits?: EngineLimits;
   readonly logLimits?: Partial<LogLimits>;
 }
 
 /** Opens the embedded engine of a directory, as production does: the log in `log`, the checkpoint in `index`. */
-export function openEmbeddedEngine(options: {
+export async function openEmbeddedEngine(options: {
   readonly directory: string;
   readonly clock?: Clock;
 }): Promise<BlockEngine> {
   const clock = options.clock ?? systemClock;
-  const disk = openNodeDisk(join(options.directory, 'log'));
+  const disk = openNodeDisk(join(options.directory, 'log'), { pageCache: await openPageCache() });
   return openEngineOn({ disk, checkpoints: lmdbCheckpointStore(join(options.directory, 'index')), clock });
 }
 
@@ -38,6 +41,7 @@ export async function openEngineOn(parts: EngineParts): Promise<EmbeddedEngine> 
   const log = await openSegmentLog({
     disk: parts.disk,
     clock: parts.clock,
+    ...(parts.random && { random: parts.random }),
     ...(parts.logLimits && { limits: parts.logLimits }),
   });
   return new EmbeddedEngine(await restore(log, parts.checkpoints, limits), parts.clock);

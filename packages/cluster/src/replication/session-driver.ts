@@ -7,6 +7,7 @@ import {
   decide,
   type Half,
   type Input,
+  isAtRest,
   isInitialSync,
   type Notice,
   newestCommon,
@@ -16,6 +17,7 @@ import {
   type Rejection,
   replyTo,
   type Step,
+  type Suspension,
   settled,
   stepKey,
   turnedView,
@@ -129,6 +131,28 @@ export class SessionDriver {
       code: 'internal',
       message: 'the operation is still running; look at the session for its end',
     });
+  }
+
+  /**
+   * The system pauses the session. Resolves true when nothing of it is under way any more, false when that took too long: it is paused
+   * all the same as soon as what is under way has ended.
+   */
+  suspend(suspension: Suspension): Promise<boolean> {
+    this.submit({ kind: 'suspend', suspension });
+    return this.#until(
+      (half) => this.#gone || (isAtRest(half) && this.#running?.step.kind !== 'ship'),
+      driverLimits.suspend_ms,
+    );
+  }
+
+  /** What {@link suspend} was for is over: the session is what it was before. */
+  lift(by: string): void {
+    this.submit({ kind: 'lift', by });
+  }
+
+  /** Resolves true when the peer has heard of the state, false after `most_ms`. */
+  peerKnows(most_ms: number): Promise<boolean> {
+    return this.#until((half) => this.#gone || half.peer.told === half.state, most_ms);
   }
 
   /** A verb of the peer. Rejects only when the local engine does. */
@@ -302,6 +326,7 @@ const receives = (half: Half): boolean =>
 /** Whether this half takes a cycle now. */
 function admissionOf(half: Half, peer: string | undefined): Admission {
   if (half.state === 'Paused' || half.state === 'Pausing') return { admit: false, code: 'peer_paused' };
+  if (half.suspended !== undefined) return { admit: false, code: 'peer_suspended' };
   const receiving =
     half.state === 'Initializing' ||
     half.state === 'OK' ||

@@ -52,6 +52,14 @@ export const occurrences = {
     'Changes accumulate at the source.',
   ),
   session_resumed: told('0x02010105', 'Info', 'The session of {0} goes on.'),
+  session_suspended: told(
+    '0x02010115',
+    'Info',
+    'The session of {0} is paused by the system for {1}.',
+    'Changes accumulate at the source.',
+    'None: it goes on by itself.',
+  ),
+  suspension_lifted: told('0x02010116', 'Info', 'The session of {0} is no longer paused by the system.'),
   failover_started: told('0x02010106', 'Minor', 'A failover of {0} has started ({1}).'),
   failed_over: told(
     '0x02010107',

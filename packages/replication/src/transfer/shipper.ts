@@ -1,9 +1,10 @@
 import type { Clock, SessionId } from '@antipode/base';
 import { type BlockEngine, isBlockError } from '@antipode/blocks';
+import { connectLink, Untrusted } from './connect-link.ts';
+import type { DataNetwork } from './data-network.ts';
 import { LinkLost } from './frame-link.ts';
 import type { RefusalCode } from './protocol.ts';
 import { Shipment, ShipRefused } from './shipment.ts';
-import { connectLink, Untrusted } from './tls-link.ts';
 import type { LinkIdentity, PeerEndpoint, ShipFailure, ShipOrder, ShipOutcome, ShipProgress } from './types.ts';
 
 export interface ShipperOptions {
@@ -11,6 +12,8 @@ export interface ShipperOptions {
   readonly identity: LinkIdentity;
   readonly clock: Clock;
   readonly localSerial: string;
+  /** Absent: TLS. */
+  readonly network?: DataNetwork;
 }
 
 export interface Shipper {
@@ -52,16 +55,19 @@ export function createShipper(options: ShipperOptions): Shipper {
     progress: (session) => running.get(session)?.shipment.progress,
     async probe(peer) {
       const start = options.clock.monotonic();
-      const link = await connectLink(peer, options.identity, options.localSerial, options.clock);
+      const link = await connect(peer, options);
       await link.end();
       return options.clock.monotonic() - start;
     },
   };
 }
 
+const connect = (peer: PeerEndpoint, options: ShipperOptions, signal?: AbortSignal) =>
+  connectLink(peer, options.identity, options.localSerial, options.clock, signal, options.network);
+
 async function attempt(shipment: Shipment, options: ShipperOptions, order: ShipOrder): Promise<ShipOutcome> {
   try {
-    const link = await connectLink(order.peer, options.identity, options.localSerial, options.clock, shipment.signal);
+    const link = await connect(order.peer, options, shipment.signal);
     try {
       return { kind: 'done', digests: await shipment.run(link), progress: shipment.progress };
     } finally {
@@ -74,18 +80,22 @@ async function attempt(shipment: Shipment, options: ShipperOptions, order: ShipO
 
 function failureOf(error: unknown, shipment: Shipment): ShipFailure {
   if (shipment.signal.aborted) return { code: 'cancelled', message: 'the cycle was stopped', retry: true };
-  if (error instanceof ShipRefused) return { ...refusals[error.code], message: error.message };
+  if (error instanceof ShipRefused) return { ...(refusals[error.code] ?? newerRefusal), message: error.message };
   if (error instanceof Untrusted) return { code: 'peer_untrusted', message: error.message, retry: false };
   if (error instanceof LinkLost) return { code: 'link_lost', message: error.message, retry: true };
   if (isBlockError(error)) return { code: 'source_damaged', message: error.message, retry: error.code === 'io_error' };
   return { code: 'internal', message: error instanceof Error ? error.message : String(error), retry: true };
 }
 
+/** A word that only a newer peer knows. */
+const newerRefusal = { code: 'internal', retry: true } as const;
+
 const refusals: Readonly<
   Record<RefusalCode | 'proof_mismatch', { readonly code: ShipFailure['code']; readonly retry: boolean }>
 > = {
   protocol_mismatch: { code: 'protocol_mismatch', retry: false },
   peer_paused: { code: 'peer_paused', retry: true },
+  peer_suspended: { code: 'peer_suspended', retry: true },
   peer_not_ready: { code: 'peer_not_ready', retry: true },
   session_unknown: { code: 'session_unknown', retry: true },
   stale_generation: { code: 'stale_generation', retry: true },
