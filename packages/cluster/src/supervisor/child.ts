@@ -164,6 +164,8 @@ export function runAsChild(
     }
   };
   armFaultPoints(process.env);
+  // What libraries create beside our own files is nobody else's either.
+  process.umask(0o077);
   collectWhenIdle(systemClock);
   process.on('message', (message: ToChild) => {
     if (message.kind === 'stop') return void end();
