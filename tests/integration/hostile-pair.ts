@@ -10,6 +10,8 @@ import { eventually, MiB, noise } from './pair.ts';
 
 export type Row = Readonly<Record<string, unknown>>;
 
+const sitePorts = 6;
+
 /** Clusters with a hostile network between them, and one volume that is protected from the first to the second. */
 export class HostilePair {
   readonly directory = mkdtempSync(join(tmpdir(), 'antipode-hostile-'));
@@ -17,6 +19,8 @@ export class HostilePair {
   readonly sites: CrashSite[] = [];
   a!: CrashSite;
   b!: CrashSite;
+  #base: number | undefined;
+  #made = 0;
   volume = '';
   session = '';
 
@@ -43,7 +47,8 @@ export class HostilePair {
 
   /** A cluster of its own ports, reached by others through the link. */
   async site(name: string): Promise<CrashSite> {
-    const first = await freePorts();
+    this.#base ??= await freePorts(4 * sitePorts);
+    const first = this.#base + this.#made++ * sitePorts;
     const site = new CrashSite(
       name,
       this.directory,
@@ -165,11 +170,11 @@ export class HostilePair {
   }
 }
 
-/** Six ports in a row that are free now. */
-async function freePorts(): Promise<number> {
+/** Ports in a row that are free now, below those that the system gives to outgoing connections. */
+async function freePorts(count: number): Promise<number> {
   for (let attempt = 0; attempt < 50; attempt++) {
-    const base = 35_000 + Math.floor(Math.random() * 20_000);
-    const free = await Promise.all(Array.from({ length: 6 }, (_, index) => isFree(base + index)));
+    const base = 20_000 + Math.floor(Math.random() * 12_000);
+    const free = await Promise.all(Array.from({ length: count }, (_, index) => isFree(base + index)));
     if (free.every(Boolean)) return base;
   }
   throw new Error('no free ports');

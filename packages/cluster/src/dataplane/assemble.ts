@@ -14,7 +14,8 @@ import type { DataPlane, KnownPeer } from '../local/api.ts';
 import { type EngineDataPlaneParts, engineDataPlane } from '../local/engine-data-plane.ts';
 import { ScrubJob, type ScrubPlace } from './scrub-job.ts';
 
-export interface DataPlaneParts extends Pick<EngineDataPlaneParts, 'addresses' | 'ioCounters' | 'setAccess' | 'setLimits'> {
+export interface DataPlaneParts
+  extends Pick<EngineDataPlaneParts, 'addresses' | 'ioCounters' | 'setAccess' | 'setLimits'> {
   readonly engine: BlockEngine;
   readonly clock: Clock;
   readonly random: Random;
