@@ -203,6 +203,8 @@ describe('somebody else', () => {
       await two.sync().catch(() => undefined);
       await eventually('the session to be parked', async () => (await two.row(two.a)).state === 'System_Paused');
       expect(await impostor.client.all('volume', { select: 'id' })).toEqual([]);
+      two.link.lead(two.b.ports.linkPeer, two.b.ports.peer);
+      two.link.lead(two.b.ports.linkReplication, two.b.ports.replication);
       // Paired with Osaka, it has no say in what London and Osaka have agreed on.
       await two.pair(impostor, two.b);
       const keys = two.keysOf(impostor);
