@@ -341,6 +341,7 @@ describe('somebody else', () => {
           { cert, key, host: '127.0.0.1', port: two.b.ports.replication, rejectUnauthorized: false },
           () => {
             socket.on('error', () => undefined);
+            socket.resume();
             resolve(socket);
           },
         );
