@@ -135,6 +135,7 @@ describe('a migration', () => {
             '--io_size=24m',
             '--verify=crc32c',
             '--verify_fatal=1',
+            '--verify_state_save=0',
             '--do_verify=1',
           ],
         ])

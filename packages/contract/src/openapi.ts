@@ -106,7 +106,14 @@ export function buildOpenApi(version: string): Json {
         summary: `Create: ${resource.description}`,
         requestBody: { required: true, content: json(plain(resource.create.body)) },
         responses: {
-          '201': { description: 'Created.', content: json({ $ref: '#/components/schemas/create_response' }) },
+          '201': {
+            description: 'Created.',
+            content: json(
+              resource.create.answer === undefined
+                ? { $ref: '#/components/schemas/create_response' }
+                : plain(resource.create.answer),
+            ),
+          },
           '202': {
             description: 'Begun; the job is named.',
             content: json({ $ref: '#/components/schemas/create_response' }),

@@ -9,6 +9,8 @@ export const MigrationCreate = Body({
   destination_appliance_id: Ref(),
   automatic_cutover: Opt(Flag()),
 });
+/** No host has to be told: they are served where they were. */
+export const MigrationCreated = Type.Object({ id: Type.String(), rescan_host_ids: Type.Array(Type.String()) });
 export const MigrationSync = Body({ automatic_cutover: Opt(Flag()), rescan_complete: Opt(Flag()) });
 export const MigrationDelete = Body({ force: Opt(Flag()) });
 
@@ -36,7 +38,7 @@ export const migrationSession: ResourceSpec = {
     replication_sessions: hasListed('replication_session', 'session_ids'),
     virtual_volumes: none('virtual_volume', 'many'),
   },
-  create: { body: MigrationCreate },
+  create: { body: MigrationCreate, answer: MigrationCreated },
   remove: { body: MigrationDelete },
   actions: {
     sync: { summary: 'Copy what is not at the destination yet.', body: MigrationSync, required: true },
@@ -45,4 +47,3 @@ export const migrationSession: ResourceSpec = {
     cutover: { summary: 'Copy the rest, and serve it from the destination.', body: Body({}) },
   },
 };
-export const MigrationCreated = Type.Object({ id: Type.String(), rescan_host_ids: Type.Array(Type.String()) });
