@@ -25,6 +25,7 @@ export class Solo {
   /** `nbd://host:port`. */
   nbd = '';
   client!: Client;
+  readonly password = password;
 
   constructor(directory?: string) {
     this.#own = directory === undefined;
