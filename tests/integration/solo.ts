@@ -27,7 +27,6 @@ export class Solo {
   /** `nbd://host:port`. */
   nbd = '';
   client!: Client;
-  readonly password = password;
 
   constructor(directory?: string) {
     this.#own = directory === undefined;
