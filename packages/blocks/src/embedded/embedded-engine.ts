@@ -467,7 +467,9 @@ export class EmbeddedEngine implements BlockEngine {
   // --- the whole ----------------------------------------------------------------------------------------------------
 
   usage(): EngineUsage {
-    return { ...this.#core.log.usage(), live_bytes: this.#core.live.total() };
+    let blocks = 0;
+    for (const layer of this.#core.pages.layers()) blocks += layer.data;
+    return { ...this.#core.log.usage(), live_bytes: this.#core.live.total(), data_bytes: blocks * BLOCK_BYTES };
   }
 
   writeState(): WriteState {

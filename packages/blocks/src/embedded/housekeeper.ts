@@ -1,11 +1,15 @@
 import type { Clock, Timer } from '@antipode/base';
 import { isBlockError } from '../port/errors.ts';
 import { writeCheckpoint } from './checkpoint.ts';
-import { compactSegments, deadSegments, removableSegments, sparseSegments } from './compaction.ts';
+import { deadSegments, removableSegments, sparseSegments } from './compaction.ts';
 import type { EngineCore } from './core.ts';
+import { nextTurn } from './end-of-turn.ts';
 import { foldSome } from './folding.ts';
 import { encodeChange } from './graph/changes.ts';
 import type { Sequence } from './log/types.ts';
+import { Interrupted, Pace } from './pace.ts';
+import { paysToPack } from './packing.ts';
+import { rewriteSegments } from './rewriting.ts';
 
 const quiet_ms = 1_000;
 /** After the medium refused. */
@@ -13,27 +17,33 @@ const refused_ms = 5_000;
 
 /**
  * The engine's background work, one bounded piece at a time, hosts first: checkpoints, folding of layers whose points are gone,
- * giving back segments. All of it may be cut short at any moment and goes on after a restart.
+ * giving back segments, packing what is cold. All of it may be cut short at any moment and goes on after a restart.
  */
 export class Housekeeper {
   readonly #core: EngineCore;
   readonly #clock: Clock;
   #timer: Timer | undefined;
+  /** When segments are looked at for being cold. */
+  #packTimer: Timer | undefined;
+  readonly #pace: Pace;
   #running: Promise<void> | undefined;
   #checkpointed: Sequence = 0 as Sequence;
+  #wantsCheckpoint = false;
   #stopped = false;
+  /** Ends what can be ended, and begins nothing. */
+  #stopping = false;
 
   constructor(core: EngineCore, clock: Clock) {
     this.#core = core;
     this.#clock = clock;
+    this.#pace = new Pace(core, clock);
+    if (core.packer !== undefined) this.#lookForCold();
   }
 
   /** Something was ordered: work may be due now, or once it is quiet. */
   look(): void {
     if (this.#stopped) return;
-    const { pages, limits, sinceCheckpoint_bytes } = this.#core;
-    const due = pages.dirtyCount >= limits.dirtyPages || sinceCheckpoint_bytes >= limits.checkpointEvery_bytes;
-    if (due) void this.#run();
+    if (this.#due()) void this.#run();
     else
       this.#timer ??= this.#clock.after(quiet_ms, () => {
         this.#timer = undefined;
@@ -55,6 +65,9 @@ export class Housekeeper {
 
   async stop(): Promise<void> {
     this.#timer?.cancel();
+    this.#packTimer?.cancel();
+    this.#stopping = true;
+    this.#pace.interrupt();
     await this.#running;
     try {
       if (this.#core.log.state().kind === 'running') await this.#checkpoint();
@@ -63,6 +76,7 @@ export class Housekeeper {
     }
     this.#stopped = true;
     this.#timer?.cancel();
+    this.#packTimer?.cancel();
   }
 
   #run(): Promise<void> {
@@ -74,7 +88,7 @@ export class Housekeeper {
 
   async #passes(): Promise<void> {
     try {
-      for (let more = true; more && !this.#stopped; ) more = await this.#pass(false);
+      for (let more = true; more && !this.#stopping; ) more = await this.#pass(false);
     } catch (error) {
       // The medium refuses: the log says so itself where hosts are concerned, and it is tried again.
       if (isBlockError(error) && (error.code === 'no_space' || error.code === 'io_error')) return this.#again();
@@ -97,21 +111,63 @@ export class Housekeeper {
   /** One round; true when there may be more to do at once. */
   async #pass(force: boolean): Promise<boolean> {
     const core = this.#core;
-    const { limits } = core;
     const folded = await foldSome(core);
-    const due =
-      force ||
-      folded ||
-      core.pages.dirtyCount >= limits.dirtyPages ||
-      core.sinceCheckpoint_bytes >= limits.checkpointEvery_bytes;
-    if (due) await this.#checkpoint();
+    if (force || folded || this.#due()) await this.#checkpoint();
+    // Compaction needs a checkpoint of this process; for what lies still since the last one it is made once.
+    if (this.#checkpointed === 0 && this.#wantsCheckpoint) await this.#checkpoint();
     if (this.#checkpointed === 0) return folded;
     await this.#giveBack();
     const sparse = sparseSegments(core, this.#checkpointed);
-    if (sparse.length === 0) return folded;
-    await compactSegments(core, sparse);
+    if (sparse.length === 0) return (await this.#packSome(force)) || folded;
+    await rewriteSegments(core, sparse, { pack: false, pace: nextTurn });
     await this.#checkpoint();
     return true;
+  }
+
+  #due(): boolean {
+    const { pages, limits, sinceCheckpoint_bytes } = this.#core;
+    return pages.dirtyCount >= limits.dirtyPages || sinceCheckpoint_bytes >= limits.checkpointEvery_bytes;
+  }
+
+  /** Packs a few cold segments, with rests in between; true when it did. */
+  async #packSome(force: boolean): Promise<boolean> {
+    const core = this.#core;
+    if (core.packer === undefined || core.log.state().kind !== 'running') return false;
+    const { segments, more } = core.cold.next(this.#checkpointed, this.#clock.monotonic());
+    if (more || segments.length > 0) this.#lookForCold();
+    const worth: number[] = [];
+    for (const segment of segments)
+      if (await paysToPack(core, segment)) worth.push(segment.segment);
+      else core.cold.tried(segment.segment);
+    if (worth.length === 0) return segments.length > 0;
+    core.rewriting = new Set(worth);
+    const pace = force ? nextTurn : this.#pace.begin(() => this.#meanwhile());
+    try {
+      await rewriteSegments(core, worth, { pack: true, pace });
+    } catch (error) {
+      if (error instanceof Interrupted) return false;
+      throw error;
+    } finally {
+      core.rewriting = new Set();
+    }
+    await this.#checkpoint();
+    return true;
+  }
+
+  /** What cannot wait until something slow has ended. */
+  async #meanwhile(): Promise<void> {
+    if (!this.#due()) return;
+    await this.#checkpoint();
+    await this.#giveBack();
+  }
+
+  #lookForCold(): void {
+    if (this.#stopping) return;
+    this.#packTimer ??= this.#clock.after(this.#core.limits.packLook_ms, () => {
+      this.#packTimer = undefined;
+      this.#wantsCheckpoint = true;
+      void this.#run();
+    });
   }
 
   /** Gives emptied segments back, after a word to every later start: a checkpoint older than this one names them and is void. */
