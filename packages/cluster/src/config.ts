@@ -1,3 +1,5 @@
+import type { Pace } from '@antipode/base';
+
 /** An address to listen on or to be reached at. */
 export interface HostPort {
   readonly host: string;
@@ -43,4 +45,6 @@ export interface ClusterConfig {
   readonly schedule: 'share_of_rpo' | 'wall_clock';
   /** Cycles that may run at once on the link to one peer; the others wait in line. */
   readonly cyclesAtOnce: number;
+  /** A lab's time: dates and schedules pass faster than the machine's. */
+  readonly pace?: Pace;
 }

@@ -473,6 +473,12 @@ export const catalogue = {
     'Try again when the peer has finished.',
   ),
   session_failed: error('0xE02010050016', 422, '{0} did not succeed ({1}): {2}', 'Remove the cause and try again.'),
+  sessions_busy: error(
+    '0xE0201005001B',
+    422,
+    'Sessions could not be paused in time: {0}',
+    'Wait until what is under way has ended, and try again.',
+  ),
   session_option: error('0xE02010050017', 400, 'The options contradict each other: {0}', 'Leave one of them out.'),
   session_tested: error(
     '0xE02010050019',

@@ -13,6 +13,7 @@ import type { LogLimits } from './log/limits.ts';
 import { openSegmentLog } from './log/segment-log.ts';
 import type { SegmentLog } from './log/types.ts';
 import { openNodeDisk } from './node-disk.ts';
+import { openPageCache } from './page-cache.ts';
 import { isVoid, rebuild, replay } from './replay.ts';
 
 export interface EngineParts {
@@ -29,13 +30,13 @@ export interface EngineParts {
  * Opens the embedded engine of a directory, as production does: the log in `log`, the checkpoint in `index`. `packCold`: data
  * that hosts leave alone is packed in the background (the default).
  */
-export function openEmbeddedEngine(options: {
+export async function openEmbeddedEngine(options: {
   readonly directory: string;
   readonly clock?: Clock;
   readonly packCold?: boolean;
 }): Promise<BlockEngine> {
   const clock = options.clock ?? systemClock;
-  const disk = openNodeDisk(join(options.directory, 'log'));
+  const disk = openNodeDisk(join(options.directory, 'log'), { pageCache: await openPageCache() });
   const checkpoints = lmdbCheckpointStore(join(options.directory, 'index'));
   return openEngineOn({ disk, checkpoints, clock, ...(options.packCold !== false && { packer: threadPacker }) });
 }

@@ -1,6 +1,8 @@
 import { readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
+import type { Pace } from '@antipode/base';
 import type { ClusterConfig } from '@antipode/cluster';
+import { readPace } from '../lab/pace.ts';
 import { limits } from '../limits.ts';
 import type { Values } from '../options/option.ts';
 import { defaultClusterName, type serveOptions } from '../options/tables.ts';
@@ -54,7 +56,15 @@ export function clusterConfig(values: ServeValues): ClusterConfig {
     localPauseResume: values.localPauseResume,
     schedule: values.schedule,
     cyclesAtOnce: values.cyclesAtOnce,
+    ...(values.labClock !== undefined && { pace: labPace(values.labClock) }),
   };
+}
+
+function labPace(path: string): Pace {
+  checkReadable('--lab-clock', path);
+  const pace = readPace(path);
+  if (pace === undefined) throw new UsageError(`--lab-clock ${path} is not a clock that a lab has made`);
+  return pace;
 }
 
 function nbdAccess(values: ServeValues): ClusterConfig['nbdAccess'] {

@@ -23,7 +23,7 @@ async function run(context: CommandContext): Promise<number> {
     context.out(commandHelp('lab'));
     return 0;
   }
-  const { dir, basePort, json, demo, logLevel } = values;
+  const { dir, basePort, json, demo, logLevel, clockRate } = values;
   if (json && demo) throw new UsageError('--json and --demo exclude each other: with --json the lab starts empty');
   const log = (line: string): void => context.err(`${line}\n`);
   if (!json) log(`starting the lab in ${dir}`);
@@ -31,6 +31,7 @@ async function run(context: CommandContext): Promise<number> {
     dir,
     ...(basePort === undefined ? {} : { basePort }),
     logLevel,
+    clockRate,
     entry: context.entry,
     clock: context.clock,
     log,

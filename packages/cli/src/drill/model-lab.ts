@@ -59,7 +59,7 @@ export class ModelLab {
       connections: 0,
       passed_bytes: 0,
     };
-    return Promise.resolve({ ready: true, sites: [], link });
+    return Promise.resolve({ ready: true, sites: [], clock_rate: 1, link });
   };
 
   #half(name: SiteName): Half {

@@ -20,6 +20,8 @@ export interface LabStatus {
   /** Both sites have been up and are paired. */
   readonly ready: boolean;
   readonly sites: readonly SiteStatus[];
+  /** How many times as fast as real time dates and schedules pass. */
+  readonly clock_rate: number;
   readonly link: LinkState;
 }
 

@@ -11,6 +11,7 @@ import { labPlaces } from './layout.ts';
 const status: LabStatus = {
   ready: true,
   sites: [],
+  clock_rate: 1,
   link: { state: 'up', rate_bps: null, delay_ms: 0, connections: 0, passed_bytes: 0 },
 };
 const cleanups: (() => unknown)[] = [];

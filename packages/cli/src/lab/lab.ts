@@ -6,6 +6,7 @@ import type { ControlRequest, LabStatus } from './control-protocol.ts';
 import { ControlServer } from './control-socket.ts';
 import { freeBasePort, labHost, labPlaces, portsOf, type SiteName, siteNames, takenPort } from './layout.ts';
 import { Link, type Route } from './link/link.ts';
+import { setPace } from './pace.ts';
 import { pair } from './pairing.ts';
 import { type LabRecord, type LabSite, prepareLabDir, readLabRecord, sitePassword, writeLabRecord } from './record.ts';
 import { connectSite, lookAtFingerprint } from './site-client.ts';
@@ -15,6 +16,8 @@ export interface LabOptions {
   readonly dir: string;
   readonly basePort?: number;
   readonly logLevel: string;
+  /** How many times as fast as real time dates and schedules pass; absent: as fast. */
+  readonly clockRate?: number;
   /** The module that the command line starts with: sites are started from it. */
   readonly entry: string;
   readonly clock: Clock;
@@ -109,6 +112,7 @@ class RunningLab {
     this.#link = new Link(routesOf(basePort), clock);
     await this.#link.start();
     const places = labPlaces(dir);
+    const isPaced = setPace(dir, this.#options.clockRate ?? 1, clock.now());
     if (this.#stopped) throw new CommandError('stopped while it started');
     for (const name of siteNames) {
       const ports = portsOf(basePort, name);
@@ -120,6 +124,7 @@ class RunningLab {
         ...['--advertise-peer', `${labHost}:${ports.linkPeer}`],
         ...['--advertise-replication', `${labHost}:${ports.linkReplication}`],
         ...['--admin-password-file', places.password(name), '--heartbeat', '500ms'],
+        ...(isPaced ? ['--lab-clock', places.clock] : []),
       ];
       const site: LabSite = {
         name,
@@ -176,6 +181,7 @@ class RunningLab {
         pid: process.pid ?? null,
         restarts: process.restarts,
       })),
+      clock_rate: this.#options.clockRate ?? 1,
       link: this.#link?.state() ?? { state: 'cut', rate_bps: null, delay_ms: 0, connections: 0, passed_bytes: 0 },
     };
   }

@@ -41,6 +41,8 @@ export const labPlaces = (dir: string) => ({
   data: (site: SiteName) => join(dir, site.toLowerCase()),
   log: (site: SiteName) => join(dir, `${site.toLowerCase()}.log`),
   password: (site: SiteName) => join(dir, `${site.toLowerCase()}.password`),
+  /** How fast time passes here, if it ever did so faster than elsewhere. */
+  clock: join(dir, 'clock.json'),
   socket: join(dir, 'lab.sock'),
 });
 

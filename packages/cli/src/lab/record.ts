@@ -47,7 +47,7 @@ export function sitePassword(dir: string, site: SiteName): string {
 }
 
 /** Whole or not at all, and never readable by others, not even for a moment. */
-function writePrivate(path: string, text: string): void {
+export function writePrivate(path: string, text: string): void {
   const next = `${path}.${process.pid}.new`;
   writeFileSync(next, text, { mode: 0o600, flag: 'w' });
   renameSync(next, path);

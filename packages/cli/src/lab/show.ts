@@ -10,7 +10,7 @@ export function showLink({ state, rate_bps, delay_ms, connections, passed_bytes 
 }
 
 /** The state of the lab, passwords included: whoever may read the record owns the lab. */
-export function showStatus({ sites, link }: LabStatus, record: LabRecord | undefined): string {
+export function showStatus({ sites, clock_rate, link }: LabStatus, record: LabRecord | undefined): string {
   const lines = sites.flatMap(({ name, url, nbd, username, state, pid, restarts }) => {
     const again = restarts === 0 ? '' : `, started again ${restarts} times`;
     const password = record?.sites.find((site) => site.name === name)?.password ?? '(in lab.json)';
@@ -22,5 +22,6 @@ export function showStatus({ sites, link }: LabStatus, record: LabRecord | undef
       `  NBD       ${nbd}`,
     ];
   });
-  return `${[...lines, showLink(link)].join('\n')}\n`;
+  const pace = clock_rate === 1 ? [] : [`time: dates and schedules pass ${clock_rate} times as fast as real time`];
+  return `${[...lines, ...pace, showLink(link)].join('\n')}\n`;
 }

@@ -156,6 +156,11 @@ export const serveOptions = {
     fallback: '8',
     help: 'Cycles that may run at once on the link to one peer; the others wait in line.',
   }),
+  labClock: option(parsePath, {
+    name: 'lab-clock',
+    argument: 'FILE',
+    help: 'For labs only: how fast dates and schedules pass; `antipode lab --clock-rate` makes the file. Default: real time.',
+  }),
   logLevel,
 } as const;
 
@@ -180,6 +185,12 @@ export const labOptions = {
     name: 'demo',
     fallback: 'false',
     help: 'Also make a protected volume with a file system in it, and say what to try next.',
+  }),
+  clockRate: option(parseInteger(1, 1_000), {
+    name: 'clock-rate',
+    argument: 'NUMBER',
+    fallback: '1',
+    help: 'How many times as fast as real time dates and schedules pass in both clusters, 1 to 1000: at 600 a day takes 2.4 minutes.',
   }),
   logLevel,
 } as const;

@@ -1,7 +1,7 @@
 import { getServers } from 'node:dns';
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import { systemClock, systemRandom, volumeId } from '@antipode/base';
+import { pacedClocks, systemClock, systemRandom, volumeId } from '@antipode/base';
 import pino from 'pino';
 import { Catalog } from '../catalog/catalog.ts';
 import { timestamp } from '../catalog/documents.ts';
@@ -57,7 +57,8 @@ const settleEvery_ms = 2_000;
 /** The management process: REST, sessions, catalog. Its loss does not stop hosts' I/O [C9.1]. */
 export async function startManagement(config: ClusterConfig) {
   process.chdir(config.dataDir);
-  const clock = systemClock;
+  // What is dated or scheduled goes by `clock`; what waits for processes, peers and people waits as long as it says.
+  const { dates: clock, waits } = pacedClocks(systemClock, config.pace);
   const random = systemRandom;
   const log = pino(
     { level: config.logLevel, base: { cluster: config.name } },
@@ -65,15 +66,16 @@ export async function startManagement(config: ClusterConfig) {
   );
   const identity = await loadLinkIdentity(config.dataDir);
   const ports = new ChosenPorts(config.dataDir);
-  const dataPlane = connectDataPlane(dataPlaneSocket('A1'), clock);
+  const dataPlane = connectDataPlane(dataPlaneSocket('A1'), waits);
   await dataPlane.ready();
   const catalog = new Catalog(places(config.dataDir).catalog);
   const rebuild = rebuildRequested(config.dataDir);
   await checkCatalog(catalog, dataPlane, rebuild);
   const reporter = new Reporter(catalog, clock, random);
+  showPace(config, catalog, reporter);
   const webhook = startWebhook(config, {
     cluster: () => ({ name: clusterName(), serial: identity.serial }),
-    clock,
+    clock: waits,
     random,
     failing: (reason) => {
       const about = { type: 'cluster', id: '0', name: clusterName() };
@@ -82,9 +84,9 @@ export async function startManagement(config: ClusterConfig) {
     },
   });
   if (webhook !== undefined) reporter.listen((told) => webhook.send(told));
-  const authenticator = new Authenticator(catalog, clock, random);
+  const authenticator = new Authenticator(catalog, waits, random);
   const generatedPassword = await authenticator.ensureFirstAdministrator(config.adminPassword);
-  const jobs = new JobRunner(catalog, clock, random);
+  const jobs = new JobRunner(catalog, waits, random);
   jobs.recover();
 
   // Addresses are known once everything listens; those who ask before get what there is.
@@ -122,7 +124,7 @@ export async function startManagement(config: ClusterConfig) {
     dataPlane.setPeers(trust.list().map(({ fingerprint }) => ({ fingerprint }))).catch(() => undefined);
   };
   const remotes = new RemoteSystems({
-    clock,
+    clock: waits,
     random,
     dataPlane,
     identity,
@@ -147,6 +149,7 @@ export async function startManagement(config: ClusterConfig) {
     catalog,
     dataPlane,
     clock,
+    waits,
     random,
     remotes,
     reporter,
@@ -154,6 +157,7 @@ export async function startManagement(config: ClusterConfig) {
     localPauseResume: config.localPauseResume,
     schedule: config.schedule,
     cyclesAtOnce: config.cyclesAtOnce,
+    snapshotRules: { ruleChanged: (id) => scheduler.ruleChanged(id), ruleGone: (id) => scheduler.ruleGone(id) },
   });
   const access = new AccessPublisher(catalog, dataPlane);
   const mappings = new MappingService(catalog, random, access);
@@ -170,11 +174,11 @@ export async function startManagement(config: ClusterConfig) {
     mappings,
     groups: () => groups,
   });
-  const scheduler = new SnapshotScheduler({ catalog, clock, reporter, snapshots });
+  const scheduler: SnapshotScheduler = new SnapshotScheduler({ catalog, clock, reporter, snapshots });
   const policies = new PolicyService(catalog, random, sessions, scheduler);
-  const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock });
+  const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock: waits });
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
-  const answer = peerAnswers({ clock, remotes, trust, sessions, pairing, hello });
+  const answer = peerAnswers({ clock: waits, remotes, trust, sessions, pairing, hello });
   const onError = (error: unknown) => log.error({ err: error }, 'a request of a peer failed');
   const peerServer = await listenOn(ports, 'peer', config.peer.port, (port) =>
     startPeerServer({ listen: { host: config.peer.host, port }, identity, trusted: trust.list, answer, onError }),
@@ -215,6 +219,8 @@ export async function startManagement(config: ClusterConfig) {
   await reportUnexplained(catalog, dataPlane, reporter);
   remotes.start();
   await sessions.start();
+  // Nothing that could have asked for a pause outlives this process yet.
+  sessions.reconcileSuspensions(() => false);
   const metrics = await startMetrics({
     directory: places(config.dataDir).catalog,
     catalog,
@@ -233,7 +239,7 @@ export async function startManagement(config: ClusterConfig) {
   const app = await buildRestApp({
     catalog,
     authenticator,
-    clock,
+    clock: waits,
     jobs,
     version: buildVersion,
     tls,
@@ -301,20 +307,20 @@ export async function startManagement(config: ClusterConfig) {
     }
   };
   const nextSettle = () => {
-    settling = clock.after(settleEvery_ms, () => {
+    settling = waits.after(settleEvery_ms, () => {
       catalog.settle();
       nextSettle();
     });
   };
-  let settling = clock.after(0, () => undefined);
+  let settling = waits.after(0, () => undefined);
   nextSettle();
   const nextBackup = () => {
-    timer = clock.after(backupEvery_ms, () => {
+    timer = waits.after(backupEvery_ms, () => {
       backup();
       nextBackup();
     });
   };
-  let timer = clock.after(0, () => undefined);
+  let timer = waits.after(0, () => undefined);
   nextBackup();
   const info: ClusterReady = {
     url: `https://${bracketed(reachable(config.listen.host))}:${port}`,
@@ -339,6 +345,13 @@ export async function startManagement(config: ClusterConfig) {
       catalog.close();
     },
   };
+}
+
+/** Whoever looks at dates must know when they are a lab's. */
+function showPace({ name, pace }: ClusterConfig, catalog: Catalog, reporter: Reporter): void {
+  const about = { type: 'cluster', id: '0', name: String(catalog.get('cluster', '0')?.name ?? name) };
+  reporter.clear('clock_paced', about);
+  if (pace !== undefined && pace.rate !== 1) reporter.tell('clock_paced', about, String(pace.rate));
 }
 
 /** What a data plane that has started, or management that has, did not hear of. */

@@ -1,6 +1,6 @@
 import type { PointId } from '@antipode/base';
 import { type HalfInfo, type Pair, sameGeneration } from '@antipode/blocks';
-import type { BaseRef, Half, HalfView, HeldPoint } from '@antipode/replication';
+import { announcedReasons, type BaseRef, type Half, type HalfView, type HeldPoint } from '@antipode/replication';
 import type { DataPlane } from '../local/api.ts';
 import { driverLimits } from './limits.ts';
 
@@ -21,6 +21,7 @@ export async function viewOf(half: Half, dataPlane: DataPlane): Promise<HalfView
     ...(engine?.base && { base: engine.base }),
     ...(engine?.stage && { staged: engine.stage.plan.cycle }),
     ...(half.test && { testing: true }),
+    ...(half.suspended && { suspended: announcedReasons(half) }),
     ...(half.lastSync && { lastSync: half.lastSync }),
   };
 }

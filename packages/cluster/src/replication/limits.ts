@@ -4,6 +4,9 @@ export const driverLimits = {
   verb_ms: 6 * 3_600_000,
   /** Longest that a peer's verb waits for what it set in motion: below the peer's own time limit for an answer. */
   peerVerb_ms: 20_000,
+  /** Longest that an upgrade or a migration waits for what a session has under way, and then for its peer to hear of it. */
+  suspend_ms: 60_000,
+  suspensionTold_ms: 10_000,
   /** Pause before the same step is tried again at once, doubling up to the second figure. */
   repeatFirst_ms: 200,
   repeatMost_ms: 5_000,
@@ -31,6 +34,8 @@ export const driverLimits = {
   cyclesKept: 360,
   /** How often objectives are looked at: an alert comes no later than this after its moment. */
   complianceEvery_ms: 10_000,
+  /** A change of a policy that its copy could not be told of is told again after this. */
+  policyAgain_ms: 10_000,
   /** Every how many heartbeats the data connection is tried as well. */
   probeEvery: 5,
 } as const;

@@ -1,5 +1,5 @@
 import { enums } from '@antipode/contract';
-import { states } from '@antipode/replication';
+import { states, suspensionReasons } from '@antipode/replication';
 import { type TSchema, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import type { PeerAnswer, PeerRequest } from './peer-wire.ts';
@@ -47,6 +47,28 @@ const Identity = Type.Object({
   peer: HostPort,
   data: HostPort,
 });
+const snapshotRule = {
+  id: Id,
+  name: Name,
+  daysOfWeek: Type.Array(oneOf(enums.DaysOfWeek), { maxItems: 7 }),
+  retention_h: Type.Integer({ minimum: 1, maximum: 613_200 }),
+  isSecure: Type.Boolean(),
+};
+/** At every interval, or at a time of day: never both. */
+const SnapshotRule = Type.Union([
+  Type.Object({
+    ...snapshotRule,
+    interval: oneOf(enums.SnapRuleInterval),
+    timeOfDay: Type.Null(),
+    timezone: Type.Null(),
+  }),
+  Type.Object({
+    ...snapshotRule,
+    interval: Type.Null(),
+    timeOfDay: Type.String({ pattern: '^([01]\\d|2[0-3]):[0-5]\\d$' }),
+    timezone: Type.Union([oneOf(enums.TimeZone), Type.Null()]),
+  }),
+]);
 const Policy = Type.Object({
   id: Id,
   name: Name,
@@ -58,7 +80,7 @@ const Policy = Type.Object({
     rpo: oneOf(enums.RPO),
     alertThreshold: Type.Number({ minimum: 0, maximum: 1_000_000 }),
   }),
-  snapshotRules: Type.Array(Type.Record(Type.String({ maxLength: 64 }), Type.Unknown()), { maxItems: 64 }),
+  snapshotRules: Type.Array(SnapshotRule, { maxItems: 64 }),
 });
 const Volume = Type.Object({
   id: Id,
@@ -102,6 +124,7 @@ const View = Type.Object({
   pairs: Type.Optional(Pairs),
   snapshots: Type.Optional(Type.Array(Id, { maxItems: 8192 })),
   testing: Type.Optional(Type.Boolean()),
+  suspended: Type.Optional(Type.Array(oneOf(suspensionReasons), { maxItems: 8 })),
   lastSync: Type.Optional(Type.Object({ completed_ms: Moment, duration_ms: Duration, instant_ms: Moment })),
 });
 

@@ -7,6 +7,7 @@ import {
   decide,
   type Half,
   type Input,
+  isAtRest,
   isInitialSync,
   type Notice,
   newestCommon,
@@ -16,6 +17,7 @@ import {
   type Rejection,
   replyTo,
   type Step,
+  type Suspension,
   settled,
   stepKey,
   turnedView,
@@ -26,7 +28,10 @@ import type { LinkGate, Slot } from './link-gate.ts';
 import { runStep, type StepWorld } from './step-runner.ts';
 
 export interface DriverDeps {
+  /** Dates and schedules. */
   readonly clock: Clock;
+  /** What the world outside takes: bounds and pauses between attempts. */
+  readonly waits: Clock;
   readonly random: Random;
   /** Serial of this cluster. */
   readonly site: string;
@@ -127,6 +132,28 @@ export class SessionDriver {
     });
   }
 
+  /**
+   * The system pauses the session. Resolves true when nothing of it is under way any more, false when that took too long: it is paused
+   * all the same as soon as what is under way has ended.
+   */
+  suspend(suspension: Suspension): Promise<boolean> {
+    this.submit({ kind: 'suspend', suspension });
+    return this.#until(
+      (half) => this.#gone || (isAtRest(half) && this.#running?.step.kind !== 'ship'),
+      driverLimits.suspend_ms,
+    );
+  }
+
+  /** What {@link suspend} was for is over: the session is what it was before. */
+  lift(by: string): void {
+    this.submit({ kind: 'lift', by });
+  }
+
+  /** Resolves true when the peer has heard of the state, false after `most_ms`. */
+  peerKnows(most_ms: number): Promise<boolean> {
+    return this.#until((half) => this.#gone || half.peer.told === half.state, most_ms);
+  }
+
   /** A verb of the peer. Rejects only when the local engine does. */
   async message(message: PeerMessage): Promise<PeerReply> {
     const mine = await viewOf(this.#half, this.#deps.world.dataPlane);
@@ -205,7 +232,7 @@ export class SessionDriver {
     if (key === this.#lastKey && this.#repeats > 0) {
       // The same step again right after it ended: something refuses; ask again with growing pauses, never in a loop.
       const wait_ms = Math.min(driverLimits.repeatFirst_ms * 2 ** (this.#repeats - 1), driverLimits.repeatMost_ms);
-      this.#backOff = this.#deps.clock.after(wait_ms, () => {
+      this.#backOff = this.#deps.waits.after(wait_ms, () => {
         this.#backOff = undefined;
         this.#run();
       });
@@ -279,7 +306,7 @@ export class SessionDriver {
         this.#waiters.delete(waiter);
         resolve(met);
       };
-      const timer = this.#deps.clock.after(most_ms, () => end(false));
+      const timer = this.#deps.waits.after(most_ms, () => end(false));
       const waiter: Waiter = { check, wake: () => end(true) };
       this.#waiters.add(waiter);
     });
@@ -297,6 +324,7 @@ const receives = (half: Half): boolean =>
 /** Whether this half takes a cycle now. */
 function admissionOf(half: Half, peer: string | undefined): Admission {
   if (half.state === 'Paused' || half.state === 'Pausing') return { admit: false, code: 'peer_paused' };
+  if (half.suspended !== undefined) return { admit: false, code: 'peer_suspended' };
   const receiving =
     half.state === 'Initializing' ||
     half.state === 'OK' ||

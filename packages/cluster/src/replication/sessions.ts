@@ -1,5 +1,5 @@
 import { pointId, type SessionId, sessionId, volumeId } from '@antipode/base';
-import { RestError } from '@antipode/contract';
+import { display, RestError } from '@antipode/contract';
 import {
   type Command,
   type Half,
@@ -8,6 +8,7 @@ import {
   type PeerMessage,
   type PeerReply,
   recoverHalf,
+  type Suspension,
 } from '@antipode/replication';
 import { type PolicyDocument, type SessionDocument, timestamp, type VolumeDocument } from '../catalog/documents.ts';
 import type { DataPlaneEvent } from '../local/api.ts';
@@ -15,12 +16,14 @@ import type { Assignee } from '../services/assignments.ts';
 import { membersOf } from '../services/group-document.ts';
 import { rpo_ms } from '../services/policies.ts';
 import type { ReplicationHooks, ResourceKind } from '../services/replication-hooks.ts';
+import { driverLimits } from './limits.ts';
 import { LinkGate } from './link-gate.ts';
 import { Membership } from './membership.ts';
 import type { PeerAnswer, PeerRequest, PolicyCopy } from './peer-wire.ts';
+import { PolicyCopies } from './policy-copies.ts';
 import { rejectionError } from './rejection-error.ts';
 import type { RemoteRecord } from './remote-systems.ts';
-import { dropUnusedReplica, keepReplicaPolicy } from './replica-policy.ts';
+import { dropUnusedReplica, flipProtection, type KeptPolicy, keepReplicaPolicy } from './replica-policy.ts';
 import { SessionBirth } from './session-birth.ts';
 import { SessionDriver } from './session-driver.ts';
 import { sessionFigures, sessionPreview } from './session-figures.ts';
@@ -37,6 +40,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   readonly #reports: SessionReports;
   readonly #birth: SessionBirth;
   readonly #membership: Membership;
+  readonly #copies: PolicyCopies;
   readonly #gates = new Map<string, LinkGate>();
   readonly monitor: SessionMonitor;
 
@@ -46,6 +50,13 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     this.#reports = new SessionReports(deps);
     this.#birth = new SessionBirth(deps, this, this.#reports);
     this.#membership = new Membership(deps, this);
+    this.#copies = new PolicyCopies({
+      catalog: deps.catalog,
+      waits: deps.waits ?? deps.clock,
+      records: () => this.records(),
+      isUp: (remote) => deps.remotes.isUp(remote),
+      ask: (remote, request) => deps.remotes.ask(remote, request),
+    });
     this.monitor = new SessionMonitor({
       ...deps,
       records: () => this.records(),
@@ -89,6 +100,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
 
   stop(): void {
     this.monitor.stop();
+    this.#copies.stop();
     for (const { driver } of this.entries.values()) driver.stop();
   }
 
@@ -129,6 +141,37 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   async preview(id: string): Promise<Readonly<Record<string, unknown>> | undefined> {
     const entry = this.entries.get(sessionId(id));
     return entry && sessionPreview(entry, this.#deps);
+  }
+
+  // --- what upgrades and migrations ask ---------------------------------------------------------------------------------
+
+  /**
+   * Pauses sessions for the system itself (Paused_For_NDU, Paused_For_Migration), on both sides where the peer can be reached;
+   * durable, and to be ended with {@link resumeFromSystem} by whom `suspension.by` names. Resolves when nothing of them is under way
+   * any more. Rejects with the sessions that were not ready in time: then none of these stays paused for it.
+   */
+  async pauseForSystem(ids: readonly SessionId[], suspension: Suspension): Promise<void> {
+    const entries = ids.map((id) => this.entries.get(id)).filter((entry) => entry !== undefined);
+    const ready = await Promise.all(entries.map(({ driver }) => driver.suspend(suspension)));
+    const late = entries.filter((_, index) => !ready[index]).map(({ record }) => record);
+    if (late.length > 0) {
+      this.resumeFromSystem(suspension.by);
+      const names = late.map((record) => `${this.#reports.about(record).name} (${display(record.half.state)})`);
+      throw new RestError('sessions_busy', names.join(', '));
+    }
+    // A peer that cannot be reached hears of it when it can.
+    await Promise.all(entries.map(({ driver }) => driver.peerKnows(driverLimits.suspensionTold_ms)));
+  }
+
+  /** Ends what `by` has asked for; every session is what it was before. Nothing happens the second time. */
+  resumeFromSystem(by: string): void {
+    for (const { driver } of this.entries.values()) driver.lift(by);
+  }
+
+  /** Lifts what nobody will: pauses whose upgrade or migration is over, or had not begun when the process ended. */
+  reconcileSuspensions(stands: (suspension: Suspension) => boolean): void {
+    for (const { record, driver } of this.entries.values())
+      for (const suspension of record.half.suspensions ?? []) if (!stands(suspension)) driver.lift(suspension.by);
   }
 
   // --- what volumes, groups and policies ask ------------------------------------------------------------------------
@@ -181,6 +224,10 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
       .catch(() => undefined);
   }
 
+  policyChanged(policyId: string): void {
+    this.#copies.changed(policyId);
+  }
+
   ruleChanged(ruleId: string): void {
     const rule = this.#deps.catalog.get('replication_rule', ruleId);
     if (rule === undefined) return;
@@ -204,7 +251,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
         await this.#birth.withdrawn(remote, request.session);
         return { kind: 'done' };
       case 'policy':
-        this.#policyChanged(remote, request.protection);
+        this.#policyChanged(remote, request.session, request.protection);
         return { kind: 'done' };
       case 'volume':
         await this.#renamed(remote, request);
@@ -239,8 +286,28 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     await this.#deps.dataPlane.changeVolume(volumeId(id), { name });
   }
 
-  #policyChanged(remote: RemoteRecord, copy: PolicyCopy): void {
-    keepReplicaPolicy(this.#deps.catalog, this.#deps.random, remote, copy);
+  /** A policy of the peer, which protects a session here among others, is another one now. */
+  #policyChanged(remote: RemoteRecord, session: string, copy: PolicyCopy): void {
+    const { catalog } = this.#deps;
+    const entry = this.entries.get(sessionId(session));
+    if (entry === undefined || entry.record.remoteSystemId !== remote.id) return;
+    // The peer, as the new source, owns it: here it is the copy, even if that was not known yet.
+    if (entry.driver.half.role === 'destination') flipProtection(catalog, entry.record, 'destination');
+    const held = resourceOf(catalog, entry.record)?.protection_policy_id;
+    this.keepPolicy(remote, copy, held == null ? undefined : catalog.get('policy', held));
+  }
+
+  keepPolicy(remote: RemoteRecord, copy: PolicyCopy, held?: PolicyDocument): KeptPolicy {
+    const { catalog, random } = this.#deps;
+    const kept = keepReplicaPolicy(catalog, random, remote, copy, held);
+    this.#rulesFollow(kept.policy.snapshot_rule_ids, kept.snapshotRulesGone);
+    for (const rule of kept.policy.replication_rule_ids) this.ruleChanged(rule);
+    return kept;
+  }
+
+  #rulesFollow(changed: readonly string[], gone: readonly string[]): void {
+    for (const rule of gone) this.#deps.snapshotRules?.ruleGone(rule);
+    for (const rule of changed) this.#deps.snapshotRules?.ruleChanged(rule);
   }
 
   // --- what happens around ------------------------------------------------------------------------------------------
@@ -248,6 +315,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   linkChanged(remote: RemoteRecord, up: boolean): void {
     for (const entry of this.entries.values())
       if (entry.record.remoteSystemId === remote.id) entry.driver.submit({ kind: 'link', up });
+    if (up) this.#copies.linkUp(remote.id);
   }
 
   dataPlaneEvent(event: DataPlaneEvent): void {
@@ -308,13 +376,14 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   // --- inside ---------------------------------------------------------------------------------------------------------
 
   open(record: SessionRecord): SessionEntry {
-    const { dataPlane, clock, random, remotes, site, localPauseResume, schedule } = this.#deps;
+    const { dataPlane, clock, waits = clock, random, remotes, site, localPauseResume, schedule } = this.#deps;
     const channel = remotes.channel(record.remoteSystemId);
     const driver = new SessionDriver(
       { ...record.half, schedule },
       {
         gate: this.gateOf(record.remoteSystemId),
         clock,
+        waits,
         random,
         site,
         localPauseResume,
@@ -373,7 +442,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
         catalog.change(entry.record.resourceKind ?? 'volume', entry.record.localResourceId, {
           protection_policy_id: null,
         });
-        dropUnusedReplica(catalog, policy);
+        this.#rulesFollow([], dropUnusedReplica(catalog, policy));
       }
     });
   }
@@ -382,6 +451,10 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     const entry = this.entries.get(half.id);
     if (entry === undefined) return;
     this.#reports.notice(notice, entry.record, half);
+    if (notice.kind === 'reprotected' && flipProtection(this.#deps.catalog, entry.record, half.role)) {
+      const policy = resourceOf(this.#deps.catalog, entry.record)?.protection_policy_id;
+      if (policy != null) this.#copies.changed(policy);
+    }
     this.monitor.notice(notice, entry.record);
     // Who had come since the last agreement, and was never copied, is no member of what is a destination now.
     if (notice.kind === 'fenced' || notice.kind === 'failed_over')

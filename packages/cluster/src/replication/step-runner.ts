@@ -188,7 +188,7 @@ async function contact(half: Half, world: StepWorld): Promise<Extract<Outcome, {
   if (reply.kind === 'unknown_session') return { ok: false, reason: 'unknown_session' };
   const common: BaseRef | undefined = newestCommon(facts.points, reply.view.points);
   await agreeOnBase(half, facts, reply.view, common, world.dataPlane);
-  return { ok: true, view: reply.view, ...(common && { common }) };
+  return { ok: true, view: reply.view, said: facts, ...(common && { common }) };
 }
 
 async function ship(

@@ -52,6 +52,14 @@ export const occurrences = {
     'Changes accumulate at the source.',
   ),
   session_resumed: told('0x02010105', 'Info', 'The session of {0} goes on.'),
+  session_suspended: told(
+    '0x02010115',
+    'Info',
+    'The session of {0} is paused by the system for {1}.',
+    'Changes accumulate at the source.',
+    'None: it goes on by itself.',
+  ),
+  suspension_lifted: told('0x02010116', 'Info', 'The session of {0} is no longer paused by the system.'),
   failover_started: told('0x02010106', 'Minor', 'A failover of {0} has started ({1}).'),
   failed_over: told(
     '0x02010107',
@@ -157,6 +165,13 @@ export const occurrences = {
     'Notifications of {0} do not arrive: {1}.',
     'What operators are told of is here alone.',
     'Look at the receiver; notifications that wait are sent when it answers again.',
+  ),
+  clock_paced: raised(
+    '0x02040102',
+    'Info',
+    'The time of {0} is a lab’s: dates and schedules pass {1} times as fast as real time.',
+    'Dates are not those of the world outside; what waits for processes, networks and people is not hurried.',
+    'Start the lab without --clock-rate.',
   ),
   link_lost: raised(
     '0x02010201',

@@ -143,6 +143,7 @@ export class PolicyService {
       }
     }
     this.#catalog.put('policy', next);
+    this.#replication.policyChanged(id);
   }
 
   #deletePolicy(id: string): void {
@@ -191,6 +192,7 @@ export class PolicyService {
     this.#checkTarget(next.remote_system_id, next.rpo);
     this.#catalog.put('replication_rule', next);
     this.#replication.ruleChanged(id);
+    this.#copiesFollow('replication_rule_ids', id);
   }
 
   #deleteRule(table: 'replication_rule' | 'snapshot_rule', id: string): void {
@@ -251,6 +253,12 @@ export class PolicyService {
     this.#checkSchedule(next);
     this.#catalog.put('snapshot_rule', next);
     this.#schedule.ruleChanged(id);
+    this.#copiesFollow('snapshot_rule_ids', id);
+  }
+
+  #copiesFollow(list: 'replication_rule_ids' | 'snapshot_rule_ids', rule: string): void {
+    for (const policy of this.#catalog.list('policy'))
+      if (policy[list].includes(rule)) this.#replication.policyChanged(policy.id);
   }
 
   #checkSchedule(rule: SnapshotRuleDocument): void {

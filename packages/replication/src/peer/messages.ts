@@ -1,6 +1,6 @@
 import type { CycleId, PointId, ProposalId, SessionId } from '@antipode/base';
 import type { Digest, Generation, Pair, Role } from '@antipode/blocks';
-import type { BaseRef, LastSync, Remembered } from '../session/half.ts';
+import type { BaseRef, LastSync, Remembered, SuspensionReason } from '../session/half.ts';
 import type { State } from '../session/states.ts';
 
 /** Version of the management channel's messages; a cluster speaks this and the one before [C9.4]. */
@@ -30,6 +30,8 @@ export interface HalfView {
   readonly snapshots?: readonly PointId[];
   /** A failover test is running here. Absent from clusters that do not know of tests. */
   readonly testing?: boolean;
+  /** Why the system here keeps the session paused; absent: it does not. */
+  readonly suspended?: readonly SuspensionReason[];
   readonly lastSync?: LastSync;
 }
 

@@ -28,7 +28,7 @@ export function recoverHalf(half: Half, engine: HalfInfo): Half {
   if (engine.generation.number !== half.generation.number || engine.role !== half.role) {
     // A promotion or demotion was durable before the catalog heard of it.
     next = {
-      ...without(next, 'operation', 'cycle', 'paused', 'fault'),
+      ...without(next, 'operation', 'cycle', 'paused', 'suspended', 'fault'),
       role: engine.role,
       generation: engine.generation,
       state: 'Failed_Over',
@@ -37,7 +37,7 @@ export function recoverHalf(half: Half, engine: HalfInfo): Half {
   if (engine.seal !== undefined && next.operation?.kind !== 'planned_failover' && next.operation?.kind !== 'demote') {
     // Sealed, and the catalog does not know why: in doubt, so it stays sealed until contact or a command [C4.2].
     next = {
-      ...next,
+      ...without(next, 'suspended'),
       state: 'Failing_Over',
       operation: {
         kind: 'planned_failover',

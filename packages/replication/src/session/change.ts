@@ -26,10 +26,18 @@ export interface Context {
 export const unchanged = (half: Half): Change => ({ half, notices: [] });
 
 /** A copy of `half` without the named optional fields (exactOptionalPropertyTypes forbids setting them to undefined). */
-export function without<K extends 'operation' | 'cycle' | 'paused' | 'fault' | 'lastFailure' | 'newcomers' | 'test'>(
-  half: Half,
-  ...keys: readonly K[]
-): Half {
+export function without<
+  K extends
+    | 'operation'
+    | 'cycle'
+    | 'paused'
+    | 'suspensions'
+    | 'suspended'
+    | 'fault'
+    | 'lastFailure'
+    | 'newcomers'
+    | 'test',
+>(half: Half, ...keys: readonly K[]): Half {
   const copy: { -readonly [P in keyof Half]: Half[P] } = { ...half };
   for (const key of keys) delete copy[key];
   return copy;

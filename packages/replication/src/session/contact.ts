@@ -6,6 +6,7 @@ import { type Change, type Context, unchanged, withMembers, without } from './ch
 import { park, startCycle } from './cycle.ts';
 import type { BaseRef, Half } from './half.ts';
 import type { State } from './states.ts';
+import { followSuspensions, isSame } from './suspend.ts';
 
 /**
  * What follows from the two halves' views: a pure function of both, the same whoever called [C5.1]. Never touches a pause
@@ -14,9 +15,10 @@ import type { State } from './states.ts';
 export function absorb(half: Half, theirs: HalfView, common: BaseRef | undefined, context: Context): Change {
   const mine = half.generation;
   const testing = theirs.testing === true;
-  const { told, ...known } = half.peer;
-  // What is new of a test is asked once more: an answer that was under way meanwhile may be older than what it replaces.
-  const settled = testing === (half.peer.testing ?? false) && told !== undefined;
+  const { told, suspended: before = [], ...known } = half.peer;
+  const suspended = theirs.suspended ?? [];
+  // What is new of a test or a suspension is asked once more: an answer that was under way meanwhile may be older than what it replaces.
+  const settled = testing === (half.peer.testing ?? false) && isSame(suspended, before) && told !== undefined;
   const seen: Half = {
     ...half,
     peer: {
@@ -25,12 +27,21 @@ export function absorb(half: Half, theirs: HalfView, common: BaseRef | undefined
       paused: theirs.paused !== undefined,
       testing,
       ...(settled && { told }),
+      ...(suspended.length > 0 && { suspended }),
     },
   };
   if (theirs.generation.number < mine.number) return unchanged(seen);
   if (theirs.generation.number > mine.number) return learn(seen, theirs, common, context);
   if (!sameGeneration(theirs.generation, mine) || theirs.role === half.role) return split(seen, context);
-  return half.role === 'source'
+  // Before what the states say is compared: a suspension is no state to be mirrored.
+  const followed = followSuspensions(seen);
+  const then = agreed(followed.half, theirs, common, context);
+  return { half: then.half, notices: [...followed.notices, ...then.notices] };
+}
+
+/** Both are of one generation, and of one session: each follows from where it is. */
+function agreed(seen: Half, theirs: HalfView, common: BaseRef | undefined, context: Context): Change {
+  return seen.role === 'source'
     ? asSource(strangers(seen, theirs), theirs, common, context)
     : asDestination(seen, theirs);
 }
@@ -59,7 +70,7 @@ function split(half: Half, context: Context): Change {
   const message =
     'the two clusters hold contradicting generations of this session; replication is stopped until one side is deleted';
   if (half.state === 'Error') return unchanged(half);
-  const stopped = without(half, 'operation');
+  const stopped = without(half, 'operation', 'suspended');
   return {
     half: {
       ...stopped,

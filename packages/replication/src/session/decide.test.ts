@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Command } from './accept-command.ts';
 import { checkCommand } from './accept-command.ts';
+import type { SuspensionReason } from './half.ts';
 import { legalCommands, sideOf } from './legal-commands.ts';
 import { commands } from './states.ts';
 import { TwoHalves } from './two-halves.ts';
@@ -346,6 +347,130 @@ describe('faults', () => {
   });
 });
 
+describe('a pause by the system', () => {
+  const ndu = { reason: 'ndu', by: 'upgrade-1' } as const;
+  const suspend = (pair: TwoHalves, at: TwoHalves['a'], suspension: { reason: SuspensionReason; by: string }) =>
+    pair.input(at, { kind: 'suspend', suspension });
+  const lift = (pair: TwoHalves, at: TwoHalves['a'], by: string) => pair.input(at, { kind: 'lift', by });
+
+  for (const side of ['a', 'b'] as const) {
+    it(`shows at both sides and ends in what was before, asked for at ${side} [S9]`, () => {
+      const pair = synced();
+      suspend(pair, pair[side], ndu);
+      pair.settle();
+      expect(states(pair)).toEqual(['Paused_For_NDU', 'Paused_For_NDU']);
+      for (const at of [pair.a, pair.b]) {
+        expect(pair.command(at, { name: 'resume' })?.kind).toBe('system_paused');
+        expect(pair.command(at, { name: 'pause' })?.kind).toBe('wrong_state');
+      }
+      expect(pair.command(pair.a, { name: 'sync' })?.kind).toBe('wrong_state');
+      expect(pair.command(pair.b, { name: 'start_test' })?.kind).toBe('wrong_state');
+      lift(pair, pair[side], 'upgrade-1');
+      pair.settle();
+      expect(states(pair)).toEqual(['OK', 'OK']);
+    });
+
+    it(`interrupts a cycle, which goes on to the same target, asked for at ${side} [C3.1] [S9]`, () => {
+      const pair = synced();
+      pair.write(pair.a);
+      pair.command(pair.a, { name: 'sync' });
+      for (let guard = 0; guard < 9 && pair.a.half.cycle?.phase !== 'ship'; guard++) {
+        pair.act(pair.a);
+        pair.hear(pair.a);
+      }
+      const target = pair.a.half.cycle?.point;
+      const before = pair.shippedExtents;
+      suspend(pair, pair[side], ndu);
+      pair.write(pair.a);
+      pair.settle();
+      expect(states(pair)).toEqual(['Paused_For_NDU', 'Paused_For_NDU']);
+      expect(pair.shippedExtents).toBe(before);
+      expect(pair.a.half.cycle?.point).toBe(target);
+      lift(pair, pair[side], 'upgrade-1');
+      if (side === 'a') expect(pair.a.half.state).toBe('Synchronizing');
+      pair.settle();
+      expect(states(pair)).toEqual(['OK', 'OK']);
+      expect(pair.b.engine.base?.point).toBe(target);
+    });
+  }
+
+  it('leaves a pause of a user what it was', () => {
+    const pair = synced();
+    pair.setLink(false);
+    pair.command(pair.a, { name: 'pause' });
+    pair.settle();
+    suspend(pair, pair.a, ndu);
+    expect(pair.a.half.state).toBe('Paused_For_NDU');
+    pair.setLink(true);
+    pair.settle();
+    lift(pair, pair.a, 'upgrade-1');
+    pair.settle();
+    expect(states(pair)).toEqual(['Paused', 'OK']);
+    expect(pair.a.half.paused).toEqual({ scope: 'local', remembered: 'OK' });
+  });
+
+  it('an upgrade during a migration: each is told apart, and the last one to end lifts it', () => {
+    const pair = synced();
+    suspend(pair, pair.a, { reason: 'migration', by: 'migration-1' });
+    pair.settle();
+    expect(states(pair)).toEqual(['Paused_For_Migration', 'Paused_For_Migration']);
+    suspend(pair, pair.b, ndu);
+    pair.settle();
+    expect(states(pair)).toEqual(['Paused_For_NDU', 'Paused_For_NDU']);
+    pair.crash(pair.a);
+    pair.crash(pair.b);
+    lift(pair, pair.b, 'upgrade-1');
+    pair.settle();
+    expect(states(pair)).toEqual(['Paused_For_Migration', 'Paused_For_Migration']);
+    lift(pair, pair.a, 'migration-1');
+    pair.settle();
+    expect(states(pair)).toEqual(['OK', 'OK']);
+  });
+
+  it('a peer that cannot be reached hears of beginning and end when it can', () => {
+    const pair = synced();
+    pair.setLink(false);
+    suspend(pair, pair.b, ndu);
+    pair.settle();
+    expect(states(pair)).toEqual(['OK', 'Paused_For_NDU']);
+    pair.setLink(true);
+    pair.settle();
+    expect(states(pair)).toEqual(['Paused_For_NDU', 'Paused_For_NDU']);
+    pair.setLink(false);
+    lift(pair, pair.b, 'upgrade-1');
+    pair.settle();
+    expect(states(pair)).toEqual(['Paused_For_NDU', 'OK']);
+    pair.setLink(true);
+    pair.settle();
+    expect(states(pair)).toEqual(['OK', 'OK']);
+  });
+
+  it('a failover at the destination stays possible; the direction is changed and copying waits [C4.4]', () => {
+    const pair = synced();
+    suspend(pair, pair.a, ndu);
+    pair.settle();
+    expect(pair.command(pair.b, { name: 'unplanned_failover' })).toBeUndefined();
+    pair.settle();
+    expect(states(pair)).toEqual(['Failed_Over', 'Failed_Over']);
+    expect(pair.command(pair.b, { name: 'reprotect' })).toBeUndefined();
+    pair.settle();
+    expect(states(pair)).toEqual(['Paused_For_NDU', 'Paused_For_NDU']);
+    lift(pair, pair.a, 'upgrade-1');
+    pair.settle();
+    expect(states(pair)).toEqual(['OK', 'OK']);
+    expect(roles(pair)).toEqual(['destination', 'source']);
+  });
+
+  it('waits for what is under way', () => {
+    const pair = synced();
+    pair.command(pair.a, { name: 'planned_failover', reverse: false });
+    suspend(pair, pair.a, ndu);
+    expect(pair.a.half.state).toBe('Failing_Over');
+    pair.settle();
+    expect(states(pair)).toEqual(['Failed_Over', 'Failed_Over']);
+  });
+});
+
 describe('the table', () => {
   it('a refused command changes nothing, in any state [S7]', () => {
     const pair = synced();
@@ -380,6 +505,7 @@ type Event =
   | { kind: 'act' | 'lose' | 'hear' | 'crash' | 'write'; site: 0 | 1 }
   | { kind: 'link'; up: boolean }
   | { kind: 'time' }
+  | { kind: 'suspend' | 'lift'; site: 0 | 1; reason: SuspensionReason }
   | { kind: 'command'; site: 0 | 1; command: Command };
 
 const site = fc.constantFrom(0 as const, 1 as const);
@@ -399,6 +525,14 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   { weight: 2, arbitrary: fc.boolean().map((up) => ({ kind: 'link' as const, up })) },
   { weight: 1, arbitrary: fc.constant({ kind: 'time' as const }) },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('command' as const), site, command }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constantFrom('suspend' as const, 'lift' as const),
+      site,
+      reason: fc.constantFrom<SuspensionReason>('ndu', 'migration'),
+    }),
+  },
 );
 
 function play(pair: TwoHalves, events: readonly Event[], afterEach: () => void): void {
@@ -430,9 +564,19 @@ function play(pair: TwoHalves, events: readonly Event[], afterEach: () => void):
       case 'command':
         pair.command(at, step.command);
         break;
+      case 'suspend':
+        pair.input(at, { kind: 'suspend', suspension: { reason: step.reason, by: step.reason } });
+        break;
+      case 'lift':
+        pair.input(at, { kind: 'lift', by: step.reason });
+        break;
     }
     afterEach();
   }
+}
+
+function endSuspensions(pair: TwoHalves): void {
+  for (const at of [pair.a, pair.b]) for (const by of ['ndu', 'migration']) pair.input(at, { kind: 'lift', by });
 }
 
 describe('any history of commands, cuts, losses and crashes', () => {
@@ -449,6 +593,7 @@ describe('any history of commands, cuts, losses and crashes', () => {
           for (const half of [pair.a.half, pair.b.half])
             if (half.role === 'destination') expect(half.cycle).toBeUndefined();
         });
+        endSuspensions(pair);
         pair.setLink(true);
         pair.settle(400);
         const [a, b] = states(pair);
@@ -480,11 +625,50 @@ describe('any history of commands, cuts, losses and crashes', () => {
       fc.property(fc.array(event, { maxLength: 60 }), (events) => {
         const pair = synced();
         play(pair, events, () => undefined);
+        endSuspensions(pair);
         pair.setLink(true);
         pair.settle(400);
         expect(Number(pair.write(pair.a)) + Number(pair.write(pair.b))).toBeLessThanOrEqual(1);
       }),
       { numRuns: 200 },
+    );
+  });
+
+  it('while either system asks for a pause nothing is copied, and both say so; afterwards nothing is left of it [S9]', () => {
+    fc.assert(
+      fc.property(fc.array(event, { maxLength: 60 }), site, (events, number) => {
+        const pair = synced();
+        play(pair, events, () => {
+          for (const half of [pair.a.half, pair.b.half]) {
+            const asked = half.suspensions !== undefined || half.peer.suspended !== undefined;
+            if (!asked) expect(half.suspended === undefined || half.operation !== undefined).toBe(true);
+            else if (half.operation === undefined)
+              expect(['Initializing', 'OK', 'Synchronizing', 'System_Paused', 'Paused']).not.toContain(half.state);
+          }
+        });
+        endSuspensions(pair);
+        pair.setLink(true);
+        pair.settle(400);
+        const before = states(pair);
+        const cycles = () => [pair.a, pair.b].map(({ half }) => half.cycle && [half.cycle.id, half.cycle.point]);
+        const cyclesBefore = cycles();
+        pair.input(number === 0 ? pair.a : pair.b, {
+          kind: 'suspend',
+          suspension: { reason: 'ndu', by: 'ndu' },
+        });
+        pair.settle(400);
+        const shipped = pair.shippedExtents;
+        for (const state of states(pair)) expect(['Paused_For_NDU', 'Failed_Over']).toContain(state);
+        pair.settle(400);
+        expect(pair.shippedExtents).toBe(shipped);
+        endSuspensions(pair);
+        pair.settle(400);
+        expect(states(pair)).toEqual(before);
+        expect(cycles()).toEqual(cyclesBefore);
+        for (const { half } of [pair.a, pair.b])
+          expect([half.suspended, half.suspensions, half.peer.suspended]).toEqual([undefined, undefined, undefined]);
+      }),
+      { numRuns: 1000 },
     );
   });
 });

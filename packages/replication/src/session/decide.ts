@@ -4,12 +4,13 @@ import type { PeerMessage } from '../peer/messages.ts';
 import { acceptCommand, type Command } from './accept-command.ts';
 import { type Change, type Context, withMembers } from './change.ts';
 import { evaluate, wantsSlot } from './evaluate.ts';
-import type { BaseRef, Half } from './half.ts';
+import type { BaseRef, Half, Suspension } from './half.ts';
 import type { Notice } from './notice.ts';
 import { onMessage } from './on-message.ts';
 import { onOutcome } from './on-outcome.ts';
 import type { Rejection } from './rejection.ts';
 import type { Outcome, Step } from './steps.ts';
+import { lift, suspend } from './suspend.ts';
 
 /** Everything that can happen to a half. */
 export type Input =
@@ -18,6 +19,9 @@ export type Input =
   /** A verb of the peer; `common`: the newest point both hold with equal digest, looked up by the driver. */
   | { readonly kind: 'message'; readonly message: PeerMessage; readonly common?: BaseRef }
   | { readonly kind: 'link'; readonly up: boolean }
+  /** This cluster itself pauses the session for an upgrade or a migration, or has done with it. */
+  | { readonly kind: 'suspend'; readonly suspension: Suspension }
+  | { readonly kind: 'lift'; readonly by: string }
   /** The members changed: at a source on request, at a destination with a commit. What a running cycle ships stays what it is. */
   | { readonly kind: 'members'; readonly pairs: readonly Pair[]; readonly newcomers: readonly VolumeId[] }
   /** Time has passed, or something else should be looked at again. */
@@ -46,6 +50,8 @@ export interface Decision {
  *  S6 Once a promote may have been sent, only its answer or a newer generation ends the seal [C4.2].
  *  S7 A refused command changes nothing.
  *  S8 An input that was seen before (duplicate, late, replayed) changes nothing that matters: generations and ids tell.
+ *  S9 While the system of either side asks for a pause nothing is shipped or received, whoever asks and in whatever order; with none
+ *     left the half is in the state that it was in, a user's pause included.
  */
 export function decide(half: Half, input: Input, context: Context): Result<Decision, Rejection> {
   const change = apply(half, input, context);
@@ -67,6 +73,10 @@ function apply(half: Half, input: Input, context: Context): Result<Change, Rejec
     }
     case 'link':
       return ok(onLink(half, input.up));
+    case 'suspend':
+      return ok(suspend(half, input.suspension));
+    case 'lift':
+      return ok(lift(half, input.by));
     case 'members':
       return ok({ half: withMembers(half, input.pairs, input.newcomers), notices: [] });
     case 'tick':

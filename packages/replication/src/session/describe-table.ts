@@ -1,5 +1,6 @@
 // Reached by its own path and not through the package's index: documentation needs it, a running cluster does not.
 import { display } from '@antipode/contract';
+import { suspendable } from './half.ts';
 import { legalCommands, sideOf, testRule } from './legal-commands.ts';
 import { type CommandName, commands, type Situation, states } from './states.ts';
 
@@ -67,6 +68,10 @@ export function stateDiagram(): string {
     'System_Paused --> Synchronizing: fault cleared',
     'OK --> Synchronizing: schedule',
   ]);
+  for (const state of suspendable) {
+    lines.add(`${state} --> Paused_For_NDU: software upgrade`);
+    lines.add(`${state} --> Paused_For_Migration: migration`);
+  }
   for (const state of states) {
     for (const command of commands) {
       const targets = leadsTo[command];

@@ -1,9 +1,10 @@
 import { assertNever } from '@antipode/base';
-import { type Change, type Context, unchanged } from './change.ts';
+import type { Change, Context } from './change.ts';
 import { startCycle } from './cycle.ts';
 import type { Cycle, Half, PlannedFailover } from './half.ts';
 import { nextStart_ms } from './schedule.ts';
 import type { Step } from './steps.ts';
+import { followSuspensions } from './suspend.ts';
 
 /** Derives from the half what happens by itself now, and the one step that the world should be doing for it. */
 export function evaluate(
@@ -27,8 +28,11 @@ export function wantsSlot(half: Half, context: Context): boolean {
 
 /** What time and circumstances set in motion without anybody's command: first cycle, retries, the schedule. */
 function moveByItself(half: Half, context: Context): Change {
-  const trigger = context.slot ? startsNow(half, context) : undefined;
-  return trigger === undefined ? unchanged(half) : startCycle(half, trigger, context);
+  const followed = followSuspensions(half);
+  const trigger = context.slot ? startsNow(followed.half, context) : undefined;
+  if (trigger === undefined) return followed;
+  const started = startCycle(followed.half, trigger, context);
+  return { half: started.half, notices: [...followed.notices, ...started.notices] };
 }
 
 function startsNow(half: Half, context: Context): Cycle['trigger'] | undefined {

@@ -43,6 +43,20 @@ export interface PauseMark {
   readonly remembered: Remembered;
 }
 
+/** Why the system itself may pause a session. */
+export const suspensionReasons = ['ndu', 'migration'] as const;
+export type SuspensionReason = (typeof suspensionReasons)[number];
+
+/** A pause by this cluster itself; `by` names the upgrade or migration that it is for: who is over lifts it. */
+export interface Suspension {
+  readonly reason: SuspensionReason;
+  readonly by: string;
+}
+
+/** States in which a suspension takes effect; in others it waits until what is under way has ended. */
+export const suspendable = ['Initializing', 'OK', 'Synchronizing', 'System_Paused', 'Paused'] as const;
+export type Suspendable = (typeof suspendable)[number];
+
 /** What a verb has set in motion and a crash must not forget. */
 export type Operation =
   | { readonly kind: 'pause'; readonly remembered: Remembered }
@@ -99,7 +113,7 @@ export interface PlannedFailover {
 
 /** What can stop a session: whatever can stop a shipment, and what only the machine itself finds. */
 export type FaultCode =
-  | Exclude<ShipFailure['code'], 'cancelled'>
+  | Exclude<ShipFailure['code'], 'cancelled' | 'peer_suspended'>
   | 'proposal_refused'
   | 'split_generation'
   | 'member_refused';
@@ -128,6 +142,8 @@ export interface PeerView {
   readonly paused: boolean;
   /** A failover test is running there. */
   readonly testing?: boolean;
+  /** Why the system holds the session there; it holds it here as well. */
+  readonly suspended?: readonly SuspensionReason[];
   /** The state of ours that it was told last. */
   readonly told?: State;
 }
@@ -147,6 +163,10 @@ export interface Half {
   /** Recovery point objective, ms. */
   readonly rpo_ms: number;
   readonly paused?: PauseMark;
+  /** This cluster's own, whether or not they can take effect now. */
+  readonly suspensions?: readonly Suspension[];
+  /** While one of either side is in effect: the state that it comes back to. */
+  readonly suspended?: { readonly from: Suspendable };
   readonly operation?: Operation;
   readonly cycle?: Cycle;
   readonly fault?: Fault;

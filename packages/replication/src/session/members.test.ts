@@ -121,7 +121,7 @@ describe('members of a session', () => {
     const view: HalfView = { generation, role: 'destination', state: 'OK', refused: [], points: [], pairs: [one] };
     const contact = (theirs: HalfView): Input => ({
       kind: 'outcome',
-      outcome: { kind: 'contact', result: { ok: true, view: theirs } },
+      outcome: { kind: 'contact', result: { ok: true, view: theirs, said: theirs } },
     });
     const half: Half = { ...settled, pairs: [one, two] };
     expect(ok(half, contact(view)).half.newcomers).toEqual([two.local]);

@@ -1,5 +1,5 @@
 import type { PointId } from '@antipode/base';
-import type { Fault, FaultCode } from './half.ts';
+import type { Fault, FaultCode, SuspensionReason } from './half.ts';
 
 /** Something operators should hear of; the cluster turns each into an event or alert with a stable code. */
 export type Notice =
@@ -18,6 +18,9 @@ export type Notice =
   | { readonly kind: 'recovered' }
   | { readonly kind: 'paused'; readonly scope: 'local' | 'both' }
   | { readonly kind: 'resumed' }
+  /** By the system, for a time: it goes on by itself. */
+  | { readonly kind: 'suspended'; readonly reason: SuspensionReason }
+  | { readonly kind: 'suspension_lifted' }
   | { readonly kind: 'failover_started'; readonly planned: boolean }
   | { readonly kind: 'failed_over'; readonly generation: number }
   | { readonly kind: 'test_started' }

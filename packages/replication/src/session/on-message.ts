@@ -92,7 +92,9 @@ function onPromote(half: Half, message: Extract<PeerMessage, { kind: 'promote' }
       ? (['peer_paused', 'the session is paused at the destination'] as const)
       : half.test !== undefined
         ? (['peer_not_ready', 'a failover test is running at the destination'] as const)
-        : undefined;
+        : half.suspended !== undefined
+          ? (['peer_not_ready', 'the session is paused by the system at the destination'] as const)
+          : undefined;
   if (reason !== undefined) {
     // Begun here while the promote was on its way: refused durably, so that the source may open again [C4.2].
     const lastFailure = { command: 'planned_failover', code: reason[0], message: reason[1] };
@@ -129,7 +131,9 @@ export function replyTo(message: PeerMessage, half: Half, view: HalfView): PeerR
     case 'pause':
       return half.state === 'Paused' || !sameEra ? { kind: 'view', view } : busy(half, view);
     case 'resume':
-      return half.state === 'Paused' || half.operation !== undefined ? busy(half, view) : { kind: 'view', view };
+      return half.state === 'Paused' || half.suspended !== undefined || half.operation !== undefined
+        ? busy(half, view)
+        : { kind: 'view', view };
     case 'activate':
       return sameEra && half.state !== 'Failed_Over' && half.role === 'destination' && half.operation === undefined
         ? { kind: 'view', view }

@@ -8,6 +8,7 @@ import { sessionLimits } from './limits.ts';
 import type { Notice } from './notice.ts';
 import { resumeHalf } from './on-message.ts';
 import type { Frozen, Outcome } from './steps.ts';
+import { announcedReasons, isSame } from './suspend.ts';
 
 type Of<K extends Outcome['kind']> = Extract<Outcome, { kind: K }>;
 
@@ -116,15 +117,19 @@ function onMembers(half: Half, outcome: Of<'members'>, context: Context): Change
   return unchanged(still.length === 0 ? next : { ...next, newcomers: still });
 }
 
-const keepPauseOr = (half: Half, state: Half['state']): Half => ({
-  ...half,
-  state: half.paused === undefined ? state : 'Paused',
-});
+/** Back to a pause, of whoever, that what has ended did not end. */
+function keepPauseOr(half: Half, state: Half['state']): Half {
+  // Which of the two is found anew once nothing is under way.
+  if (half.suspended !== undefined) return { ...half, state: 'Paused_For_NDU' };
+  return { ...half, state: half.paused === undefined ? state : 'Paused' };
+}
 
 function onContact(half: Half, outcome: Of<'contact'>, context: Context): Change {
   const result = outcome.result;
   if (result.ok) {
-    const absorbed = absorb({ ...half, peer: { ...half.peer, told: half.state } }, result.view, result.common, context);
+    const { told: _, ...peer } = half.peer;
+    const told = isSame(result.said.suspended ?? [], announcedReasons(half)) && { told: result.said.state };
+    const absorbed = absorb({ ...half, peer: { ...peer, ...told } }, result.view, result.common, context);
     const operation = absorbed.half.operation;
     if (operation?.kind !== 'reprotect' || operation.phase !== 'contact') return absorbed;
     const ready = result.view.generation.number === half.generation.number && result.view.role === 'destination';
@@ -172,6 +177,11 @@ function onShip(half: Half, outcome: Of<'ship'>, context: Context): Change {
 
 function onShipFailed(half: Half, failure: ShipFailure, context: Context): Change {
   if (failure.code === 'cancelled') return unchanged(half);
+  if (failure.code === 'peer_suspended') {
+    if (half.operation !== undefined) return interrupted(half, 'peer_not_ready', failure.message, true, context);
+    // No fault: the next contact says why, and for how long nothing is to be shipped.
+    return unchanged(half.cycle === undefined ? half : { ...half, cycle: { ...half.cycle, confirmed: false } });
+  }
   // What the peer says of generation and base is settled by the next contact, not by trying again blindly.
   const retry =
     failure.retry ||
@@ -276,7 +286,7 @@ function onPromoted(
     const { told: _, ...peer } = half.peer;
     return {
       half: {
-        ...without(half, 'operation', 'cycle', 'paused', 'fault', 'test'),
+        ...without(half, 'operation', 'cycle', 'paused', 'suspended', 'fault', 'test'),
         role: 'source',
         generation: operation.next,
         state: 'Failed_Over',
@@ -319,7 +329,7 @@ function onDemoted(
 ): Change {
   return {
     half: {
-      ...without(half, 'operation', 'cycle', 'paused', 'fault', 'newcomers'),
+      ...without(half, 'operation', 'cycle', 'paused', 'suspended', 'fault', 'newcomers'),
       role: 'destination',
       generation: operation.learned,
       state: 'Failed_Over',

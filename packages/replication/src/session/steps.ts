@@ -89,7 +89,10 @@ export type Outcome =
       readonly result:
         | {
             readonly ok: true;
-            readonly view: HalfView /** Newest point both hold with equal digest. */;
+            readonly view: HalfView;
+            /** What it was told of ours, which may have changed meanwhile. */
+            readonly said: Pick<HalfView, 'state' | 'suspended'>;
+            /** Newest point both hold with equal digest. */
             readonly common?: BaseRef;
           }
         | { readonly ok: false; readonly reason: 'unreachable' }

@@ -11,6 +11,7 @@ import type { Notice } from './notice.ts';
 import { awaitsOperation, replyTo } from './on-message.ts';
 import type { Rejection } from './rejection.ts';
 import { type Outcome, type Step, stepKey } from './steps.ts';
+import { announcedReasons } from './suspend.ts';
 
 /** An engine reduced to what the state machine can tell apart: contents are numbers, a digest is its content. */
 interface ModelEngine {
@@ -221,6 +222,7 @@ export class TwoHalves {
       points,
       ...(half.paused && { paused: half.paused }),
       ...(half.test && { testing: true }),
+      ...(half.suspended && { suspended: announcedReasons(half) }),
       ...(half.lastSync && { lastSync: half.lastSync }),
       ...(engine.base && { base: { point: engine.base.point, digests: [String(engine.base.content)] } }),
     };
@@ -231,14 +233,15 @@ export class TwoHalves {
     const peer = this.other(site);
     switch (step.kind) {
       case 'contact': {
-        const reply = this.#ask(site, { kind: 'contact', session: half.id, view: this.#view(site) }, loseAnswer);
+        const said = this.#view(site);
+        const reply = this.#ask(site, { kind: 'contact', session: half.id, view: said }, loseAnswer);
         if (reply === undefined) return { kind: 'contact', result: { ok: false, reason: 'unreachable' } };
         if (reply.kind === 'tombstone')
           return { kind: 'contact', result: { ok: false, reason: 'tombstone', generation: reply.generation } };
         if (reply.kind === 'unknown_session')
           return { kind: 'contact', result: { ok: false, reason: 'unknown_session' } };
         const common = newestCommon(this.#view(site).points, reply.view.points);
-        return { kind: 'contact', result: { ok: true, view: reply.view, ...(common && { common }) } };
+        return { kind: 'contact', result: { ok: true, view: reply.view, said, ...(common && { common }) } };
       }
       case 'members': {
         if (!this.linkUp || loseAnswer)
@@ -368,11 +371,19 @@ export class TwoHalves {
     loseAnswer: boolean,
   ): Extract<Outcome, { kind: 'ship' }>['result'] {
     const refuse = (
-      code: 'link_lost' | 'peer_paused' | 'stale_generation' | 'base_mismatch' | 'session_unknown' | 'peer_not_ready',
+      code:
+        | 'link_lost'
+        | 'peer_paused'
+        | 'peer_suspended'
+        | 'stale_generation'
+        | 'base_mismatch'
+        | 'session_unknown'
+        | 'peer_not_ready',
     ) => ({ ok: false, failure: { code, message: code, retry: code !== 'stale_generation' } }) as const;
     if (!this.linkUp) return refuse('link_lost');
     if (peer.gone) return refuse('session_unknown');
     if (peer.half.paused !== undefined || peer.half.state === 'Pausing') return refuse('peer_paused');
+    if (peer.half.suspended !== undefined) return refuse('peer_suspended');
     const under = peer.half.operation?.kind;
     const busy = under !== undefined && under !== 'start_test' && under !== 'stop_test';
     if (busy || peer.half.state === 'Failed_Over') return refuse('peer_not_ready');

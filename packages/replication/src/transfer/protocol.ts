@@ -13,6 +13,7 @@ export const framePrefix_bytes = 16;
 export type RefusalCode =
   | 'protocol_mismatch'
   | 'peer_paused'
+  | 'peer_suspended'
   | 'peer_not_ready'
   | 'session_unknown'
   | 'stale_generation'

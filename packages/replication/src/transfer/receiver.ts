@@ -207,7 +207,9 @@ class Reception {
     if (!admission.admit)
       throw new Refusal(
         admission.code,
-        admission.code === 'peer_paused' ? 'the session is paused here' : 'the session takes no cycles now',
+        admission.code === 'peer_paused' || admission.code === 'peer_suspended'
+          ? 'the session is paused here'
+          : 'the session takes no cycles now',
       );
   }
 

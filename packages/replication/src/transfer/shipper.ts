@@ -74,18 +74,22 @@ async function attempt(shipment: Shipment, options: ShipperOptions, order: ShipO
 
 function failureOf(error: unknown, shipment: Shipment): ShipFailure {
   if (shipment.signal.aborted) return { code: 'cancelled', message: 'the cycle was stopped', retry: true };
-  if (error instanceof ShipRefused) return { ...refusals[error.code], message: error.message };
+  if (error instanceof ShipRefused) return { ...(refusals[error.code] ?? newerRefusal), message: error.message };
   if (error instanceof Untrusted) return { code: 'peer_untrusted', message: error.message, retry: false };
   if (error instanceof LinkLost) return { code: 'link_lost', message: error.message, retry: true };
   if (isBlockError(error)) return { code: 'source_damaged', message: error.message, retry: error.code === 'io_error' };
   return { code: 'internal', message: error instanceof Error ? error.message : String(error), retry: true };
 }
 
+/** A word that only a newer peer knows. */
+const newerRefusal = { code: 'internal', retry: true } as const;
+
 const refusals: Readonly<
   Record<RefusalCode | 'proof_mismatch', { readonly code: ShipFailure['code']; readonly retry: boolean }>
 > = {
   protocol_mismatch: { code: 'protocol_mismatch', retry: false },
   peer_paused: { code: 'peer_paused', retry: true },
+  peer_suspended: { code: 'peer_suspended', retry: true },
   peer_not_ready: { code: 'peer_not_ready', retry: true },
   session_unknown: { code: 'session_unknown', retry: true },
   stale_generation: { code: 'stale_generation', retry: true },

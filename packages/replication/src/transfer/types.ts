@@ -42,6 +42,7 @@ export interface ShipFailure {
     | 'peer_untrusted'
     | 'protocol_mismatch'
     | 'peer_paused'
+    | 'peer_suspended'
     | 'peer_not_ready'
     | 'stale_generation'
     | 'base_mismatch'
@@ -64,4 +65,4 @@ export type ShipOutcome =
 export type Admission =
   /** `peer`: fingerprint of the only cluster that may ship into this session. */
   | { readonly admit: true; readonly peer?: string }
-  | { readonly admit: false; readonly code: 'peer_paused' | 'peer_not_ready' | 'session_unknown' };
+  | { readonly admit: false; readonly code: 'peer_paused' | 'peer_suspended' | 'peer_not_ready' | 'session_unknown' };

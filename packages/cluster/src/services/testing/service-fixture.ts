@@ -46,6 +46,7 @@ class RecordedHooks implements ReplicationHooks {
   membersChanged = async () => undefined;
   resourceChanged = () => void this.asked.push('changed');
   ruleChanged = () => void this.asked.push('rule changed');
+  policyChanged = () => undefined;
 }
 
 /** Services on a real catalog and a real engine, which a test may stop anywhere and start again. */
