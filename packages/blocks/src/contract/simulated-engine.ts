@@ -70,16 +70,8 @@ export async function simulatedEngine(
       checkpoints: checkpoints.mount(),
       clock: hurriedClock,
       limits: tinyLimits,
-<<<<<<< HEAD
       packer: inlinePacker,
-      // With every other seed next to nothing is read from memory and reads wait for the disk: others come in between.
-      logLimits: {
-        ...smallLogLimits,
-        ...(seed % 2 === 1 && { sync_read_bytes_max: 0, group_bytes: 4096, group_buffers_max: 1024 }),
-      },
-=======
-      logLimits: ...smallLogLimits, ...(waits && group_bytes: 4096, group_buffers_max: 1024 ) ,
->>>>>>> main
+      logLimits: { ...smallLogLimits, ...(waits && { group_bytes: 4096, group_buffers_max: 1024 }) },
     });
   };
   /** After every start what is counted is what is there: a segment taken for empty would be given back. */
