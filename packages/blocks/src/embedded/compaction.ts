@@ -30,7 +30,7 @@ const candidates = (core: EngineCore, checkpointed: Sequence): readonly SegmentI
  * packed once more.
  */
 export function sparseSegments(core: EngineCore, checkpointed: Sequence): readonly number[] {
-  const found = candidates(core, checkpointed).filter(({ segment }) => !core.emptied.has(segment));
+  const found = needed(core, checkpointed);
   const plain = sparseAmong(
     core,
     found.filter(({ packed }) => !packed),
@@ -62,9 +62,11 @@ function sparseAmong(core: EngineCore, segments: readonly SegmentInfo[]): readon
   return chosen;
 }
 
-/** Sealed segments that a checkpoint covers, that were not packed, and that compaction has no need to touch, the oldest first. */
-export function packableSegments(core: EngineCore, checkpointed: Sequence): readonly SegmentInfo[] {
-  return candidates(core, checkpointed)
-    .filter(({ segment, packed }) => !packed && !core.emptied.has(segment) && core.live.of(segment) > 0)
+/** Sealed segments that a checkpoint covers and that hold something that is needed, the oldest first. */
+export const usedSegments = (core: EngineCore, checkpointed: Sequence): readonly SegmentInfo[] =>
+  needed(core, checkpointed)
+    .filter(({ segment }) => core.live.of(segment) > 0)
     .sort((a, b) => a.first - b.first);
-}
+
+const needed = (core: EngineCore, checkpointed: Sequence): readonly SegmentInfo[] =>
+  candidates(core, checkpointed).filter(({ segment }) => !core.emptied.has(segment) && !core.copied.has(segment));

@@ -40,8 +40,10 @@ export class EngineCore {
   closed = false;
   /** How often records that were not durable were appended again elsewhere [C6.4]. */
   moves = 0;
-  /** Segments whose live records have been copied elsewhere: given back after the next checkpoint. */
+  /** Segments whose live records have been copied elsewhere, as a durable checkpoint says: they may be given back. */
   readonly emptied = new Set<number>();
+  /** Segments whose live records have been copied elsewhere, while the newest checkpoint still names them. */
+  readonly copied = new Set<number>();
   /** Bytes of ranges of zeros that compaction kept, by the segment they are in now; not known again after a restart. */
   readonly keptZeros = new LiveBytes();
   /** Packs what is cold; absent: nothing is packed, though what is can be read. */
@@ -150,7 +152,7 @@ export class EngineCore {
     this.operations += 1;
     const { pages, log, frames } = this;
     const damaged = (at: number, detail: string) => this.emit({ kind: 'damage', volume, block: at, detail });
-    const used = (segment: number, blocks: number) => this.cold.used(segment, blocks);
+    const used = (segment: number, blocks: number, unpacked: boolean) => this.cold.used(segment, blocks, unpacked);
     return readBlocks({ pages, log, frames, damaged, used }, chain, block, count, target, sums);
   }
 
@@ -177,6 +179,7 @@ export class EngineCore {
   /** A segment was given back. */
   forgetSegment(segment: number): void {
     this.emptied.delete(segment);
+    this.copied.delete(segment);
     this.keptZeros.forget(segment);
     this.cold.forget(segment);
     this.live.forget(segment);

@@ -9,9 +9,11 @@ import { encodeChange } from './graph/changes.ts';
 import type { Sequence } from './log/types.ts';
 import { Interrupted, Pace } from './pace.ts';
 import { paysToPack } from './packing.ts';
-import { rewriteSegments } from './rewriting.ts';
+import { type Rewriting, rewriteSegments } from './rewriting.ts';
 
 const quiet_ms = 1_000;
+/** Share of the file system that is free when something is unpacked. */
+const unpackFree = 0.25;
 /** After the medium refused. */
 const refused_ms = 5_000;
 
@@ -119,7 +121,7 @@ export class Housekeeper {
     await this.#giveBack();
     const sparse = sparseSegments(core, this.#checkpointed);
     if (sparse.length === 0) return (await this.#packSome(force)) || folded;
-    await rewriteSegments(core, sparse, { pack: false, pace: nextTurn });
+    await rewriteSegments(core, sparse, { as: 'found', pace: nextTurn });
     await this.#checkpoint();
     return true;
   }
@@ -129,21 +131,30 @@ export class Housekeeper {
     return pages.dirtyCount >= limits.dirtyPages || sinceCheckpoint_bytes >= limits.checkpointEvery_bytes;
   }
 
-  /** Packs a few cold segments, with rests in between; true when it did. */
+  /** Packs a few cold segments, or unpacks a hot one, with rests in between; true when it did. */
   async #packSome(force: boolean): Promise<boolean> {
     const core = this.#core;
     if (core.packer === undefined || core.log.state().kind !== 'running') return false;
-    const { segments, more } = core.cold.next(this.#checkpointed, this.#clock.monotonic());
-    if (more || segments.length > 0) this.#lookForCold();
+    this.#lookForCold();
+    const { hot, cold } = core.cold.look(this.#checkpointed, this.#clock.monotonic());
+    const { free_bytes, total_bytes } = core.log.usage();
+    // Both take space before they give any back; the last of it is for what must be recorded.
+    if (free_bytes < 2 * core.limits.packMost_bytes) return false;
+    if (hot !== undefined && free_bytes >= unpackFree * total_bytes) return this.#rewriteSlowly([hot], 'plain', force);
     const worth: number[] = [];
-    for (const segment of segments)
+    for (const segment of cold)
       if (await paysToPack(core, segment)) worth.push(segment.segment);
       else core.cold.tried(segment.segment);
-    if (worth.length === 0) return segments.length > 0;
-    core.rewriting = new Set(worth);
+    if (worth.length === 0) return cold.length > 0;
+    return this.#rewriteSlowly(worth, 'packed', force);
+  }
+
+  async #rewriteSlowly(segments: readonly number[], as: Rewriting['as'], force: boolean): Promise<boolean> {
+    const core = this.#core;
+    core.rewriting = new Set(segments);
     const pace = force ? nextTurn : this.#pace.begin(() => this.#meanwhile());
     try {
-      await rewriteSegments(core, worth, { pack: true, pace });
+      await rewriteSegments(core, segments, { as, pace });
     } catch (error) {
       if (error instanceof Interrupted) return false;
       throw error;
@@ -188,8 +199,11 @@ export class Housekeeper {
 
   async #checkpoint(): Promise<void> {
     const core = this.#core;
-    const dead = deadSegments(core);
+    const proven = [...deadSegments(core), ...core.copied];
     this.#checkpointed = await writeCheckpoint(core);
-    for (const segment of dead) core.emptied.add(segment);
+    for (const segment of proven) {
+      core.copied.delete(segment);
+      core.emptied.add(segment);
+    }
   }
 }

@@ -27,9 +27,11 @@ export const engineLimits = {
   packBelow: 0.75,
   /** A segment is packed if a sample says that at least this share of it is gained. */
   packGain: 0.1,
-  /** A segment is cold when for so long no more than a share of it was overwritten, and none read more often than that share. */
+  /** A segment is cold when for so long no more than this share of it was overwritten, and no more than this share read. */
   packAfter_ms: 300_000,
   packWarm: 1 / 64,
+  /** A packed segment is hot, and unpacked, when in that time so much of its content was unpacked for blocks of it. */
+  packHot: 1 / 4,
   /** Content that is packed in one go: what of it is dead is found and given back in between only. */
   packMost_bytes: 64 * 1024 * 1024,
   /** Content between two rests. */

@@ -1,5 +1,5 @@
 import { BLOCK_BYTES } from '../port/device.ts';
-import { packableSegments } from './compaction.ts';
+import { usedSegments } from './compaction.ts';
 import type { EngineCore } from './core.ts';
 import { SEGMENT_HEADER_BYTES } from './log/segment-header.ts';
 import type { SegmentInfo, Sequence } from './log/types.ts';
@@ -8,17 +8,20 @@ import type { SegmentInfo, Sequence } from './log/types.ts';
 interface Mark {
   readonly since_ms: number;
   readonly live_bytes: number;
-  readonly reads: number;
+  readonly read_bytes: number;
+  readonly unpacked_bytes: number;
 }
 
 /**
  * Which segments hosts leave alone: little of them was overwritten, and little read, for a while. What hosts work with is not worth
- * packing: it is overwritten soon, or read so often that unpacking it would show.
+ * packing: it is overwritten soon, or read so often that unpacking it would show. Packed segments of which single blocks are read
+ * again and again are hot: they are to be unpacked. Who reads all of a volume once, as a backup does, makes nothing hot.
  */
 export class ColdSegments {
   readonly #core: EngineCore;
-  /** Blocks read, by segment; since this process began. */
-  readonly #reads = new Map<number, number>();
+  /** Read and unpacked by segment, since this process began. */
+  readonly #read_bytes = new Map<number, number>();
+  readonly #unpacked_bytes = new Map<number, number>();
   readonly #marks = new Map<number, Mark>();
   /** Looked into and found to be as small as they get. */
   readonly #tried = new Set<number>();
@@ -27,9 +30,11 @@ export class ColdSegments {
     this.#core = core;
   }
 
-  /** Blocks of a segment were read. */
-  used(segment: number, blocks: number): void {
-    this.#reads.set(segment, (this.#reads.get(segment) ?? 0) + blocks);
+  /** Blocks of a segment were read; `unpacked`: a frame was unpacked for some of its blocks only. */
+  used(segment: number, blocks: number, unpacked: boolean): void {
+    const bytes = blocks * BLOCK_BYTES;
+    this.#read_bytes.set(segment, (this.#read_bytes.get(segment) ?? 0) + bytes);
+    if (unpacked) this.#unpacked_bytes.set(segment, (this.#unpacked_bytes.get(segment) ?? 0) + bytes);
   }
 
   /** Nothing is to be gained. */
@@ -38,37 +43,63 @@ export class ColdSegments {
   }
 
   forget(segment: number): void {
-    this.#reads.delete(segment);
-    this.#marks.delete(segment);
-    this.#tried.delete(segment);
+    for (const known of [this.#read_bytes, this.#unpacked_bytes, this.#marks, this.#tried]) known.delete(segment);
   }
 
-  /** Cold segments that may be packed together, the oldest first; `more`: there are others that may become cold. */
-  next(checkpointed: Sequence, now_ms: number): { readonly segments: readonly SegmentInfo[]; readonly more: boolean } {
+  /** Cold segments that may be packed together, the oldest first, and one that is hot. */
+  look(
+    checkpointed: Sequence,
+    now_ms: number,
+  ): { readonly hot: number | undefined; readonly cold: readonly SegmentInfo[] } {
     const { limits, live } = this.#core;
-    const waiting = packableSegments(this.#core, checkpointed).filter(({ segment }) => !this.#tried.has(segment));
-    const cold = waiting.filter((segment) => this.#isCold(segment, now_ms));
-    const chosen: SegmentInfo[] = [];
+    let hot: number | undefined;
+    const cold: SegmentInfo[] = [];
     let total = 0;
-    for (const segment of cold) {
+    let full = false;
+    for (const segment of usedSegments(this.#core, checkpointed)) {
+      if (segment.packed) {
+        if (this.#isHot(segment, now_ms)) hot ??= segment.segment;
+        continue;
+      }
+      if (this.#tried.has(segment.segment) || !this.#isCold(segment, now_ms) || full) continue;
       total += live.of(segment.segment);
-      if (chosen.length > 0 && total > limits.packMost_bytes) break;
-      chosen.push(segment);
+      full = cold.length > 0 && total > limits.packMost_bytes;
+      if (!full) cold.push(segment);
     }
-    return { segments: chosen, more: waiting.length > chosen.length };
+    return { hot, cold };
   }
 
-  #isCold({ segment, used }: SegmentInfo, now_ms: number): boolean {
+  #isCold(segment: SegmentInfo, now_ms: number): boolean {
     const { packAfter_ms, packWarm } = this.#core.limits;
-    const live_bytes = this.#core.live.of(segment);
-    const reads = this.#reads.get(segment) ?? 0;
-    const mark = this.#marks.get(segment);
-    const warm =
-      mark === undefined ||
-      mark.live_bytes - live_bytes > packWarm * used ||
-      (reads - mark.reads) * BLOCK_BYTES > packWarm * used;
-    if (warm) this.#marks.set(segment, { since_ms: now_ms, live_bytes, reads });
-    return now_ms - (warm ? now_ms : mark.since_ms) >= packAfter_ms;
+    const now = this.#now(segment, now_ms);
+    const mark = this.#marks.get(segment.segment) ?? this.#mark(segment, now);
+    const most_bytes = packWarm * segment.used;
+    const warm = mark.live_bytes - now.live_bytes > most_bytes || now.read_bytes - mark.read_bytes > most_bytes;
+    const { since_ms } = warm ? this.#mark(segment, now) : mark;
+    return now_ms - since_ms >= packAfter_ms;
+  }
+
+  #isHot(segment: SegmentInfo, now_ms: number): boolean {
+    const { packAfter_ms, packHot } = this.#core.limits;
+    const now = this.#now(segment, now_ms);
+    const mark = this.#marks.get(segment.segment) ?? this.#mark(segment, now);
+    if (now.unpacked_bytes - mark.unpacked_bytes > packHot * segment.used) return true;
+    if (now_ms - mark.since_ms > packAfter_ms) this.#mark(segment, now);
+    return false;
+  }
+
+  #now({ segment }: SegmentInfo, since_ms: number): Mark {
+    return {
+      since_ms,
+      live_bytes: this.#core.live.of(segment),
+      read_bytes: this.#read_bytes.get(segment) ?? 0,
+      unpacked_bytes: this.#unpacked_bytes.get(segment) ?? 0,
+    };
+  }
+
+  #mark({ segment }: SegmentInfo, now: Mark): Mark {
+    this.#marks.set(segment, now);
+    return now;
   }
 }
 

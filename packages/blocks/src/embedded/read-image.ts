@@ -15,8 +15,8 @@ export interface ReadWorld {
   readonly frames: FrameCache;
   /** A stored block does not match its checksum: told before the read fails. */
   readonly damaged: (block: number, detail: string) => void;
-  /** So many blocks were wanted of a segment. */
-  readonly used: (segment: number, blocks: number) => void;
+  /** So many blocks were wanted of a segment; `unpacked`: a frame was unpacked for some of its blocks only. */
+  readonly used: (segment: number, blocks: number, unpacked: boolean) => void;
 }
 
 /**
@@ -60,7 +60,7 @@ export function readBlocks(
       continue;
     }
     const part = target.subarray((run.block - block) * BLOCK_BYTES, (run.block - block + run.count) * BLOCK_BYTES);
-    world.used(run.segment, run.count);
+    world.used(run.segment, run.count, false);
     const read = world.log.read(run, part);
     if (read === undefined) verify(world, run, part, sums, block);
     else pending.push(read.then(() => verify(world, run, part, sums, block)));
@@ -88,10 +88,9 @@ interface Wanted {
 
 /** Reads frames that stand close to each other, and takes the wanted blocks out of them. */
 function readPacked(world: ReadWorld, runs: readonly StoredRun[], wanted: Wanted): void | Promise<void> {
-  for (const { segment, count } of runs) world.used(segment, count);
   const [first, last] = [runs[0]!, runs.at(-1)!];
   const known = runs.length === 1 ? world.frames.get(first.segment, first.offset) : undefined;
-  if (known !== undefined) return takeOut(world, first, known, wanted);
+  if (known !== undefined) return give(world, first, known, wanted);
   const bytes = Buffer.allocUnsafe(last.offset + last.frame_bytes - first.offset);
   const frameOf = ({ offset, frame_bytes }: StoredRun) =>
     bytes.subarray(offset - first.offset, offset - first.offset + frame_bytes);
@@ -104,12 +103,18 @@ function readPacked(world: ReadWorld, runs: readonly StoredRun[], wanted: Wanted
 
 function takeOut(world: ReadWorld, run: StoredRun, content: Uint8Array | string, wanted: Wanted): void {
   if (typeof content === 'string') throw damage(world, run, 0, content);
+  give(world, run, content, wanted);
+  const partly = run.count < run.of;
+  world.used(run.segment, run.count, partly);
+  // Who reads all of it at once does not come back for the rest.
+  if (partly) world.frames.put(run.segment, run.offset, content);
+}
+
+function give(world: ReadWorld, run: StoredRun, content: Uint8Array, wanted: Wanted): void {
   const at = (run.block - wanted.block) * BLOCK_BYTES;
   const part = wanted.target.subarray(at, at + run.count * BLOCK_BYTES);
   part.set(content.subarray(partStart(run), partStart(run) + part.length));
   verify(world, run, part, wanted.sums, wanted.block);
-  // Who reads all of it at once does not come back for the rest.
-  if (run.count < run.of) world.frames.put(run.segment, run.offset, content);
 }
 
 function verify(world: ReadWorld, run: StoredRun, part: Uint8Array, sums: BigUint64Array, first: number): void {

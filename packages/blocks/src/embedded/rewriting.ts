@@ -12,8 +12,8 @@ import { SegmentWindows } from './segment-windows.ts';
 
 /** How segments are rewritten. */
 export interface Rewriting {
-  /** Packs blocks that were not packed so far; without it only what remains of frames is packed again. */
-  readonly pack: boolean;
+  /** `packed`: what can be packed is. `plain`: what is packed is unpacked. `found`: each as it was, the rest of a frame packed again. */
+  readonly as: 'packed' | 'plain' | 'found';
   /** Called between pieces: others have their turn. What it throws ends the work, and nothing has changed. */
   readonly pace: (bytes: number) => Promise<void>;
 }
@@ -52,7 +52,8 @@ export async function rewriteSegments(core: EngineCore, segments: readonly numbe
   const items = [...blocks, ...uncovered(core, zeros)].sort((a, b) => a.sequence - b.sequence);
   // What was packed once, or could not be, is not tried again.
   const known = core.log.segments().filter(({ segment }) => segments.includes(segment));
-  const packed = how.pack || (core.packer !== undefined && known.every((segment) => segment.packed));
+  const stays = how.as === 'found' && core.packer !== undefined && known.every((segment) => segment.packed);
+  const packed = how.as === 'packed' || stays;
   const relocation = core.log.relocation(packed);
   const windows = new SegmentWindows(core.log, segments);
   const copier = new Copier(core, relocation, windows, how);
@@ -73,7 +74,7 @@ export async function rewriteSegments(core: EngineCore, segments: readonly numbe
     if (core.graph.layers.has(now)) core.writer.move(core.layerIndex(now), block, count, to, sequence, frame);
     if (++moved % movesATurn === 0) await nextTurn();
   }
-  for (const segment of segments) core.emptied.add(segment);
+  for (const segment of segments) core.copied.add(segment);
 }
 
 async function contents(core: EngineCore, segments: readonly number[]) {
@@ -124,8 +125,8 @@ class Copier {
     const parts = liveParts(this.#core, segment, found);
     for (const part of parts) {
       if (found.type === 'data') await this.#copyPlain(found, part);
-      else if (part.count < found.count) await this.#copyRest(found, part);
-      else await this.#copyFrame(found, [part]);
+      else if (part.count < found.count || this.#how.as === 'plain') await this.#copyPart(found, part);
+      else await this.#copyFrame(found, part);
     }
     await this.#how.pace(parts.reduce((sum, { count }) => sum + count * BLOCK_BYTES, 0));
   }
@@ -134,28 +135,27 @@ class Copier {
     const { segment, offset } = found.place;
     const place = { segment, offset: offset + part.from * BLOCK_BYTES };
     const content = await this.#windows.read(place, part.count * BLOCK_BYTES);
-    if (this.#how.pack) await this.#pack(found, part, content);
+    if (this.#how.as === 'packed') await this.#pack(found, part, content);
     else await this.#add(found, part, content);
   }
 
   /** As it is: what is damaged stays so, and is told when it is read. */
-  async #copyFrame(found: BlocksFound & { readonly type: 'packed' }, live: readonly Part[]): Promise<void> {
+  async #copyFrame(found: BlocksFound & { readonly type: 'packed' }, live: Part): Promise<void> {
     const { layer, block, count, checksums, sequence } = found;
     const frame = await this.#windows.read(found.place, found.frame_bytes);
     const to = await this.#relocation.add({ type: 'packed', layer, block, count, frame, checksums }, sequence);
-    for (const { from, count: of } of live)
-      this.moves.push({
-        ...{ layer, block: block + from, count: of, sequence, to },
-        frame: { bytes: frame.length, part: from, of: count },
-      });
+    this.moves.push({
+      ...{ layer, block: block + live.from, count: live.count, sequence, to },
+      frame: { bytes: frame.length, part: live.from, of: count },
+    });
   }
 
-  /** Some blocks of a frame are needed no more: the others are packed anew. */
-  async #copyRest(found: BlocksFound & { readonly type: 'packed' }, part: Part): Promise<void> {
+  /** Blocks taken out of a frame, the others of which are needed no more: packed anew, or left plain. */
+  async #copyPart(found: BlocksFound & { readonly type: 'packed' }, part: Part): Promise<void> {
     const content = unpack(await this.#windows.read(found.place, found.frame_bytes), found.count);
-    if (typeof content === 'string') return this.#copyFrame(found, [part]);
+    if (typeof content === 'string') return this.#copyFrame(found, part);
     const rest = content.subarray(part.from * BLOCK_BYTES, (part.from + part.count) * BLOCK_BYTES);
-    if (this.#core.packer === undefined) await this.#add(found, part, rest);
+    if (this.#core.packer === undefined || this.#how.as === 'plain') await this.#add(found, part, rest);
     else await this.#pack(found, part, rest);
   }
 

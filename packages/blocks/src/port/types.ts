@@ -179,6 +179,8 @@ export interface VolumeUsage {
   readonly logical_bytes: number;
   /** Bytes of blocks that only this volume's head and its points keep. */
   readonly unique_bytes: number;
+  /** What these unique bytes take where they are stored: less, where they are packed. */
+  readonly stored_bytes: number;
 }
 
 export interface EngineUsage {

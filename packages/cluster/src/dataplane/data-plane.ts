@@ -24,7 +24,8 @@ export async function startDataPlane(config: ClusterConfig) {
   const clock = systemClock;
   const identity = await loadLinkIdentity(config.dataDir);
   const ports = new ChosenPorts(config.dataDir);
-  const engine = await openEmbeddedEngine({ directory: places(config.dataDir).appliance('A1'), clock });
+  const directory = places(config.dataDir).appliance('A1');
+  const engine = await openEmbeddedEngine({ directory, clock, packCold: config.packCold });
   const admissions = new Map<SessionId, Admission>();
   let peers: readonly KnownPeer[] = [];
   const localSerial = identity.serial;
