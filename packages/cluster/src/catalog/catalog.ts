@@ -32,6 +32,7 @@ const indexes: readonly string[] = [
   uniquely('policy', 'policy_name', 'name'),
   uniquely('replication_rule', 'replication_rule_name', 'name'),
   uniquely('snapshot_rule', 'snapshot_rule_name', 'name'),
+  `CREATE UNIQUE INDEX io_limit_rule_name ON io_limit_rule (lower(doc ->> '$.name'))`,
   uniquely('local_user', 'local_user_name', 'name'),
   uniquely('remote_system', 'remote_system_serial', 'serial_number'),
   uniquely('host', 'host_name', 'name'),
@@ -53,6 +54,7 @@ const indexes: readonly string[] = [
   `CREATE UNIQUE INDEX volume_group_snapshot_name ON volume_group (doc ->> '$.protection_data.parent_id', lower(doc ->> '$.name')) WHERE doc ->> '$.type' = 'Snapshot'`,
   `CREATE INDEX volume_group_id ON volume (doc ->> '$.group_id')`,
   `CREATE INDEX volume_policy ON volume (doc ->> '$.protection_policy_id')`,
+  `CREATE INDEX volume_qos ON volume (doc ->> '$.qos_performance_policy_id')`,
   `CREATE INDEX volume_point ON volume (private ->> '$.point')`,
   `CREATE INDEX volume_of ON volume (private ->> '$.of')`,
   `CREATE INDEX volume_joined ON volume (private ->> '$.joined')`,
@@ -76,19 +78,26 @@ type NotAPromise<T> = T extends Promise<unknown> ? never : T;
  */
 export class Catalog {
   readonly #db: DatabaseSync;
-  readonly #directory: string;
+  readonly #directory: string | undefined;
   readonly #statements = new Map<string, StatementSync>();
-  readonly #reserve: CatalogReserve;
+  readonly #reserve: CatalogReserve | undefined;
+  readonly #watchers = new Map<Table, (() => void)[]>();
   /** The file was made by this opening. */
   readonly isNew: boolean;
 
-  constructor(directory: string) {
-    const path = join(directory, 'catalog.db');
-    this.#directory = directory;
-    this.#reserve = new CatalogReserve(directory);
-    this.isNew = !existsSync(path);
-    this.#db = new DatabaseSync(path);
-    chmodSync(path, 0o600);
+  /** A directory of its own, or a database that somebody else has opened: that one has no copies beside it and no reserve. */
+  constructor(place: string | DatabaseSync) {
+    if (typeof place === 'string') {
+      const path = join(place, 'catalog.db');
+      this.#directory = place;
+      this.#reserve = new CatalogReserve(place);
+      this.isNew = !existsSync(path);
+      this.#db = new DatabaseSync(path);
+      chmodSync(path, 0o600);
+    } else {
+      this.#db = place;
+      this.isNew = this.#version() === 0;
+    }
     this.#db.exec(
       'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;',
     );
@@ -96,7 +105,12 @@ export class Catalog {
     this.#openViews();
     this.#db.exec('CREATE TEMP TABLE rate (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID');
     for (const [name, query] of Object.entries(namedViews)) this.#db.exec(`CREATE TEMP VIEW rest_${name} AS ${query}`);
-    this.#reserve.take();
+    this.#reserve?.take();
+  }
+
+  /** `listener` is called after a row of one of these tables was put or removed; a transaction around it may still be undone. */
+  watch(watched: readonly Table[], listener: () => void): void {
+    for (const table of watched) this.#watchers.set(table, [...(this.#watchers.get(table) ?? []), listener]);
   }
 
   get<T extends Table>(table: T, id: string): Documents[T] | undefined {
@@ -176,6 +190,7 @@ export class Catalog {
     } catch (error) {
       throw nameTaken(error, table, (document as { name?: string }).name ?? '') ?? error;
     }
+    this.#changed(table);
   }
 
   /** Changes some attributes of a row. */
@@ -216,7 +231,7 @@ export class Catalog {
         this.put(resource, JSON.parse(doc) as Documents[TellingTable]);
         this.#prepare('DELETE FROM temp.aside WHERE resource = ? AND id = ?').run(resource, id);
       }
-      this.#reserve.take();
+      this.#reserve?.take();
     } catch (error) {
       if (!isMediumRefusal(error)) throw error;
     }
@@ -225,6 +240,11 @@ export class Catalog {
   remove(table: Table, id: string): void {
     this.#write(() => this.#prepare(`DELETE FROM ${table} WHERE id = ?`).run(id));
     this.still(table, id);
+    this.#changed(table);
+  }
+
+  #changed(table: Table): void {
+    for (const listener of this.#watchers.get(table) ?? []) listener();
   }
 
   /** Keeps the newest `most` rows of a table that only grows. */
@@ -294,14 +314,16 @@ export class Catalog {
 
   /** A copy of the catalog as it is, beside it; the oldest beyond a few go [C7.1]. */
   backup(name: string): void {
-    const path = join(this.#directory, `backup-${name}.db`);
+    const directory = this.#directory;
+    if (directory === undefined) return;
+    const path = join(directory, `backup-${name}.db`);
     if (existsSync(path)) rmSync(path);
     this.#db.prepare('VACUUM INTO ?').run(path);
     chmodSync(path, 0o600);
-    const copies = readdirSync(this.#directory)
+    const copies = readdirSync(directory)
       .filter((file) => /^backup-.*\.db$/.test(file))
       .sort();
-    for (const old of copies.slice(0, -backupsKept)) rmSync(join(this.#directory, old));
+    for (const old of copies.slice(0, -backupsKept)) rmSync(join(directory, old));
   }
 
   close(): void {
@@ -319,7 +341,7 @@ export class Catalog {
       return work();
     } catch (error) {
       if (!isMediumError(error)) throw error;
-      if (!isFull(error) || !this.#reserve.release()) throw mediumRefusal(error);
+      if (!isFull(error) || this.#reserve?.release() !== true) throw mediumRefusal(error);
     }
     try {
       return work();
@@ -338,8 +360,12 @@ export class Catalog {
     return statement;
   }
 
+  #version(): number {
+    return (this.#db.prepare('PRAGMA user_version').get() as { user_version: number }).user_version;
+  }
+
   #migrate(): void {
-    const { user_version: found } = this.#db.prepare('PRAGMA user_version').get() as { user_version: number };
+    const found = this.#version();
     if (found > schemaVersion)
       throw new Error(`the catalog is of version ${found}; this program knows up to ${schemaVersion}`);
     this.transaction(() => {
@@ -390,6 +416,7 @@ function nameTaken(error: unknown, table: Table, name: string): RestError | unde
   if (table === 'volume_group') return new RestError('group_name_in_use', name);
   if (table === 'policy') return new RestError('policy_name_in_use', name);
   if (table === 'replication_rule' || table === 'snapshot_rule') return new RestError('rule_name_in_use', name);
+  if (table === 'io_limit_rule') return new RestError('io_rule_name_in_use', name);
   if (table === 'remote_system') return new RestError('remote_exists', name);
   return new RestError('name_in_use', name);
 }

@@ -20,6 +20,7 @@ import type {
 } from '../catalog/documents.ts';
 import { type Handlers, handler } from '../rest/handlers.ts';
 import { assigneesOf } from './assignments.ts';
+import { limitedBy } from './io-limits.ts';
 import type { ReplicationHooks } from './replication-hooks.ts';
 
 const minute_ms = 60_000;
@@ -93,16 +94,16 @@ export class PolicyService {
   }
 
   #createPolicy(body: Static<typeof PolicyCreate>): { id: string } {
-    if (body.io_limit_rule_id !== undefined) throw new RestError('not_found', 'io_limit_rule', body.io_limit_rule_id);
     if (body.file_io_limit_rule_id !== undefined)
       throw new RestError('not_found', 'file_io_limit_rule', body.file_io_limit_rule_id);
     const policy: PolicyDocument = {
       id: this.#random.uuid(),
       name: body.name,
       description: body.description ?? null,
-      type: 'Protection',
+      type: body.io_limit_rule_id === undefined ? 'Protection' : 'QoS',
       snapshot_rule_ids: unique(body.snapshot_rule_ids),
       replication_rule_ids: unique(body.replication_rule_ids),
+      io_limit_rule_id: body.io_limit_rule_id ?? null,
       ...userManaged,
     };
     this.#checkRules(policy);
@@ -113,8 +114,11 @@ export class PolicyService {
   async #modifyPolicy(id: string, body: Static<typeof PolicyModify>): Promise<void> {
     const present = this.#policy(id);
     this.#editable('policy', present);
+    if (body.file_io_limit_rule_id != null)
+      throw new RestError('not_found', 'file_io_limit_rule', body.file_io_limit_rule_id);
     const next: PolicyDocument = {
       ...present,
+      ...(body.io_limit_rule_id !== undefined && { io_limit_rule_id: body.io_limit_rule_id }),
       ...(body.name !== undefined && { name: body.name }),
       ...(body.description !== undefined && { description: body.description }),
       snapshot_rule_ids: edited(
@@ -148,6 +152,8 @@ export class PolicyService {
 
   #deletePolicy(id: string): void {
     const policy = this.#policy(id);
+    const limited = limitedBy(this.#catalog, id)[0];
+    if (limited !== undefined) throw new RestError('policy_in_use', policy.name, limited);
     const user = assigneesOf(this.#catalog, id)[0];
     if (user !== undefined)
       throw new RestError(
@@ -277,13 +283,18 @@ export class PolicyService {
   }
 
   #checkRules(policy: PolicyDocument): void {
+    const protecting = policy.snapshot_rule_ids.length + policy.replication_rule_ids.length;
+    const limiting = policy.io_limit_rule_id ?? null;
+    // What a policy is for is what it was made for: it may be assigned already.
+    if (policy.type === 'QoS' ? protecting > 0 : limiting !== null) throw new RestError('policy_mixes_kinds');
+    if (limiting !== null && this.#catalog.get('io_limit_rule', limiting) === undefined)
+      throw new RestError('not_found', 'io_limit_rule', limiting);
     for (const id of policy.snapshot_rule_ids)
       if (this.#catalog.get('snapshot_rule', id) === undefined) throw new RestError('snapshot_rule_not_found', id);
     for (const id of policy.replication_rule_ids)
       if (this.#catalog.get('replication_rule', id) === undefined)
         throw new RestError('not_found', 'replication_rule', id);
-    if (policy.snapshot_rule_ids.length + policy.replication_rule_ids.length === 0)
-      throw new RestError('policy_without_rules');
+    if (protecting === 0 && limiting === null) throw new RestError('policy_without_rules');
     if (policy.snapshot_rule_ids.length > rulesMost.snapshot)
       throw new RestError('too_many_rules', String(rulesMost.snapshot), 'snapshot rules');
     if (policy.replication_rule_ids.length > rulesMost.replication)

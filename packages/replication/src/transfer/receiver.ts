@@ -1,12 +1,11 @@
-import type { AddressInfo, Socket } from 'node:net';
-import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { Clock, SessionId } from '@antipode/base';
 import { type BlockEngine, type CyclePlan, type Digest, isBlockError, sameGeneration } from '@antipode/blocks';
+import type { DataListener, DataNetwork } from './data-network.ts';
 import { FrameLink } from './frame-link.ts';
 import { transferLimits } from './limits.ts';
 import { type ChannelMessage, channelVersion, oldestChannelVersion, type RefusalCode } from './protocol.ts';
 import { runsOf } from './run-payload.ts';
-import { plainFingerprint, shownFingerprint } from './tls-link.ts';
+import { plainFingerprint, tlsNetwork } from './tls-network.ts';
 import type { Admission, LinkIdentity } from './types.ts';
 
 export interface ReceiverOptions {
@@ -18,13 +17,11 @@ export interface ReceiverOptions {
   readonly peers: () => readonly string[];
   /** Whether a session takes a cycle now from the cluster with this fingerprint (plain, lower case). */
   readonly admit: (session: SessionId, from: string) => Admission;
+  /** Absent: TLS. */
+  readonly network?: DataNetwork;
 }
 
-export interface Receiver {
-  listen(address: {
-    readonly host: string;
-    readonly port: number;
-  }): Promise<{ readonly host: string; readonly port: number }>;
+export interface Receiver extends Pick<DataListener, 'listen'> {
   /** Ends all connections and resolves when none of them touches the engine any more; what is durable stays staged. */
   close(): Promise<void>;
 }
@@ -41,24 +38,9 @@ class Refusal extends Error {
 /** Takes cycles from the data planes of paired clusters into staging layers: one cycle a connection, one connection a session. */
 export function createReceiver(options: ReceiverOptions): Receiver {
   const active = new Map<SessionId, Reception>();
-  const sockets = new Set<Socket>();
   const serving = new Set<Promise<void>>();
-  const server: Server = createServer({
-    cert: options.identity.certificate,
-    key: options.identity.privateKey,
-    requestCert: true,
-    // Certificates are self-signed; the pin below is the check, before a byte is read.
-    rejectUnauthorized: false,
-    minVersion: 'TLSv1.3',
-    handshakeTimeout: transferLimits.connect_ms,
-  });
-  server.maxConnections = 1024;
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
-  });
-  server.on('secureConnection', (socket: TLSSocket) => {
-    const shown = shownFingerprint(socket);
+  const { network = tlsNetwork } = options;
+  const listener = network.listener(options.identity, ({ socket, fingerprint: shown }) => {
     if (shown === '' || !options.peers().some((peer) => plainFingerprint(peer) === shown)) return void socket.destroy();
     const link = new FrameLink(socket, options.clock);
     const served = serve(link, { ...options, admit: (session) => options.admit(session, shown) }, active).finally(() =>
@@ -66,17 +48,10 @@ export function createReceiver(options: ReceiverOptions): Receiver {
     );
     serving.add(served);
   });
-  server.on('tlsClientError', (_error, socket) => void socket.destroy());
   return {
-    listen: ({ host, port }) =>
-      new Promise((resolve, reject) => {
-        server.once('error', reject);
-        server.listen(port, host, () => resolve({ host, port: (server.address() as AddressInfo).port }));
-      }),
+    listen: (address) => listener.listen(address),
     async close() {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      for (const socket of sockets) socket.destroy();
-      await Promise.all([closed, ...serving]);
+      await Promise.all([listener.close(), ...serving]);
     },
   };
 }

@@ -6,8 +6,8 @@ import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
 import { createShipper } from '@antipode/replication';
 import { Catalog } from '../../catalog/catalog.ts';
 import type { PolicyDocument, SessionDocument, VolumeDocument } from '../../catalog/documents.ts';
-import { ScrubJob } from '../../dataplane/scrub-job.ts';
-import type { DataPlane, HostAccess } from '../../local/api.ts';
+import { ScrubJob, scrubFile } from '../../dataplane/scrub-job.ts';
+import type { DataPlane, HostAccess, IoLimit } from '../../local/api.ts';
 import { engineDataPlane } from '../../local/engine-data-plane.ts';
 import type { Method } from '../../local/methods.ts';
 import type { RequestContext } from '../../rest/handlers.ts';
@@ -18,6 +18,8 @@ import { changedBlocksHandlers } from '../changed-blocks.ts';
 import { cloneHandlers } from '../clone-rules.ts';
 import { VolumeGroupService } from '../groups.ts';
 import { HostService } from '../hosts.ts';
+import { ioLimitRuleHandlers } from '../io-limit-rules.ts';
+import { LimitPublisher } from '../io-limits.ts';
 import { MappingService } from '../mappings.ts';
 import { PolicyService } from '../policies.ts';
 import type { ReplicationHooks } from '../replication-hooks.ts';
@@ -61,6 +63,7 @@ export async function serviceFixture() {
     progress: () => undefined,
   };
   let access: readonly HostAccess[] = [];
+  let limits: readonly IoLimit[] = [];
   let parts: Awaited<ReturnType<typeof start>>;
 
   async function start() {
@@ -75,13 +78,16 @@ export async function serviceFixture() {
       setAccess: (hosts) => {
         access = hosts;
       },
+      setLimits: (told) => {
+        limits = told;
+      },
       setPeers: () => undefined,
       setAdmission: () => undefined,
       scrub: new ScrubJob({
         engine,
         clock: systemClock,
         random: systemRandom,
-        path: join(directory, 'scrub.json'),
+        place: scrubFile(join(directory, 'scrub.json')),
         every_ms: 0,
         rate_bytes_per_s: 2 ** 30,
       }),
@@ -114,14 +120,18 @@ export async function serviceFixture() {
         groups.recover();
       },
     };
+    const limiting = new LimitPublisher(catalog, dataPlane);
     const handlers = {
-      ...all.handlers(),
-      ...groups.handlers(),
+      ...limiting.holding({
+        ...all.handlers(),
+        ...groups.handlers(),
+        ...new PolicyService(catalog, systemRandom, hooks).handlers(),
+        ...ioLimitRuleHandlers(catalog, systemRandom),
+      }),
       ...changedBlocksHandlers(catalog, dataPlane),
       ...cloneHandlers(catalog, systemRandom),
       ...mappings.handlers(),
       ...hosts.handlers(),
-      ...new PolicyService(catalog, systemRandom, hooks).handlers(),
     };
     return { engine, catalog, hooks, stop, dataPlane, volumes, snapshots, storage, handlers };
   }
@@ -154,6 +164,10 @@ export async function serviceFixture() {
     /** What the data plane was told last of who may open what. */
     get access(): readonly HostAccess[] {
       return access;
+    },
+    /** The rates that the data plane was told of last. */
+    get limits(): readonly IoLimit[] {
+      return limits;
     },
     get dataPlane(): DataPlane {
       return parts.dataPlane;
