@@ -24,7 +24,7 @@ export const tinyLimits: EngineLimits = {
   packGain: 0.05,
   packMost_bytes: 512 * 1024,
   packPiece_bytes: 16 * 1024,
-  packLook_ms: 1_000,
+  packLook_ms: 30_000,
   cachedFrames: 2,
 };
 
