@@ -18,6 +18,7 @@ export { announcedReasons, isAtRest } from './session/suspend.ts';
 export type * from './transfer/data-network.ts';
 export { LinkLost } from './transfer/link-lost.ts';
 export { createReceiver, type Receiver, type ReceiverOptions } from './transfer/receiver.ts';
+export type { Others } from './transfer/relay.ts';
 export { createShipper, type Shipper, type ShipperOptions } from './transfer/shipper.ts';
 export { plainFingerprint } from './transfer/tls-network.ts';
 export * from './transfer/types.ts';

@@ -6,6 +6,7 @@ import {
   createShipper,
   type DataNetwork,
   type LinkIdentity,
+  type Others,
   plainFingerprint,
   type Receiver,
 } from '@antipode/replication';
@@ -15,13 +16,16 @@ import { type EngineDataPlaneParts, engineDataPlane } from '../local/engine-data
 import { ScrubJob, type ScrubPlace } from './scrub-job.ts';
 
 export interface DataPlaneParts
-  extends Pick<EngineDataPlaneParts, 'addresses' | 'ioCounters' | 'setAccess' | 'setLimits'> {
+  extends Pick<EngineDataPlaneParts, 'appliance'>,
+    Pick<EngineDataPlaneParts, 'addresses' | 'ioCounters' | 'setAccess' | 'setLimits'> {
   readonly engine: BlockEngine;
   readonly clock: Clock;
   readonly random: Random;
   readonly identity: LinkIdentity & { readonly serial: string };
   /** Absent: TLS. */
   readonly network?: DataNetwork;
+  /** The cluster's other data planes. */
+  readonly others?: Others;
   readonly scrubPlace: ScrubPlace;
   readonly config: Pick<ClusterConfig, 'scrubEvery_ms' | 'scrubRate_bytes_per_s'>;
 }
@@ -46,6 +50,7 @@ export function assembleDataPlane(parts: DataPlaneParts): {
     rate_bytes_per_s: parts.config.scrubRate_bytes_per_s,
   });
   const plane = engineDataPlane({
+    appliance: parts.appliance,
     engine,
     scrub,
     shipper: createShipper(ends),
@@ -64,11 +69,16 @@ export function assembleDataPlane(parts: DataPlaneParts): {
     receiver: () =>
       createReceiver({
         ...ends,
+        ...(parts.others && { others: parts.others }),
         peers: () => peers.map((peer) => peer.fingerprint),
         // Until management has said so, nothing is taken [C5.3].
         admit: (session, from) => {
           const admission = admissions.get(session) ?? { admit: false, code: 'peer_not_ready' };
-          const stranger = admission.admit && admission.peer !== undefined && plainFingerprint(admission.peer) !== from;
+          const stranger =
+            from !== undefined &&
+            admission.admit &&
+            admission.peer !== undefined &&
+            plainFingerprint(admission.peer) !== from;
           return stranger ? { admit: false, code: 'session_unknown' } : admission;
         },
       }),

@@ -18,6 +18,8 @@ export class DataPlaneAway extends Error {
 export interface RemoteDataPlane extends DataPlane {
   /** Resolves at the first connection. */
   ready(): Promise<void>;
+  /** It is there now. */
+  isUp(): boolean;
   close(): void;
 }
 
@@ -122,6 +124,7 @@ export function connectDataPlane(dial: () => LocalSocket, clock: Clock): RemoteD
       return () => listeners.delete(listener);
     },
     ready: () => readyOnce,
+    isUp: () => greeted,
     close() {
       closed = true;
       timer?.cancel();

@@ -25,6 +25,7 @@ import { SnapshotScheduler } from '../services/snapshot-rules/snapshot-scheduler
 import { SnapshotService } from '../services/snapshots.ts';
 import { VolumeLife } from '../services/volume-life.ts';
 import { VolumeService } from '../services/volumes.ts';
+import { firstAppliance } from '../supervisor/appliances.ts';
 import { reportUnexplained } from './check-catalog.ts';
 
 export interface ClusterServicesParts {
@@ -175,6 +176,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
      */
     async start(rebuild: () => Promise<void> = async () => undefined): Promise<void> {
       dataPlane.onEvent((event) => {
+        const applianceId = event.appliance ?? firstAppliance;
         if (event.kind === 'up') {
           showTrust();
           access.publish().catch((error: unknown) => onError(error, 'hosts cannot be told of'));
@@ -185,13 +187,13 @@ export function makeClusterServices(parts: ClusterServicesParts) {
             'damage',
             {
               type: 'volume',
-              id: event.volume ?? 'A1',
-              name: (event.volume && catalog.get('volume', event.volume)?.name) ?? 'A1',
+              id: event.volume ?? applianceId,
+              name: (event.volume && catalog.get('volume', event.volume)?.name) ?? applianceId,
             },
             event.detail,
           );
-        if (event.kind === 'writes_stopped') reporter.tell('writes_stopped', appliance, event.detail);
-        if (event.kind === 'writes_resumed') writesResumed(reporter);
+        if (event.kind === 'writes_stopped') reporter.tell('writes_stopped', about(applianceId), event.detail);
+        if (event.kind === 'writes_resumed') writesResumed(reporter, applianceId);
         if (event.kind === 'up') void showWriteState(dataPlane, reporter);
         scrubs.event(event);
         sessions.dataPlaneEvent(event);
@@ -222,14 +224,16 @@ export function makeClusterServices(parts: ClusterServicesParts) {
 
 /** What a data plane that has started, or management that has, did not hear of. */
 async function showWriteState(dataPlane: DataPlane, reporter: Reporter): Promise<void> {
-  const state = await dataPlane.writeState().catch(() => undefined);
-  if (state?.kind === 'stopped') reporter.tell('writes_stopped', appliance, state.detail);
-  if (state?.kind === 'running' && reporter.active('writes_stopped').length > 0) writesResumed(reporter);
+  for (const { id, writes } of await dataPlane.appliances().catch(() => [])) {
+    if (writes?.kind === 'stopped') reporter.tell('writes_stopped', about(id), writes.detail);
+    const isTold = reporter.active('writes_stopped').some(({ resource_id }) => resource_id === id);
+    if (writes?.kind === 'running' && isTold) writesResumed(reporter, id);
+  }
 }
 
-function writesResumed(reporter: Reporter): void {
-  reporter.clear('writes_stopped', appliance);
-  reporter.tell('writes_resumed', appliance);
+function writesResumed(reporter: Reporter, appliance: string): void {
+  reporter.clear('writes_stopped', about(appliance));
+  reporter.tell('writes_resumed', about(appliance));
 }
 
-const appliance = { type: 'appliance', id: 'A1', name: 'A1' };
+const about = (appliance: string) => ({ type: 'appliance', id: appliance, name: appliance });

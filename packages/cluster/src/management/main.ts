@@ -1,4 +1,4 @@
 import { runAsChild } from '../supervisor/child.ts';
 import { startManagement } from './management.ts';
 
-runAsChild((config) => startManagement(config));
+runAsChild((config, extra) => startManagement(config, extra.appliances as readonly string[]));

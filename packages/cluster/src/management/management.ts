@@ -2,8 +2,9 @@ import { getServers } from 'node:dns';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { pacedClocks, systemClock, systemRandom, volumeId } from '@antipode/base';
+import { assert, pacedClocks, systemClock, systemRandom, volumeId } from '@antipode/base';
 import pino from 'pino';
+import { clusterDataPlane } from '../appliances/cluster-data-plane.ts';
 import { Catalog } from '../catalog/catalog.ts';
 import { timestamp } from '../catalog/documents.ts';
 import type { ClusterConfig, HostPort } from '../config.ts';
@@ -39,7 +40,7 @@ const backupEvery_ms = 6 * 3_600_000;
 const settleEvery_ms = 2_000;
 
 /** The management process: REST, sessions, catalog. Its loss does not stop hosts' I/O [C9.1]. */
-export async function startManagement(config: ClusterConfig) {
+export async function startManagement(config: ClusterConfig, appliances: readonly string[]) {
   process.chdir(config.dataDir);
   // What is dated or scheduled goes by `clock`; what waits for processes, peers and people waits as long as it says.
   const { dates: clock, waits } = pacedClocks(systemClock, config.pace);
@@ -50,13 +51,16 @@ export async function startManagement(config: ClusterConfig) {
   );
   const identity = await loadLinkIdentity(config.dataDir);
   const ports = new ChosenPorts(config.dataDir);
-  const dataPlane = connectDataPlane(() => connect(dataPlaneSocket('A1')), waits);
-  await dataPlane.ready();
+  const planes = new Map(appliances.map((id) => [id, connectDataPlane(() => connect(dataPlaneSocket(id)), waits)]));
+  await Promise.all([...planes.values()].map((plane) => plane.ready()));
   const catalog = new Catalog(places(config.dataDir).catalog);
+  const dataPlane = clusterDataPlane(planes, (volume) => catalog.get('volume', volume)?.appliance_id, waits);
   const rebuild = rebuildRequested(config.dataDir);
   await checkCatalog(catalog, dataPlane, rebuild);
   // Addresses are known once everything listens; those who ask before get what there is.
   const addresses = await dataPlane.addresses();
+  const replicationPort = addresses.replication?.port;
+  assert(replicationPort !== undefined, 'the first appliance takes replicated data');
   let restAddress: HostPort = config.listen;
   let peerAddress: HostPort = config.peer;
   const reachedAt = () => ({
@@ -64,7 +68,7 @@ export async function startManagement(config: ClusterConfig) {
     peer: config.advertise.peer ?? { host: reachable(config.peer.host), port: peerAddress.port },
     data: config.advertise.replication ?? {
       host: reachable(config.replication.host),
-      port: addresses.replication.port,
+      port: replicationPort,
     },
   });
   const services = makeClusterServices({
@@ -111,7 +115,10 @@ export async function startManagement(config: ClusterConfig) {
 
   await services.start(async () => {
     if (!rebuild) return;
-    log.warn(await rebuildCatalog(storage), 'the catalog was rebuilt from the log');
+    log.warn(
+      await rebuildCatalog(storage, (volume) => dataPlane.applianceOf(volume)),
+      'the catalog was rebuilt from the log',
+    );
     rebuildDone(config.dataDir);
   });
   const metrics = await startMetrics({
@@ -171,12 +178,14 @@ export async function startManagement(config: ClusterConfig) {
   ports.set('listen', port);
   restAddress = { host: config.listen.host, port };
   enterPlatform(catalog, {
+    appliances,
     serial: identity.serial,
     name: config.name,
     managementAddress: `${reachable(config.listen.host)}:${port}`,
     now_ms: clock.now(),
   });
   enterMachine(catalog, {
+    appliances,
     serial: identity.serial,
     interfaces: networkInterfaces(),
     nameServers: getServers(),
@@ -225,7 +234,7 @@ export async function startManagement(config: ClusterConfig) {
       webhook?.stop();
       services.stop();
       await peerServer.close();
-      dataPlane.close();
+      for (const plane of planes.values()) plane.close();
       catalog.close();
     },
   };

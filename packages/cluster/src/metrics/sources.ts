@@ -1,6 +1,8 @@
 import { volumeId } from '@antipode/base';
+import type { EngineUsage } from '@antipode/blocks';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { DataPlane } from '../local/api.ts';
+import { firstAppliance } from '../supervisor/appliances.ts';
 import type { Sums } from './figures.ts';
 import type { CopyCounters, MetricsSources } from './recorder.ts';
 import type { SeriesKey } from './store.ts';
@@ -10,13 +12,18 @@ type Figures = Readonly<Record<string, unknown>>;
 /** What a running cluster has to measure. */
 export function metricsSources(
   catalog: Catalog,
-  dataPlane: Pick<DataPlane, 'ioCounters' | 'usage' | 'volumeUsage'>,
+  dataPlane: Pick<DataPlane, 'ioCounters' | 'appliances' | 'volumeUsage'>,
   figures: (session: string) => Promise<Figures | undefined>,
 ): MetricsSources {
   /** Bytes of volumes, measured again where something was written. */
   const used = new Map<string, Measured>();
-  /** Of the whole appliance, when it was measured last. */
-  let whole_bytes = { data_bytes: -1, live_bytes: -1 };
+  const usages = new Map<string, EngineUsage>();
+  /** Whether an appliance keeps the same data as before in another way: packed, or moved. */
+  const isMoved = (id: string, now: EngineUsage | undefined): boolean => {
+    const before = usages.get(id);
+    if (now !== undefined) usages.set(id, now);
+    return before?.data_bytes === now?.data_bytes && before?.live_bytes !== now?.live_bytes;
+  };
   const heads = () => catalog.list('volume').filter(({ type }) => type !== 'Snapshot');
   const measure = async (id: string, size: number, changed: boolean): Promise<Measured> => {
     const known = used.get(id);
@@ -31,27 +38,30 @@ export function metricsSources(
     used.set(id, measured);
     return measured;
   };
+  const applianceOf = (resource: string): string => {
+    const volume = catalog.get('volume', resource) ?? catalog.list('volume', 'group_id', resource)[0];
+    return volume?.appliance_id ?? firstAppliance;
+  };
   return {
     io: () => dataPlane.ioCounters(),
-    volumes: () => heads().map(({ id, group_id }) => ({ id, group: group_id ?? null })),
+    volumes: () =>
+      heads().map(({ id, group_id, appliance_id }) => ({ id, group: group_id ?? null, appliance: appliance_id })),
+    appliances: () => catalog.list('appliance').map(({ id }) => id),
     async space(changed) {
       const measured: (readonly [SeriesKey, Sums])[] = [];
       const groups = new Map<string, Measured[]>();
-      const { total_bytes, free_bytes, log_bytes, live_bytes, data_bytes } = await dataPlane.usage();
-      // The same data in another place: packed, or moved.
-      const packed = data_bytes === whole_bytes.data_bytes && live_bytes !== whole_bytes.live_bytes;
-      whole_bytes = { data_bytes, live_bytes };
-      let provisioned = 0;
-      let logical = 0;
+      const appliances = await dataPlane.appliances();
+      const moved = new Set(appliances.filter(({ id, usage }) => isMoved(id, usage)).map(({ id }) => id));
+      const onAppliance = new Map<string, { provisioned: number; logical: number }>();
       const known = new Set<string>();
-      for (const { id, size, group_id, is_replication_destination } of heads()) {
+      for (const { id, size, group_id, appliance_id, is_replication_destination } of heads()) {
         known.add(id);
         // A copy changes without a host's writes.
-        const again = changed.has(id) || is_replication_destination || (packed && group_id != null);
+        const again = changed.has(id) || is_replication_destination || (moved.has(appliance_id) && group_id != null);
         const bytes = await measure(id, size, again);
         measured.push([{ family: 'space', kind: 'volume', id }, spaceOf(size, bytes.logical)]);
-        provisioned += size;
-        logical += bytes.logical;
+        const { provisioned, logical } = onAppliance.get(appliance_id) ?? { provisioned: 0, logical: 0 };
+        onAppliance.set(appliance_id, { provisioned: provisioned + size, logical: logical + bytes.logical });
         if (group_id != null) groups.set(group_id, [...(groups.get(group_id) ?? []), bytes]);
       }
       for (const id of [...used.keys()]) if (!known.has(id)) used.delete(id);
@@ -64,21 +74,15 @@ export function metricsSources(
         };
         measured.push([{ family: 'space', kind: 'vg', id }, group]);
       }
-      const whole: Sums = {
-        ...spaceOf(provisioned, logical),
-        logical_used_volume: logical,
-        logical_used_file_system: 0,
-        logical_used_vvol: 0,
-        physical_total: total_bytes,
-        physical_used: total_bytes - free_bytes,
-        data_physical_used: log_bytes,
-        system_free_space: free_bytes,
-        // What is stored by what it takes; space that compaction has still to give back is in the other one.
-        data_reduction: ratio(data_bytes, live_bytes),
-        efficiency_ratio: ratio(provisioned, log_bytes),
-      };
-      measured.push([{ family: 'space', kind: 'appliance', id: 'A1' }, whole]);
-      measured.push([{ family: 'space', kind: 'cluster', id: '0' }, whole]);
+      const total = { provisioned: 0, logical: 0, ...nothing };
+      for (const { id, usage } of appliances) {
+        if (usage === undefined) continue;
+        const held = onAppliance.get(id) ?? { provisioned: 0, logical: 0 };
+        measured.push([{ family: 'space', kind: 'appliance', id }, spaceOfAll({ ...held, ...usage })]);
+        for (const [name, value] of Object.entries({ ...held, ...usage }))
+          if (Object.hasOwn(total, name)) total[name as keyof typeof total] += value;
+      }
+      measured.push([{ family: 'space', kind: 'cluster', id: '0' }, spaceOfAll(total)]);
       return measured;
     },
     async copies() {
@@ -89,6 +93,7 @@ export function metricsSources(
         copies.push({
           session: session.id,
           remote: session.remote_system_id,
+          appliance: applianceOf(session.local_resource_id),
           resource: {
             kind: session.resource_type === 'volume_group' ? 'vg' : 'volume',
             id: session.local_resource_id,
@@ -108,6 +113,32 @@ interface Measured {
   readonly logical: number;
   readonly unique: number;
   readonly stored: number;
+}
+
+const nothing = { total_bytes: 0, free_bytes: 0, log_bytes: 0, live_bytes: 0, data_bytes: 0 };
+
+function spaceOfAll(of: {
+  readonly provisioned: number;
+  readonly logical: number;
+  readonly total_bytes: number;
+  readonly free_bytes: number;
+  readonly log_bytes: number;
+  readonly live_bytes: number;
+  readonly data_bytes: number;
+}): Sums {
+  return {
+    ...spaceOf(of.provisioned, of.logical),
+    logical_used_volume: of.logical,
+    logical_used_file_system: 0,
+    logical_used_vvol: 0,
+    physical_total: of.total_bytes,
+    physical_used: of.total_bytes - of.free_bytes,
+    data_physical_used: of.log_bytes,
+    system_free_space: of.free_bytes,
+    // What is kept by what it takes; space that compaction has still to give back is in the other one.
+    data_reduction: ratio(of.data_bytes, of.live_bytes),
+    efficiency_ratio: ratio(of.provisioned, of.log_bytes),
+  };
 }
 
 const ratio = (value: number, of: number): number => (of > 0 ? value / of : 1);

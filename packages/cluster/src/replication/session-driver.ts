@@ -8,6 +8,7 @@ import {
   type Half,
   type Input,
   isAtRest,
+  isDecidingDirection,
   isInitialSync,
   type Notice,
   newestCommon,
@@ -165,6 +166,11 @@ export class SessionDriver {
     const view = await viewOf(this.#half, this.#deps.world.dataPlane);
     const whole = await withSnapshots(view, this.#half, common, this.#deps.world.dataPlane);
     return replyTo(message, this.#half, turnedView(whole));
+  }
+
+  /** Resolves when it is known which side is the source; after a while in any case, when a failover is in doubt. */
+  async directionDecided(): Promise<void> {
+    await this.#until((half) => this.#gone || !isDecidingDirection(half), driverLimits.decision_ms);
   }
 
   /** The rule's objective was changed: the schedule follows at once. */

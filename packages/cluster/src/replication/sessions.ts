@@ -3,6 +3,7 @@ import { display, RestError } from '@antipode/contract';
 import {
   type Command,
   type Half,
+  isDecidingDirection,
   type Notice,
   nextStart_ms,
   type PeerMessage,
@@ -189,6 +190,12 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     if (entry === undefined) return;
     const result = await entry.driver.command({ name: 'delete' });
     if (!result.ok) throw rejectionError(result.error);
+  }
+
+  async directionDecided(resource: string): Promise<void> {
+    const group = this.#deps.catalog.get('volume', resource)?.group_id;
+    const entry = this.#entryOf(resource) ?? (group == null ? undefined : this.#entryOf(group));
+    await entry?.driver.directionDecided();
   }
 
   membersChange(group: string, add: readonly VolumeDocument[]): Promise<void> {
@@ -409,9 +416,13 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   #persist(half: Half): void {
     const entry = this.entries.get(half.id);
     if (entry === undefined) return;
-    const another = entry.record.half.cycle?.id !== half.cycle?.id;
+    const before = entry.record.half;
+    const another = before.cycle?.id !== half.cycle?.id;
     entry.record = { ...entry.record, half };
     this.#store.save(entry.record);
+    // Who came or went while a failover was in doubt: when this is still the source it takes effect now.
+    if (isDecidingDirection(before) && !isDecidingDirection(half))
+      queueMicrotask(() => void this.#membership.align(entry).catch(() => undefined));
     // What passed belonged to another cycle.
     if (half.cycle === undefined || another)
       this.#deps.catalog.live('replication_session', half.id, this.#linkFields(entry.record));

@@ -74,11 +74,15 @@ export class VolumeGroupService {
   /** Refuses volumes that cannot become members; nothing has changed by then. A volume that is in it already is fine. */
   async admit(id: string, volumes: readonly VolumeDocument[]): Promise<void> {
     const { catalog, replication } = this.#deps;
+    if (volumes.length > 0) await replication.directionDecided(id);
     const group = this.#group(id);
     if (group.type === 'Snapshot') throw new RestError('not_for_this_type', 'snapshot set', 'its members never change');
     if (group.is_replication_destination) throw new RestError('group_destination', group.name, 'adding members');
+    const appliance = (membersOf(catalog, id)[0] ?? volumes[0])?.appliance_id;
     for (const volume of volumes) {
       if (volume.type === 'Snapshot') throw new RestError('not_for_this_type', 'Snapshot', 'groups are of volumes');
+      if (appliance !== undefined && volume.appliance_id !== appliance)
+        throw new RestError('other_appliance', volume.name, volume.appliance_id, appliance);
       if (volume.is_replication_destination) throw new RestError('is_destination', volume.name, 'joining a group');
       const other = volume.group_id == null ? undefined : catalog.get('volume_group', volume.group_id);
       if (other !== undefined && other.id !== id) throw new RestError('in_group', volume.name, other.name);
@@ -246,6 +250,7 @@ export class VolumeGroupService {
 
   async #remove(id: string, ids: readonly string[]): Promise<void> {
     const { catalog, replication } = this.#deps;
+    await replication.directionDecided(id);
     const group = this.#group(id);
     if (group.type === 'Snapshot') throw new RestError('not_for_this_type', 'snapshot set', 'its members never change');
     if (group.is_replication_destination) throw new RestError('group_destination', group.name, 'removing members');

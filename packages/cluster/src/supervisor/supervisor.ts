@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from '@antipode/base';
 import type { ClusterConfig } from '../config.ts';
 import { ensureLinkIdentity } from '../security/link-identity.ts';
+import { prepareAppliances } from './appliances.ts';
 import { SupervisedChild } from './child.ts';
 import { lockDataDir, prepareDataDir } from './data-dir.ts';
 
@@ -27,7 +28,7 @@ const entryOf = (name: 'dataplane' | 'management'): URL => {
 };
 
 /**
- * One running cluster: a data-plane process and a management process, each replaceable alone [C9.1]. Resolves when it has
+ * One running cluster: a data-plane process for each appliance and a management process, each replaceable alone [C9.1]. Resolves when it has
  * stopped; rejects when it cannot start.
  */
 export async function runSupervisor(config: ClusterConfig, options: SupervisorOptions): Promise<void> {
@@ -36,31 +37,40 @@ export async function runSupervisor(config: ClusterConfig, options: SupervisorOp
   prepareDataDir(config.dataDir);
   const unlock = await lockDataDir(config.dataDir);
   // Before the processes start: both read it, neither may race to make it.
-  await ensureLinkIdentity(config.dataDir);
+  const { serial } = await ensureLinkIdentity(config.dataDir);
+  const appliances = prepareAppliances(config.dataDir, config.appliances, serial);
   let fail: (error: Error) => void = () => undefined;
   const failed = new Promise<never>((_, reject) => {
     fail = reject;
   });
   const common = { config, clock, log, onFirstFailure: (message: string) => fail(new Error(message)) };
-  const dataPlane = new SupervisedChild({
-    ...common,
-    name: 'dataplane',
-    entry: entryOf('dataplane'),
-    extra: () => ({}),
-  });
+  const dataPlanes = appliances.map(
+    (appliance) =>
+      new SupervisedChild({
+        ...common,
+        name: 'dataplane',
+        entry: entryOf('dataplane'),
+        extra: () => ({ appliance, appliances }),
+      }),
+  );
   const management = new SupervisedChild({
     ...common,
     name: 'management',
     entry: entryOf('management'),
-    extra: () => ({}),
+    extra: () => ({ appliances }),
   });
   const stopped = new Promise<void>((resolve) => {
     if (options.signal.aborted) resolve();
     else options.signal.addEventListener('abort', () => resolve(), { once: true });
   });
   try {
-    dataPlane.start();
-    const up = await Promise.race([dataPlane.ready, failed, stopped]);
+    let up: unknown = true;
+    // One after the other: each chooses ports at its first start, and keeps them in one file.
+    for (const dataPlane of dataPlanes) {
+      if (up === undefined) break;
+      dataPlane.start();
+      up = await Promise.race([dataPlane.ready, failed, stopped]);
+    }
     if (up !== undefined) {
       management.start();
       const info = await Promise.race([management.ready, failed, stopped]);
@@ -72,7 +82,7 @@ export async function runSupervisor(config: ClusterConfig, options: SupervisorOp
   } finally {
     // Management first: it finishes what it has told the data plane to do; then hosts are drained.
     await management.stop();
-    await dataPlane.stop();
+    await Promise.all(dataPlanes.map((dataPlane) => dataPlane.stop()));
     unlock();
   }
 }

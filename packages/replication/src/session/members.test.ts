@@ -6,6 +6,7 @@ import { newHalf } from './birth.ts';
 import type { Context } from './change.ts';
 import { type Decision, decide, type Input } from './decide.ts';
 import type { Half } from './half.ts';
+import { states } from './states.ts';
 
 const generation = { number: 1, site: 'A', nonce: 'n' };
 const pair = (name: string): Pair => ({ local: volumeId(name), remote: volumeId(`${name}-copy`) });
@@ -22,8 +23,8 @@ const context: Context = {
   },
   localPauseResume: 'pause_both',
 };
-const ok = (half: Half, input: Input, linkUp = true): Decision => {
-  const decision = decide(half, input, { ...context, linkUp });
+const ok = (half: Half, input: Input, linkUp = true, slot = true): Decision => {
+  const decision = decide(half, input, { ...context, linkUp, slot });
   if (!decision.ok) throw new Error(JSON.stringify(decision.error));
   return decision.value;
 };
@@ -34,9 +35,45 @@ const settled: Half = {
   lastSync: { completed_ms: 1, duration_ms: 1, instant_ms: 1 },
 };
 const joined = ok(settled, { kind: 'members', pairs: [one], newcomers: [two.local] }).half;
+const parked = { code: 'link_lost', message: '', retryAt_ms: 0, count: 2 } as const;
 const sync: Input = { kind: 'command', command: { name: 'sync' } };
 
 describe('members of a session', () => {
+  it('change in every state and beside every operation, which go on as they were', () => {
+    const failover = {
+      kind: 'planned_failover' as const,
+      proposal: proposalId('p'),
+      rounds: 0,
+      sealPoint: pointId('seal'),
+      reverse: false,
+    };
+    const operations: readonly (Half['operation'] | undefined)[] = [
+      undefined,
+      { kind: 'pause', remembered: 'OK' },
+      { kind: 'resume' },
+      { kind: 'complete_pause' },
+      { kind: 'reprotect', phase: 'contact' },
+      { kind: 'delete', phase: 'tell', tell: true },
+      ...(['catch_up', 'seal', 'prove', 'promoting', 'abort'] as const).map(
+        (phase) => ({ ...failover, phase }) as const,
+      ),
+    ] as const;
+    for (const state of states)
+      for (const operation of operations) {
+        const half: Half = { ...settled, state, ...(operation && { operation }), fault: { ...parked, retry: false } };
+        const { half: next, notices } = ok(
+          half,
+          { kind: 'members', pairs: [one], newcomers: [two.local] },
+          false,
+          false,
+        );
+        expect(next.state).toBe(state);
+        expect(next.operation).toEqual(half.operation);
+        expect(next).toMatchObject({ pairs: [one], newcomers: [two.local] });
+        expect(notices).toEqual([]);
+      }
+  });
+
   it('who comes starts nothing, and the next cycle begins by asking the peer, before its target is frozen', () => {
     expect(joined).toMatchObject({ state: 'OK', pairs: [one], newcomers: [two.local] });
     const started = ok(joined, sync);

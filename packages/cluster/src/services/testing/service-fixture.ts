@@ -45,6 +45,7 @@ class RecordedHooks implements ReplicationHooks {
     if (this.refusal !== undefined) throw this.refusal;
     this.asked.push(`members +${add.map(({ name }) => name)} -${remove.map(({ name }) => name)}`);
   };
+  directionDecided = async () => undefined;
   membersChanged = async () => undefined;
   resourceChanged = () => void this.asked.push('changed');
   ruleChanged = () => void this.asked.push('rule changed');
@@ -71,6 +72,7 @@ export async function serviceFixture() {
     const catalog = new Catalog(join(directory, 'catalog'));
     const hooks = new RecordedHooks();
     const real = engineDataPlane({
+      appliance: 'A1',
       engine,
       shipper: createShipper({ engine, identity, clock: systemClock, localSerial: 'PS000000000001' }),
       addresses: () => ({ nbd: { host: '127.0.0.1', port: 0 }, replication: { host: '127.0.0.1', port: 0 } }),
