@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { ApiError, type Client, connect } from '../../packages/client/src/index.ts';
+import { checkAnswer } from '../../packages/contract/src/testing.ts';
 import { connectNbd, type NbdClient } from '../../packages/hosts/src/index.ts';
 
 export const MiB = 1024 * 1024;
@@ -75,6 +76,7 @@ export class Pair {
             username: site.username,
             password: site.password,
             tls: { mode: 'insecure' },
+            onAnswer: checkAnswer,
           }),
           open: (volume) => connectNbd({ host: hostname, port: Number(nbdPort), exportName: volume }),
         };

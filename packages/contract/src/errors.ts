@@ -383,6 +383,12 @@ export const catalogue = {
     '{0} {1} cannot be changed here: it is managed by {2}.',
     'Change it where it comes from.',
   ),
+  fixed_here: error(
+    '0xE0C010010020',
+    422,
+    '{0} is {1} here and cannot be changed.',
+    'Leave it as it is, or change the machine that the cluster runs on.',
+  ),
   policy_mixes_kinds: error(
     '0xE02020010015',
     422,
