@@ -1,3 +1,4 @@
+import { passFaultPoint } from '@antipode/base';
 import { BLOCK_BYTES } from '../port/device.ts';
 import type { EngineCore } from './core.ts';
 import { nextTurn } from './end-of-turn.ts';
@@ -60,6 +61,7 @@ export async function rewriteSegments(core: EngineCore, segments: readonly numbe
   try {
     for (const item of items) await copier.copy(item);
     await relocation.finish();
+    passFaultPoint('compaction.relocated');
   } catch (error) {
     relocation.discard();
     throw error;

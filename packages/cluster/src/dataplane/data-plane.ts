@@ -8,7 +8,7 @@ import type { ClusterConfig } from '../config.ts';
 import { serveDataPlane } from '../local/server.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
 import { firstAppliance } from '../supervisor/appliances.ts';
-import { ChosenPorts, dataPlaneSocket, hostSocket, listenOn, places } from '../supervisor/data-dir.ts';
+import { ChosenPorts, dataPlaneSocket, hostSocket, listenOn, lockPart, places } from '../supervisor/data-dir.ts';
 import { assembleDataPlane } from './assemble.ts';
 import { clusterExports, ownExports } from './exports.ts';
 import { HostAccessTable } from './host-access.ts';
@@ -41,9 +41,10 @@ export async function startDataPlane(
   // Relative socket paths: a Unix socket's is limited to about a hundred bytes, a data directory's is not.
   process.chdir(config.dataDir);
   const clock = systemClock;
+  const directory = places(config.dataDir).appliance(appliance);
+  await lockPart(config.dataDir, directory, clock);
   const identity = await loadLinkIdentity(config.dataDir);
   const ports = new ChosenPorts(config.dataDir);
-  const directory = places(config.dataDir).appliance(appliance);
   const engine = await openEmbeddedEngine({ directory, clock, packCold: config.packCold });
   const links = startLinkThread(identity);
   const access = new HostAccessTable();

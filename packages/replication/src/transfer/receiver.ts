@@ -1,4 +1,4 @@
-import type { Clock, SessionId } from '@antipode/base';
+import { type Clock, passFaultPoint, type SessionId } from '@antipode/base';
 import { type BlockEngine, type CyclePlan, type Digest, isBlockError, sameGeneration } from '@antipode/blocks';
 import { FrameLink } from './frame-link.ts';
 import { transferLimits } from './limits.ts';
@@ -220,12 +220,16 @@ class Reception {
         this.#proven = undefined;
         if (message.repair) await engine.repairStage(this.session, cycle, message.point, message.pair, runs);
         else await engine.writeStage(this.session, cycle, message.point, message.pair, runs);
+        passFaultPoint('receiver.runs.staged');
         return false;
       }
       case 'sync':
         // The address is ordered now, behind what it covers; later runs need not wait until it is durable.
         engine.syncStage(this.session, cycle, message.address).then(
-          (address) => this.#link.post({ type: 'durable', address }),
+          (address) => {
+            passFaultPoint('receiver.address.durable');
+            this.#link.post({ type: 'durable', address });
+          },
           (error: unknown) => this.#fail(error),
         );
         return false;
@@ -254,6 +258,7 @@ class Reception {
         if (this.#proven === undefined || this.#proven.join() !== message.digests.join())
           throw new Refusal('bad_message', 'a commit carries the digests that were proven last');
         await engine.commitStage(this.session, cycle, generation, message.digests);
+        passFaultPoint('receiver.cycle.committed');
         await this.#link.send({ type: 'committed', digests: message.digests });
         return true;
       default:
@@ -264,6 +269,7 @@ class Reception {
   async #prove(): Promise<void> {
     const digests = await this.#verify();
     this.#proven = digests.at(-1);
+    passFaultPoint('receiver.cycle.proved');
     await this.#link.send({ type: 'proved', digests });
   }
 
