@@ -14,6 +14,8 @@ import { type Rewriting, rewriteSegments } from './rewriting.ts';
 const quiet_ms = 1_000;
 /** Share of the file system that is free when something is unpacked. */
 const unpackFree = 0.25;
+/** What reads of deep histories left in memory goes when none has come for so long, and before an idle process collects its garbage. */
+const unused_ms = 3_000;
 /** After the medium refused. */
 const refused_ms = 5_000;
 
@@ -28,6 +30,7 @@ export class Housekeeper {
   /** When segments are looked at for being cold. */
   #packTimer: Timer | undefined;
   readonly #pace: Pace;
+  #restTimer: Timer | undefined;
   #running: Promise<void> | undefined;
   #checkpointed: Sequence = 0 as Sequence;
   #wantsCheckpoint = false;
@@ -40,6 +43,7 @@ export class Housekeeper {
     this.#clock = clock;
     this.#pace = new Pace(core, clock);
     if (core.packer !== undefined) this.#lookForCold();
+    core.pages.resolved.onKept = () => this.#rest();
   }
 
   /** Something was ordered: work may be due now, or once it is quiet. */
@@ -79,6 +83,16 @@ export class Housekeeper {
     this.#stopped = true;
     this.#timer?.cancel();
     this.#packTimer?.cancel();
+    this.#restTimer?.cancel();
+  }
+
+  /** Gives up what deep reads left once they have ended; asked again only while there is something. */
+  #rest(): void {
+    if (this.#stopped) return;
+    this.#restTimer ??= this.#clock.after(unused_ms, () => {
+      this.#restTimer = undefined;
+      if (this.#core.pages.resolved.rest()) this.#rest();
+    });
   }
 
   #run(): Promise<void> {
