@@ -8,6 +8,7 @@ import type {
   Pair,
   PointSpec,
   RestartAddress,
+  Restoration,
   Role,
   Tag,
 } from '../../port/types.ts';
@@ -65,6 +66,7 @@ export type Change =
       readonly of: VolumeId;
       readonly layer: LayerId;
     }
+  | { readonly op: 'restore_all'; readonly images: readonly (Restoration & { readonly layer: LayerId })[] }
   | {
       readonly op: 'create_half';
       readonly session: SessionId;
