@@ -41,8 +41,7 @@ const bugs = [
     what: 'a destination takes the writes of hosts',
     file: `${graph}/plan.ts`,
     right: '  if (volume.follows) return false;\n  const half = volume.session',
-    wrong: '  const half = volume.session',
-    also: [['  if (volume.destination) return half?.test !== undefined;\n', '']],
+    wrong: '  if (volume.follows) return true;\n  const half = volume.session',
   },
   {
     name: 'seal-keeps-nobody-out',
