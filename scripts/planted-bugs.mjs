@@ -93,7 +93,7 @@ const bugs = [
   {
     name: 'compaction-drops-tombstones',
     what: 'compaction does not keep ranges of zeros',
-    file: `${engine}/compaction.ts`,
+    file: `${engine}/rewriting.ts`,
     right: '...uncovered(core, zeros)]',
     wrong: '...uncovered(core, zeros).slice(0, 0)]',
   },
@@ -163,6 +163,34 @@ const bugs = [
     file: `${engine}/graph/plan.ts`,
     right: "half.role === 'source' && half.seal === undefined);",
     wrong: "half.role === 'source');",
+  },
+  {
+    name: 'packed-part-ignored',
+    what: 'a read takes the first block out of a frame, whichever it was asked for',
+    file: `${engine}/stored-blocks.ts`,
+    right: '=> part * BLOCK_BYTES;',
+    wrong: '=> part * 0;',
+  },
+  {
+    name: 'packed-replayed-plain',
+    what: 'replay takes blocks of a frame for plain ones',
+    file: `${engine}/replay.ts`,
+    right: "record.type === 'packed' ? wholeFrame(record.frame_bytes, count) : undefined;",
+    wrong: "record.type === 'packed' && count > 2 ? wholeFrame(record.frame_bytes, count) : undefined;",
+  },
+  {
+    name: 'packed-part-not-kept',
+    what: 'a page in the checkpoint forgets which block of its frame a block is',
+    file: `${engine}/index/page.ts`,
+    right: 'part + ((block - index) << 4)',
+    wrong: 'part',
+  },
+  {
+    name: 'rest-of-frame-from-its-start',
+    what: 'what remains of a frame is packed again from its first block on',
+    file: `${engine}/rewriting.ts`,
+    right: 'content.subarray(part.from * BLOCK_BYTES, (part.from + part.count) * BLOCK_BYTES);',
+    wrong: 'content.subarray(0, part.count * BLOCK_BYTES);',
   },
   {
     name: 'digest-remembered-wrongly',
