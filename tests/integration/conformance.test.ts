@@ -40,6 +40,8 @@ const excluded: Readonly<Record<string, string>> = {
   TestMetroVolumeSuite: noMetro,
   TestMetroVolumeGroupSuite: noMetro,
   TestEndMetroVolumeGroupSuite: noMetro,
+  Test_SpaceMetricsByVolume: 'takes for granted that the first volume has been there at a mark of five minutes',
+  Test_SpaceMetricsByVolumeFamily: 'families have no figures of their own',
   TestGetSC: noContainers,
   TestCreateDeleteSC: noContainers,
   TestModifySC: noContainers,
@@ -74,7 +76,7 @@ describe.skipIf(!hasPython && !hasGo)(
         const { stdout } = await run(python, [join(clients, 'pypowerstore/life.py'), sites]);
         expect(stdout).toContain('ok the group and its members are gone');
       },
-      240_000,
+      600_000,
     );
 
     it.skipIf(!hasGo)(
@@ -101,14 +103,13 @@ describe.skipIf(!hasPython && !hasGo)(
         for (const [kind, entity_id] of [
           ['appliance', 'A1'],
           ['volume', volume],
-        ] as const)
-          for (const figures of ['performance', 'space']) {
-            const wanted = { entity: `${figures}_metrics_by_${kind}`, entity_id, interval: 'Five_Mins' };
-            await eventually(`the first figures of ${wanted.entity}`, async () => {
-              const rows = await pair.a.client.collectionAction('metrics', 'generate', wanted);
-              return Array.isArray(rows) && rows.length > 0;
-            });
-          }
+        ] as const) {
+          const wanted = { entity: `performance_metrics_by_${kind}`, entity_id, interval: 'Five_Mins' };
+          await eventually(`the first figures of ${kind}`, async () => {
+            const rows = await pair.a.client.collectionAction('metrics', 'generate', wanted);
+            return Array.isArray(rows) && rows.length > 0;
+          });
+        }
         const settings = {
           GOPOWERSTORE_APIURL: `${pair.a.url}/api/rest`,
           GOPOWERSTORE_USERNAME: 'admin',

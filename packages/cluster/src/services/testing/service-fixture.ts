@@ -77,6 +77,7 @@ export async function serviceFixture() {
       shipper: createShipper({ engine, identity, clock: systemClock, localSerial: 'PS000000000001' }),
       addresses: () => ({ nbd: { host: '127.0.0.1', port: 0 }, replication: { host: '127.0.0.1', port: 0 } }),
       ioCounters: () => [],
+      hostCounters: () => [],
       setAccess: (hosts) => {
         access = hosts;
       },
