@@ -291,10 +291,10 @@ export function noise(length: number, seed: number): Uint8Array {
   return new Uint8Array(words.buffer);
 }
 
-/** A stretch of ports that are free now. */
+/** A stretch of ports that are free now, below those that the system gives to outgoing connections. */
 async function freePorts(): Promise<number> {
   for (let attempt = 0; attempt < 50; attempt++) {
-    const base = 20_000 + Math.floor(Math.random() * 35_000);
+    const base = 20_000 + Math.floor(Math.random() * 12_000);
     const free = await Promise.all(Array.from({ length: 24 }, (_, index) => isFree(base + index)));
     if (free.every(Boolean)) return base;
   }

@@ -101,6 +101,11 @@ export class Solo {
     process.kill(this.processOf(kind), 'SIGKILL');
   }
 
+  /** The supervisor alone: what it started is left behind. */
+  killSupervisor(): void {
+    this.#child?.kill('SIGKILL');
+  }
+
   device(name: string): Promise<NbdClient> {
     const { hostname, port } = new URL(this.nbd);
     return connectNbd({ host: hostname, port: Number(port), exportName: name });

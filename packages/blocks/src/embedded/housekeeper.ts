@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '@antipode/base';
+import { type Clock, passFaultPoint, type Timer } from '@antipode/base';
 import { isBlockError } from '../port/errors.ts';
 import { writeCheckpoint } from './checkpoint.ts';
 import { compactSegments, deadSegments, removableSegments, sparseSegments } from './compaction.ts';
@@ -8,6 +8,8 @@ import { encodeChange } from './graph/changes.ts';
 import type { Sequence } from './log/types.ts';
 
 const quiet_ms = 1_000;
+/** What reads of deep histories left in memory goes when none has come for so long, and before an idle process collects its garbage. */
+const unused_ms = 3_000;
 /** After the medium refused. */
 const refused_ms = 5_000;
 
@@ -19,6 +21,7 @@ export class Housekeeper {
   readonly #core: EngineCore;
   readonly #clock: Clock;
   #timer: Timer | undefined;
+  #restTimer: Timer | undefined;
   #running: Promise<void> | undefined;
   #checkpointed: Sequence = 0 as Sequence;
   #stopped = false;
@@ -26,6 +29,7 @@ export class Housekeeper {
   constructor(core: EngineCore, clock: Clock) {
     this.#core = core;
     this.#clock = clock;
+    core.pages.resolved.onKept = () => this.#rest();
   }
 
   /** Something was ordered: work may be due now, or once it is quiet. */
@@ -63,6 +67,16 @@ export class Housekeeper {
     }
     this.#stopped = true;
     this.#timer?.cancel();
+    this.#restTimer?.cancel();
+  }
+
+  /** Gives up what deep reads left once they have ended; asked again only while there is something. */
+  #rest(): void {
+    if (this.#stopped) return;
+    this.#restTimer ??= this.#clock.after(unused_ms, () => {
+      this.#restTimer = undefined;
+      if (this.#core.pages.resolved.rest()) this.#rest();
+    });
   }
 
   #run(): Promise<void> {
@@ -124,8 +138,10 @@ export class Housekeeper {
       body: encodeChange({ op: 'oldest_checkpoint', sequence: this.#checkpointed }),
     });
     await core.log.durable();
+    passFaultPoint('housekeeping.give_back.recorded');
     for (const segment of segments) {
       await core.log.removeSegment(segment);
+      passFaultPoint('housekeeping.give_back.removed');
       core.forgetSegment(segment);
     }
   }

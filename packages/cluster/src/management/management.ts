@@ -26,7 +26,7 @@ import { buildVersion, enterPlatform, platformHandlers } from '../services/platf
 import { enterMachine } from '../services/platform-network.ts';
 import { UserService } from '../services/users.ts';
 import { Webhook, type WebhookDeps } from '../services/webhook.ts';
-import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
+import { ChosenPorts, dataPlaneSocket, listenOn, lockPart, places } from '../supervisor/data-dir.ts';
 import type { ClusterReady } from '../supervisor/supervisor.ts';
 import { auditRequest } from './audit.ts';
 import { checkCatalog } from './check-catalog.ts';
@@ -45,6 +45,7 @@ export async function startManagement(config: ClusterConfig, appliances: readonl
   // What is dated or scheduled goes by `clock`; what waits for processes, peers and people waits as long as it says.
   const { dates: clock, waits } = pacedClocks(systemClock, config.pace);
   const random = systemRandom;
+  await lockPart(config.dataDir, places(config.dataDir).catalog, clock);
   const log = pino(
     { level: config.logLevel, base: { cluster: config.name } },
     pino.destination({ dest: 2, sync: false }),

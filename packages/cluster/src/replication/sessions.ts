@@ -79,10 +79,26 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     for (const intent of catalog.list('intent', 'kind', 'create_session'))
       await this.#birth.undo(intent.id, String(intent.data.remote));
     for (const engine of halves.values()) this.#birth.adopt(engine);
+    for (const { record } of this.entries.values()) this.#finishAssignment(record);
     await this.#reports.enterAllKept([...this.entries.values()].map(({ record }) => record));
     await this.#followAll();
     for (const { driver } of this.entries.values()) driver.start();
     this.monitor.start();
+  }
+
+  /**
+   * A session is born before its resource is given the policy. Where a crash came between the two, nobody could remove the session: its
+   * resource gets the policy that asked for it.
+   */
+  #finishAssignment(record: SessionRecord): void {
+    const { catalog } = this.#deps;
+    const resource = resourceOf(catalog, record);
+    if (record.half.role !== 'source' || record.half.state === 'Deleting') return;
+    if (resource === undefined || resource.protection_policy_id !== null || record.ruleId === undefined) return;
+    const { ruleId } = record;
+    const policy = catalog.list('policy').find((one) => !one.is_replica && one.replication_rule_ids.includes(ruleId));
+    if (policy !== undefined)
+      catalog.change(record.resourceKind ?? 'volume', resource.id, { protection_policy_id: policy.id });
   }
 
   records(): readonly SessionRecord[] {

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { type Clock, systemClock, type Timer } from '@antipode/base';
 import type { ClusterConfig } from '../config.ts';
+import { armFaultPoints } from './arm-fault-points.ts';
 import { collectWhenIdle } from './idle-memory.ts';
 
 /** What a supervised process says, and what it is told, over its IPC channel. The channel's end means: stop. */
@@ -162,6 +163,9 @@ export function runAsChild(
       process.exit(1);
     }
   };
+  armFaultPoints(process.env);
+  // What libraries create beside our own files is nobody else's either.
+  process.umask(0o077);
   collectWhenIdle(systemClock);
   process.on('message', (message: ToChild) => {
     if (message.kind === 'stop') return void end();

@@ -109,6 +109,49 @@ describe('members of a session', () => {
     }
   });
 
+  it('who goes before the source has heard of the commit is of the base all the same: every digest stays with its pair [C2.3]', () => {
+    const shipping: Half = {
+      ...settled,
+      pairs: [one, two],
+      state: 'Synchronizing',
+      cycle: {
+        id: cycleId('c'),
+        point: pointId('p'),
+        started_ms: 1,
+        trigger: 'user',
+        phase: 'ship',
+        confirmed: true,
+        base: {},
+        pairs: [one, two],
+      },
+    };
+    const gone = ok(shipping, { kind: 'members', pairs: [one], newcomers: [] });
+    const digests = ['11', '22'].map((digit) => digit.repeat(32));
+    const wanted = { kind: 'advance_base', base: { point: 'p', digests, pairs: [one, two] } };
+    const told = ok(gone.half, {
+      kind: 'outcome',
+      outcome: { kind: 'ship', cycle: cycleId('c'), result: { ok: true, digests } },
+    });
+    expect(told.step).toEqual(wanted);
+    // The same where the acknowledgement was lost, and the handshake tells.
+    const common = { point: pointId('p'), digests, pairs: [one, two] };
+    const theirs: HalfView = {
+      generation,
+      role: 'destination',
+      state: 'Synchronizing',
+      refused: [],
+      points: [],
+      base: common,
+      pairs: [one, two],
+    };
+    const asked: Half = { ...gone.half, cycle: { ...shipping.cycle!, confirmed: false } };
+    const heard = ok(asked, {
+      kind: 'outcome',
+      outcome: { kind: 'contact', result: { ok: true, view: theirs, common, said: { state: 'Synchronizing' } } },
+    });
+    expect(heard.step).toEqual(wanted);
+  });
+
   it('who comes or goes once the target is frozen is of the next cycle [C3.1]', () => {
     const shipping: Half = {
       ...settled,
