@@ -26,7 +26,7 @@ export type CrashStep =
   | { kind: 'write'; volume: number; block: number; count: number }
   | { kind: 'zero'; volume: number; block: number; count: number }
   | { kind: 'freeze'; volume: number; many: boolean }
-  | { kind: 'drop' | 'restore' | 'fork'; volume: number; point: number }
+  | { kind: 'drop' | 'restore' | 'restore all' | 'fork'; volume: number; point: number }
   | { kind: 'delete'; volume: number }
   | { kind: 'grow'; volume: number; units: number }
   | { kind: 'flush' | 'settle' | 'reopen' | 'crash' }
@@ -51,7 +51,13 @@ export const crashStep: fc.Arbitrary<CrashStep> = fc.oneof(
   {
     weight: 6,
     arbitrary: fc.record({
-      kind: fc.constantFrom('drop' as const, 'drop' as const, 'restore' as const, 'fork' as const),
+      kind: fc.constantFrom(
+        'drop' as const,
+        'drop' as const,
+        'restore' as const,
+        'restore all' as const,
+        'fork' as const,
+      ),
       volume,
       point: fc.nat(8),
     }),
@@ -159,8 +165,15 @@ export class CrashHistory {
       case 'restore': {
         const [point, of, image] = this.#image(step) ?? [];
         if (point === undefined || of === undefined || image === undefined || !this.#now.heads.has(of)) return;
-        this.#order(this.engine.restore(of, point, of));
+        this.#order(this.engine.restore([{ volume: of, point: point, of: of }]));
         return this.#push({ heads: new Map([...this.#now.heads, [of, image]]), points: this.#now.points });
+      }
+      case 'restore all': {
+        const [point] = this.#image(step) ?? [];
+        if (point === undefined) return;
+        const images = [...this.#now.points.get(point)!].filter(([id]) => this.#now.heads.has(id));
+        this.#order(this.engine.restore(images.map(([id]) => ({ volume: id, point, of: id }))));
+        return this.#push({ heads: new Map([...this.#now.heads, ...images]), points: this.#now.points });
       }
       case 'fork': {
         const [point, of, image] = this.#image(step) ?? [];
@@ -319,9 +332,17 @@ export class CrashHistory {
 export const sameImage = (a: Image, b: Image): boolean =>
   a.length === b.length && a.every((token, at) => token === b[at]);
 
+/** Blocks that tell their token; they can be packed well, or a little, or not at all, and no two of them are alike but of every third token. */
 export function bytesOf(token: number, count: number): Uint8Array {
-  const bytes = new Uint32Array((count * BLOCK_BYTES) / 4).fill(token);
-  return new Uint8Array(bytes.buffer);
+  const words = new Uint32Array((count * BLOCK_BYTES) / 4).fill(token);
+  const perBlock = BLOCK_BYTES / 4;
+  let noise = token * 2654435761 + 1;
+  for (let at = 0; token % 3 !== 0 && at < words.length; at++) {
+    if (at % perBlock === 7) continue;
+    noise = (Math.imul(noise, 1664525) + 1013904223) >>> 0;
+    if (token % 3 === 1 || at % 8 === 0) words[at] = noise;
+  }
+  return new Uint8Array(words.buffer);
 }
 
 export async function imageOf(device: BlockDevice): Promise<Image> {

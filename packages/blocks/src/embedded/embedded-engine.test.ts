@@ -7,6 +7,7 @@ import { simulatedEngine } from '../contract/simulated-engine.ts';
 import type { EmbeddedEngine } from './embedded-engine.ts';
 import { engineLimits } from './limits.ts';
 import { lmdbCheckpointStore } from './lmdb-checkpoint-store.ts';
+import { threadPacker } from './log/frame.ts';
 import { smallLogLimits } from './log/small-limits.ts';
 import { openNodeDisk } from './node-disk.ts';
 import { openEngineOn } from './open-engine.ts';
@@ -23,8 +24,10 @@ const small = {
     recordMost_bytes: 64 * 1024,
     pagesATurn: 2,
     compactBelow: 0.6,
+    packAfter_ms: 0,
   },
   logLimits: smallLogLimits,
+  packer: threadPacker,
 };
 
 async function onRealDisk(): Promise<EngineUnderTest> {
@@ -51,5 +54,6 @@ async function onRealDisk(): Promise<EngineUnderTest> {
   return wrap(await openHere());
 }
 
+// By example in the suite: [C1.1] [C1.2] [C1.3] [C1.4] [C2.1] [C2.6] [C3.2] [C3.4] [C4.1], each in the name of its test.
 describeEngineContract('embedded, on a real disk', onRealDisk);
 describeEngineContract('embedded, on a simulated disk that crashes', () => simulatedEngine(7, { fallBack_max: 2 }));

@@ -22,6 +22,7 @@ import type {
   PointInfo,
   PointSpec,
   RestartAddress,
+  Restoration,
   Role,
   StageInfo,
   Tag,
@@ -123,13 +124,19 @@ export class EmbeddedEngine implements BlockEngine {
     for (const other of graph.volumes.values())
       if (other.id !== id) for (const layer of ancestry(graph, other.top)) others.add(layer.id);
     let unique = 0;
+    let stored_bytes = 0;
     const mine = new Set<number>([...ancestry(graph, volume.top)].map((layer) => layer.id));
     for (const point of graph.points.values()) {
       for (const member of point.members)
         if (member.volume === id) for (const layer of ancestry(graph, member.layer)) mine.add(layer.id);
     }
-    for (const layer of mine) if (!others.has(layer)) unique += this.#core.layerIndex(layer as never).data;
-    return { logical_bytes: logical * BLOCK_BYTES, unique_bytes: unique * BLOCK_BYTES };
+    for (const layer of mine) {
+      if (others.has(layer)) continue;
+      const index = this.#core.layerIndex(layer as never);
+      unique += index.data;
+      stored_bytes += index.stored_bytes;
+    }
+    return { logical_bytes: logical * BLOCK_BYTES, unique_bytes: unique * BLOCK_BYTES, stored_bytes };
   }
 
   bytesSince(volume: VolumeId, point: PointId): number {
@@ -201,9 +208,9 @@ export class EmbeddedEngine implements BlockEngine {
     await this.#do(plan.planFork(this.#core.graph, spec));
   }
 
-  async restore(volume: VolumeId, point: PointId, of: VolumeId): Promise<void> {
-    await this.#do(plan.planRestore(this.#core.graph, volume, point, of));
-    this.#core.emit({ kind: 'volume_changed', volume });
+  async restore(images: readonly Restoration[]): Promise<void> {
+    await this.#do(plan.planRestore(this.#core.graph, images));
+    for (const { volume } of images) this.#core.emit({ kind: 'volume_changed', volume });
   }
 
   // --- bytes --------------------------------------------------------------------------------------------------------
@@ -480,7 +487,9 @@ export class EmbeddedEngine implements BlockEngine {
   // --- the whole ----------------------------------------------------------------------------------------------------
 
   usage(): EngineUsage {
-    return { ...this.#core.log.usage(), live_bytes: this.#core.live.total() };
+    let blocks = 0;
+    for (const layer of this.#core.pages.layers()) blocks += layer.data;
+    return { ...this.#core.log.usage(), live_bytes: this.#core.live.total(), data_bytes: blocks * BLOCK_BYTES };
   }
 
   writeState(): WriteState {
