@@ -118,8 +118,7 @@ function make(
       const beyond = number * pageBlocks + index >= limit;
       if (!beyond && page.isAbsent(index)) continue;
       open.delete(index);
-      if (!beyond && page.isData(index))
-        made.setData(index, page.segment[index]!, page.offset[index]!, page.sum[index]!, page.sequence[index]!);
+      if (!beyond && page.isData(index)) made.take(index, page);
     }
     // An older stack's page is what all the layers below come to.
     if (older !== undefined || open.size === 0) break;
