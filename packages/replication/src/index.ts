@@ -15,6 +15,7 @@ export * from './session/settle.ts';
 export * from './session/states.ts';
 export * from './session/steps.ts';
 export { announcedReasons, isAtRest } from './session/suspend.ts';
+export { channelVersion, oldestChannelVersion } from './transfer/protocol.ts';
 export { createReceiver, type Receiver, type ReceiverOptions } from './transfer/receiver.ts';
 export { createShipper, type Shipper, type ShipperOptions } from './transfer/shipper.ts';
 export { plainFingerprint } from './transfer/tls-link.ts';
