@@ -31,9 +31,26 @@ export class Pair {
   a!: TestSite;
   b!: TestSite;
 
+  #ports = 0;
+  #more: readonly string[] = [];
+
   /** `more`: options of the lab. */
   async start(...more: string[]): Promise<void> {
-    const port = await freePorts();
+    this.#ports = await freePorts();
+    this.#more = more;
+    await this.#run();
+  }
+
+  /** Ends the lab and starts it again over what is there; `down` runs meanwhile. */
+  async startAgain(down: () => Promise<void> = async () => undefined): Promise<void> {
+    await this.#end();
+    await down();
+    await this.#run();
+  }
+
+  async #run(): Promise<void> {
+    const port = this.#ports;
+    const more = this.#more;
     const args = ['lab', '--dir', this.directory, '--base-port', String(port), '--json', ...more];
     const lab = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#lab = lab;
@@ -66,8 +83,13 @@ export class Pair {
     this.b = b!;
   }
 
-  /** Ends the lab, within bounds; what did not end by itself is said aloud. */
   async stop(): Promise<void> {
+    await this.#end();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  /** Ends the lab, within bounds; what did not end by itself is said aloud. */
+  async #end(): Promise<void> {
     const lab = this.#lab;
     if (lab !== undefined && lab.exitCode === null && lab.signalCode === null) {
       const ended = new Promise((resolve) => lab.once('exit', resolve));
@@ -81,7 +103,6 @@ export class Pair {
     }
     const closed = Promise.all([this.a?.client.close(), this.b?.client.close()]).catch(() => undefined);
     if (!(await within(closed, 5_000))) console.error('a client of the REST interface did not close within 5 s');
-    rmSync(this.directory, { recursive: true, force: true });
   }
 
   async link(...change: string[]): Promise<void> {

@@ -49,6 +49,7 @@ export const enums = {
   VGPlacementRule: ['Same_Appliance', 'No_Preference'],
   StorageCreatorType: ['User', 'System', 'Scheduler', 'External'],
   PolicyType: ['Protection', 'Performance', 'QoS', 'File_Performance'],
+  BandwidthLimitType: ['Absolute', 'Density'],
   PolicyManagedBy: ['User', 'Metro', 'Replication', 'VMware_vSphere'],
   RPO: [
     'Five_Minutes',

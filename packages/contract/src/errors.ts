@@ -368,7 +368,7 @@ export const catalogue = {
     'Host group {0} is attached to volumes and would have no host left.',
     'Detach the volumes first.',
   ),
-  policy_name_in_use: error('0xE02020010010', 422, 'The policy name {0} is in use.', 'Choose another name.'),
+  policy_name_in_use: error('0xE02020010004', 422, 'The policy name {0} is in use.', 'Choose another name.'),
   policy_in_use: error('0xE02020010011', 422, 'Policy {0} is assigned to {1}.', 'Remove it there first.'),
   policy_without_rules: error(
     '0xE02020010012',
@@ -383,6 +383,21 @@ export const catalogue = {
     '{0} {1} cannot be changed here: it is managed by {2}.',
     'Change it where it comes from.',
   ),
+  policy_mixes_kinds: error(
+    '0xE02020010015',
+    422,
+    'A policy has rules of one kind: protection, or an I/O limit.',
+    'Make a policy for each.',
+  ),
+  policy_of_other_kind: error('0xE02020010016', 422, 'Policy {0} is of type {1}: {2}', 'Choose another policy.'),
+  io_rule_name_in_use: error('0xE0A0E0010009', 422, 'The rule name {0} is in use.', 'Choose another name.'),
+  io_rule_without_limit: error(
+    '0xE0A0E0010010',
+    422,
+    'An I/O limit rule has a limit.',
+    'Give max_iops, max_bw, or both.',
+  ),
+  io_rule_in_use: error('0xE0A0E0010011', 422, 'Rule {0} is in policy {1}.', 'Take it out of the policy first.'),
   rule_name_in_use: error('0xE02020010020', 422, 'The rule name {0} is in use.', 'Choose another name.'),
   rule_in_use: error(
     '0xE02020010021',

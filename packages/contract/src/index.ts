@@ -10,6 +10,7 @@ export * from './resources/index.ts';
 export * from './resources/metrics.ts';
 export * from './resources/platform.ts';
 export * from './resources/protection.ts';
+export * from './resources/qos.ts';
 export * from './resources/storage.ts';
 export * from './roles.ts';
 export * from './time-zones.ts';

@@ -524,6 +524,7 @@ type Operation =
   | { kind: 'freeze'; many: boolean; volume: number }
   | { kind: 'drop' | 'restore' | 'fork'; volume: number; point: number }
   | { kind: 'delete'; volume: number }
+  | { kind: 'read'; volume: number; at: number; length: number }
   | { kind: 'burst'; volume: number; at: number; lengths: number[]; seed: number }
   | { kind: 'resize'; volume: number; units: number }
   | { kind: 'reopen' | 'crash' | 'settle' | 'compare' };
@@ -560,6 +561,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('delete' as const), volume: volumeChoice }) },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant('read' as const), volume: volumeChoice, at, length }) },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -591,6 +593,8 @@ class History {
   readonly model = new ModelEngine();
   readonly volumes: VolumeId[] = [];
   #next = 0;
+  /** Reads under way while the history goes on: each finds what was there when it was asked for. */
+  #reads: Promise<void>[] = [];
 
   constructor(under: EngineUnderTest) {
     this.under = under;
@@ -618,6 +622,15 @@ class History {
         const device = this.engine.open(id);
         await (step.kind === 'zero' ? device.writeZeroes(offset, size, false) : device.trim(offset, size, false));
         return this.model.write(id, offset, new Uint8Array(size));
+      }
+      case 'read': {
+        const { id, image } = this.#volume(step.volume);
+        const offset = step.at % image.size;
+        const target = new Uint8Array(Math.min(step.length, image.size - offset));
+        const expected = bytesOf(image).subarray(offset, offset + target.length);
+        const reading = Promise.resolve(this.engine.open(id).read(offset, target));
+        this.#reads.push(reading.then(() => same(target, expected, `what was read of ${id} at ${offset}`)));
+        return;
       }
       case 'freeze': {
         const members = step.many ? [...this.volumes] : [this.#volume(step.volume).id];
@@ -688,10 +701,12 @@ class History {
         return this.#cut(image, size);
       }
       case 'reopen':
+        await this.#allRead();
         this.under = await this.under.reopen();
         return;
       case 'crash':
         if (this.under.crash === undefined) return;
+        await this.#allRead();
         await this.engine.open(this.volumes[0]!).flush();
         this.under = await this.under.crash();
         return;
@@ -704,6 +719,7 @@ class History {
   }
 
   async check(): Promise<void> {
+    await this.#allRead();
     for (const id of this.volumes)
       same(await readAll(this.engine.open(id)), bytesOf(this.model.head(id)), `head of ${id}`);
     const images: { point: PointId; id: VolumeId; image: ModelImage }[] = [];
@@ -751,6 +767,10 @@ class History {
     }
     same(result, bytesOf(to.image), `difference ${from.point} to ${to.point}`);
     expect(difference.summary).toMatchObject({ data_blocks: data, zero_blocks: zero });
+  }
+
+  async #allRead(): Promise<void> {
+    await Promise.all(this.#reads.splice(0));
   }
 
   async #create(): Promise<void> {

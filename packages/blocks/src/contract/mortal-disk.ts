@@ -10,6 +10,7 @@ export function mortalDisk(disk: Disk, alive: () => boolean): Disk {
     size: () => (alive() ? file.size() : 0),
     readSync: (target, offset) => (alive() ? file.readSync(target, offset) : target.length),
     read: (target, offset) => (alive() ? file.read(target, offset) : never),
+    readAtHand: (target, offset) => (alive() ? file.readAtHand(target, offset) : true),
     writeSync: (parts, offset) => {
       if (alive()) file.writeSync(parts, offset);
     },

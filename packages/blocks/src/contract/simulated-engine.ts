@@ -49,7 +49,10 @@ export async function simulatedEngine(
   },
 ): Promise<SimulatedEngine> {
   const random = seededRandom(seed);
-  const disk = new SimulatedDisk({ random });
+  // With every other seed next to nothing is read from memory and reads wait for the disk, all of them or one in two: others come in
+  // between.
+  const waits = seed % 2 === 1;
+  const disk = new SimulatedDisk({ random, cold: waits ? (seed % 4 === 1 ? 1 : 0.5) : 0 });
   const checkpoints = new SimulatedCheckpointStore({ random, fall_back_max: options.fallBack_max });
   options.prepare?.({ disk, checkpoints });
   let life = 0;
@@ -60,11 +63,7 @@ export async function simulatedEngine(
       checkpoints: checkpoints.mount(),
       clock: hurriedClock,
       limits: tinyLimits,
-      // With every other seed next to nothing is read from memory and reads wait for the disk: others come in between.
-      logLimits: {
-        ...smallLogLimits,
-        ...(seed % 2 === 1 && { sync_read_bytes_max: 0, group_bytes: 4096, group_buffers_max: 1024 }),
-      },
+      logLimits: { ...smallLogLimits, ...(waits && { group_bytes: 4096, group_buffers_max: 1024 }) },
     });
   };
   /** After every start what is counted is what is there: a segment taken for empty would be given back. */

@@ -6,7 +6,7 @@ export type DeviceDecorator = (inner: BlockDevice) => BlockDevice;
 /**
  * Wraps a device in decorators; the first one named is the outermost, the one that a request meets first.
  *
- * @example compose(device, statistics.decorator, rateLimit({ clock, bytes_per_s: 10e6 }))
+ * @example compose(device, statistics.decorator, limiter.decorator(() => undefined))
  */
 export function compose(device: BlockDevice, ...decorators: readonly DeviceDecorator[]): BlockDevice {
   return decorators.reduceRight((inner, decorate) => decorate(inner), device);

@@ -7,7 +7,6 @@ import { compose } from './decorator.ts';
 import { delay } from './delay.ts';
 import { fault, scriptedFaults, seededFaults } from './fault.ts';
 import { quantile_us } from './latency-histogram.ts';
-import { rateLimit } from './rate-limit.ts';
 import { readOnly } from './read-only.ts';
 import { StatisticsCollector } from './statistics.ts';
 
@@ -96,40 +95,6 @@ describe('delay', () => {
     await writing;
     expect(inner.bytes[0]).toBe(9);
     expect(device.read(0, block(0))).toBeUndefined();
-  });
-});
-
-describe('rate limit', () => {
-  it('lets no more bytes through than the rate and its burst', async () => {
-    const clock = new ManualClock();
-    const inner = memoryDevice();
-    const device = rateLimit({ clock, bytes_per_s: 4096 * 10, burst_ms: 100 })(inner);
-    let done = 0;
-    const all = Array.from({ length: 21 }, async () => {
-      await device.write(0, block(1), false);
-      done++;
-    });
-    for (let elapsed_ms = 0; elapsed_ms <= 2000; elapsed_ms += 50) {
-      await new Promise((resolve) => setImmediate(resolve));
-      expect(done).toBeLessThanOrEqual(2 + Math.floor(elapsed_ms / 100));
-      clock.advance(50);
-    }
-    await Promise.all(all);
-    expect(done).toBe(21);
-  });
-
-  it('bounds operations of any size, flushes too', async () => {
-    const clock = new ManualClock();
-    const device = rateLimit({ clock, operations_per_s: 10, burst_ms: 0 })(memoryDevice());
-    let done = 0;
-    const all = [device.flush(), device.flush(), device.flush()].map((flush) => flush.then(() => done++));
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(done).toBe(1);
-    clock.advance(100);
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(done).toBe(2);
-    clock.advance(100);
-    await Promise.all(all);
   });
 });
 

@@ -23,6 +23,8 @@ export interface DiskFile {
   /** Reads at `offset`; answers how many bytes there were. */
   readSync(target: Uint8Array, offset: number): number;
   read(target: Uint8Array, offset: number): Promise<number>;
+  /** Fills `target` if that needs no wait for the medium. False: it would, or it cannot be done, and {@link read} tells. */
+  readAtHand(target: Uint8Array, offset: number): boolean;
   /** Writes all of `parts` one after the other at `offset`, or throws. */
   writeSync(parts: readonly Uint8Array[], offset: number): void;
   truncate(size: number): void;

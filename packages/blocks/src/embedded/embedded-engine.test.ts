@@ -10,6 +10,7 @@ import { lmdbCheckpointStore } from './lmdb-checkpoint-store.ts';
 import { smallLogLimits } from './log/small-limits.ts';
 import { openNodeDisk } from './node-disk.ts';
 import { openEngineOn } from './open-engine.ts';
+import { openPageCache } from './page-cache.ts';
 
 /** Small enough that checkpoints, eviction, sealing, folding and compaction all happen within one test. */
 const small = {
@@ -28,9 +29,9 @@ const small = {
 
 async function onRealDisk(): Promise<EngineUnderTest> {
   const directory = await mkdtemp(join(tmpdir(), 'antipode-engine-'));
-  const openHere = () =>
+  const openHere = async () =>
     openEngineOn({
-      disk: openNodeDisk(join(directory, 'log')),
+      disk: openNodeDisk(join(directory, 'log'), { pageCache: await openPageCache() }),
       checkpoints: lmdbCheckpointStore(join(directory, 'index')),
       clock: systemClock,
       ...small,

@@ -20,6 +20,8 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { assert } from '@antipode/base';
 import type { Disk, DiskFile } from './disk.ts';
+import { Gate } from './gate.ts';
+import { guessedPageCache, type PageCache } from './page-cache.ts';
 
 const fdatasyncAsync = promisify(fdatasync);
 const fsyncAsync = promisify(fsync);
@@ -31,12 +33,20 @@ const closeLater = (handle: number): void => close(handle, () => undefined);
 /** The kernel takes at most this many parts in one writev (IOV_MAX). */
 const WRITE_PARTS_MAX = 1024;
 
+/** Threads that libuv has for files (its own default is 4), and how many of them are kept free of reads, for syncs. */
+const threads = Number(process.env['UV_THREADPOOL_SIZE'] ?? 4);
+const threadsForSyncs = 4;
+
 /**
  * A directory of the machine's file system, readable by its owner only. Created when it is not there. `readOnly`: neither the
- * directory nor a file in it is changed, whatever is asked.
+ * directory nor a file in it is changed, whatever is asked. `pageCache`: what says whether bytes can be read without a wait.
  */
-export function openNodeDisk(directory: string, options: { readonly readOnly?: boolean } = {}): Disk {
-  const { readOnly = false } = options;
+export function openNodeDisk(
+  directory: string,
+  options: { readonly readOnly?: boolean; readonly pageCache?: PageCache } = {},
+): Disk {
+  const { readOnly = false, pageCache = guessedPageCache() } = options;
+  const shared: Shared = { pageCache, reads: new Gate(Math.max(2, threads - threadsForSyncs)) };
   if (!readOnly && mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined) syncName(directory);
   const refuse = () => assert(!readOnly, 'the disk may be changed');
   const path = (name: string) => {
@@ -47,10 +57,10 @@ export function openNodeDisk(directory: string, options: { readonly readOnly?: b
     open(name, mode) {
       if (readOnly) {
         assert(mode === 'open', 'the disk may be changed');
-        return new NodeFile(openSync(path(name), constants.O_RDONLY));
+        return new NodeFile(openSync(path(name), constants.O_RDONLY), shared);
       }
       const create = mode === 'create' ? constants.O_CREAT | constants.O_EXCL : 0;
-      return new NodeFile(openSync(path(name), constants.O_RDWR | create, 0o600));
+      return new NodeFile(openSync(path(name), constants.O_RDWR | create, 0o600), shared);
     },
     list: () =>
       readdirSync(directory, { withFileTypes: true })
@@ -95,13 +105,21 @@ function syncName(directory: string): void {
   }
 }
 
+/** What the files of one disk have together. */
+interface Shared {
+  readonly pageCache: PageCache;
+  readonly reads: Gate;
+}
+
 class NodeFile implements DiskFile {
   private readonly handle: number;
+  private readonly shared: Shared;
   private closed = false;
   private busy = 0;
 
-  constructor(handle: number) {
+  constructor(handle: number, shared: Shared) {
     this.handle = handle;
+    this.shared = shared;
   }
 
   size(): number {
@@ -120,15 +138,21 @@ class NodeFile implements DiskFile {
 
   async read(target: Uint8Array, offset: number): Promise<number> {
     const handle = this.open();
-    return this.during(async () => {
-      let done = 0;
-      while (done < target.length) {
-        const got = await readAsync(handle, target.subarray(done), offset + done);
-        if (got === 0) break;
-        done += got;
-      }
-      return done;
-    });
+    return this.during(() =>
+      this.shared.reads.pass(async () => {
+        let done = 0;
+        while (done < target.length) {
+          const got = await readAsync(handle, target.subarray(done), offset + done);
+          if (got === 0) break;
+          done += got;
+        }
+        return done;
+      }),
+    );
+  }
+
+  readAtHand(target: Uint8Array, offset: number): boolean {
+    return this.shared.pageCache.read(this.open(), target, offset);
   }
 
   writeSync(parts: readonly Uint8Array[], offset: number): void {

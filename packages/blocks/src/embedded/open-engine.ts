@@ -12,6 +12,7 @@ import type { LogLimits } from './log/limits.ts';
 import { openSegmentLog } from './log/segment-log.ts';
 import type { SegmentLog } from './log/types.ts';
 import { openNodeDisk } from './node-disk.ts';
+import { openPageCache } from './page-cache.ts';
 import { isVoid, rebuild, replay } from './replay.ts';
 
 export interface EngineParts {
@@ -23,12 +24,12 @@ export interface EngineParts {
 }
 
 /** Opens the embedded engine of a directory, as production does: the log in `log`, the checkpoint in `index`. */
-export function openEmbeddedEngine(options: {
+export async function openEmbeddedEngine(options: {
   readonly directory: string;
   readonly clock?: Clock;
 }): Promise<BlockEngine> {
   const clock = options.clock ?? systemClock;
-  const disk = openNodeDisk(join(options.directory, 'log'));
+  const disk = openNodeDisk(join(options.directory, 'log'), { pageCache: await openPageCache() });
   return openEngineOn({ disk, checkpoints: lmdbCheckpointStore(join(options.directory, 'index')), clock });
 }
 

@@ -31,6 +31,7 @@ const indexes: readonly string[] = [
   uniquely('policy', 'policy_name', 'name'),
   uniquely('replication_rule', 'replication_rule_name', 'name'),
   uniquely('snapshot_rule', 'snapshot_rule_name', 'name'),
+  `CREATE UNIQUE INDEX io_limit_rule_name ON io_limit_rule (lower(doc ->> '$.name'))`,
   uniquely('local_user', 'local_user_name', 'name'),
   uniquely('remote_system', 'remote_system_serial', 'serial_number'),
   uniquely('host', 'host_name', 'name'),
@@ -52,6 +53,7 @@ const indexes: readonly string[] = [
   `CREATE UNIQUE INDEX volume_group_snapshot_name ON volume_group (doc ->> '$.protection_data.parent_id', lower(doc ->> '$.name')) WHERE doc ->> '$.type' = 'Snapshot'`,
   `CREATE INDEX volume_group_id ON volume (doc ->> '$.group_id')`,
   `CREATE INDEX volume_policy ON volume (doc ->> '$.protection_policy_id')`,
+  `CREATE INDEX volume_qos ON volume (doc ->> '$.qos_performance_policy_id')`,
   `CREATE INDEX volume_point ON volume (private ->> '$.point')`,
   `CREATE INDEX volume_of ON volume (private ->> '$.of')`,
   `CREATE INDEX volume_joined ON volume (private ->> '$.joined')`,
@@ -78,6 +80,7 @@ export class Catalog {
   readonly #directory: string;
   readonly #statements = new Map<string, StatementSync>();
   readonly #reserve: CatalogReserve;
+  readonly #watchers = new Map<Table, (() => void)[]>();
   /** The file was made by this opening. */
   readonly isNew: boolean;
 
@@ -96,6 +99,11 @@ export class Catalog {
     this.#db.exec('CREATE TEMP TABLE rate (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID');
     for (const [name, query] of Object.entries(namedViews)) this.#db.exec(`CREATE TEMP VIEW rest_${name} AS ${query}`);
     this.#reserve.take();
+  }
+
+  /** `listener` is called after a row of one of these tables was put or removed; a transaction around it may still be undone. */
+  watch(watched: readonly Table[], listener: () => void): void {
+    for (const table of watched) this.#watchers.set(table, [...(this.#watchers.get(table) ?? []), listener]);
   }
 
   get<T extends Table>(table: T, id: string): Documents[T] | undefined {
@@ -175,6 +183,7 @@ export class Catalog {
     } catch (error) {
       throw nameTaken(error, table, (document as { name?: string }).name ?? '') ?? error;
     }
+    this.#changed(table);
   }
 
   /** Changes some attributes of a row. */
@@ -224,6 +233,11 @@ export class Catalog {
   remove(table: Table, id: string): void {
     this.#write(() => this.#prepare(`DELETE FROM ${table} WHERE id = ?`).run(id));
     this.still(table, id);
+    this.#changed(table);
+  }
+
+  #changed(table: Table): void {
+    for (const listener of this.#watchers.get(table) ?? []) listener();
   }
 
   /** Keeps the newest `most` rows of a table that only grows. */
@@ -389,6 +403,7 @@ function nameTaken(error: unknown, table: Table, name: string): RestError | unde
   if (table === 'volume_group') return new RestError('group_name_in_use', name);
   if (table === 'policy') return new RestError('policy_name_in_use', name);
   if (table === 'replication_rule' || table === 'snapshot_rule') return new RestError('rule_name_in_use', name);
+  if (table === 'io_limit_rule') return new RestError('io_rule_name_in_use', name);
   if (table === 'remote_system') return new RestError('remote_exists', name);
   return new RestError('name_in_use', name);
 }

@@ -30,6 +30,8 @@ export interface VolumeDocument {
   readonly node_affinity: EnumValue<'NodeAffinity'>;
   readonly creation_timestamp: string;
   readonly protection_policy_id: string | null;
+  /** Absent in rows of older catalogs. */
+  readonly qos_performance_policy_id?: string | null;
   readonly performance_policy_id: string | null;
   readonly is_replication_destination: boolean;
   readonly is_host_access_available: boolean;
@@ -116,6 +118,8 @@ export interface VolumeGroupDocument {
   readonly creation_timestamp: string;
   readonly is_protectable: boolean;
   readonly protection_policy_id: string | null;
+  /** Absent in rows of older catalogs. */
+  readonly qos_performance_policy_id?: string | null;
   readonly is_write_order_consistent: boolean;
   readonly placement_rule: EnumValue<'VGPlacementRule'>;
   readonly type: 'Primary' | 'Clone' | 'Snapshot';
@@ -146,6 +150,18 @@ export interface PolicyDocument extends ManagedDocument {
   readonly type: EnumValue<'PolicyType'>;
   readonly snapshot_rule_ids: readonly string[];
   readonly replication_rule_ids: readonly string[];
+  /** Of a policy of type QoS. */
+  readonly io_limit_rule_id?: string | null;
+}
+
+export interface IoLimitRuleDocument {
+  readonly id: string;
+  readonly name: string;
+  readonly type: EnumValue<'BandwidthLimitType'>;
+  readonly max_iops: number | null;
+  /** KiB a second. */
+  readonly max_bw: number | null;
+  readonly burst_percentage: number;
 }
 
 export interface ReplicationRuleDocument extends ManagedDocument {
@@ -289,6 +305,7 @@ export interface Documents {
   policy: PolicyDocument;
   replication_rule: ReplicationRuleDocument;
   snapshot_rule: SnapshotRuleDocument;
+  io_limit_rule: IoLimitRuleDocument;
   remote_system: RemoteSystemDocument;
   replication_session: SessionDocument;
   x509_certificate: CertificateDocument;
@@ -370,6 +387,7 @@ export const tables: readonly Table[] = [
   'policy',
   'replication_rule',
   'snapshot_rule',
+  'io_limit_rule',
   'remote_system',
   'replication_session',
   'x509_certificate',

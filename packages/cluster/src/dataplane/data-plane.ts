@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type SessionId, systemClock, systemRandom } from '@antipode/base';
-import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
+import { type BlockEngine, BlockError, openEmbeddedEngine } from '@antipode/blocks';
 import { type ExportSource, startNbdServer } from '@antipode/hosts';
 import { type Admission, createReceiver, createShipper, plainFingerprint } from '@antipode/replication';
 import type { ClusterConfig } from '../config.ts';
@@ -13,6 +13,7 @@ import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/da
 import { HostAccessTable } from './host-access.ts';
 import { IoStatistics } from './io-statistics.ts';
 import { ScrubJob } from './scrub-job.ts';
+import { VolumeLimits } from './volume-limits.ts';
 
 /**
  * The data-plane process of one appliance: its engine, its hosts' sockets and the data connections of replication. Bytes of
@@ -51,10 +52,11 @@ export async function startDataPlane(config: ClusterConfig) {
   const shipper = createShipper({ engine, identity, clock, localSerial });
   const access = new HostAccessTable();
   const io = new IoStatistics(clock);
+  const limits = new VolumeLimits(clock);
   const nbd = await listenOn(ports, 'nbd', config.nbd.port, (port) =>
     startNbdServer({
       listen: { host: config.nbd.host, port },
-      exports: exportsOf(engine, access, io),
+      exports: exportsOf(engine, { access, io, limits }),
       clock,
       ...nbdTls(config),
     }),
@@ -83,6 +85,7 @@ export async function startDataPlane(config: ClusterConfig) {
         'the host was detached',
       );
     },
+    setLimits: (told) => limits.set(told),
     setPeers: (known) => {
       peers = known;
     },
@@ -92,6 +95,7 @@ export async function startDataPlane(config: ClusterConfig) {
     if (event.kind !== 'volume_deleted') return;
     nbd.disconnect((connection) => connection.exportId === event.volume, 'the volume was deleted');
     io.forget(event.volume);
+    limits.forget(event.volume);
   });
   const local = await serveDataPlane(plane, dataPlaneSocket('A1'));
   scrub.open();
@@ -108,7 +112,14 @@ export async function startDataPlane(config: ClusterConfig) {
 }
 
 /** Every volume that a client may open is an export, by name and by id. */
-function exportsOf(engine: BlockEngine, access: HostAccessTable, io: IoStatistics): ExportSource {
+function exportsOf(
+  engine: BlockEngine,
+  {
+    access,
+    io,
+    limits,
+  }: { readonly access: HostAccessTable; readonly io: IoStatistics; readonly limits: VolumeLimits },
+): ExportSource {
   return {
     list: (client) =>
       engine
@@ -119,7 +130,16 @@ function exportsOf(engine: BlockEngine, access: HostAccessTable, io: IoStatistic
       const volume =
         engine.volumes().find((known) => known.id === name) ?? engine.volumes().find((known) => known.name === name);
       if (volume === undefined || !access.mayOpen(client, volume.id)) return undefined;
-      return { name: volume.name, id: volume.id, device: io.counted(volume.id, engine.open(volume.id)) };
+      const { id } = volume;
+      // A host that was detached while its request waited is not served any more [C11.2].
+      const refusal = () =>
+        access.mayOpen(client, id) ? undefined : new BlockError('read_only', 'the host was detached from the volume');
+      return {
+        name: volume.name,
+        id,
+        device: io.counted(id, limits.limited(id, engine.open(id), refusal)),
+        inFlight_bytes: () => limits.inFlight_bytes(id),
+      };
     },
   };
 }

@@ -1,5 +1,5 @@
 import type { SessionId } from '@antipode/base';
-import type { BlockEngine, EngineEvent, StoredDamage } from '@antipode/blocks';
+import type { BlockEngine, EngineEvent, IoRate, StoredDamage } from '@antipode/blocks';
 import type { Admission, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
 import type { IoCounters } from '../metrics/figures.ts';
 
@@ -64,6 +64,14 @@ export interface HostAccess {
   readonly volumes: readonly string[];
 }
 
+/** A rate that the hosts of one volume are held to, or those of several together. */
+export interface IoLimit {
+  /** Stays while it is the same limit: what has been used of it is remembered. */
+  readonly id: string;
+  readonly volumes: readonly string[];
+  readonly rate: IoRate;
+}
+
 /** A range of an image in chunks, all in bytes; `from`: the image that it is compared with. */
 export interface ChunkRange {
   readonly volume: string;
@@ -115,6 +123,8 @@ export interface DataPlane extends Remote<EngineControl> {
   changedChunks(range: ChunkRange): Promise<ChunkBitmap>;
   /** Who may open what, where clients are known by certificates; connections that it does not cover end. Until told, nobody may. */
   setAccess(hosts: readonly HostAccess[]): Promise<void>;
+  /** All rates that hosts are held to; they hold at once, also for requests that wait. Until told, there are none. */
+  setLimits(limits: readonly IoLimit[]): Promise<void>;
   setPeers(peers: readonly KnownPeer[]): Promise<void>;
   /** Whether incoming cycles of a session are taken. Unknown sessions are `peer_not_ready` until told [C5.3]. */
   admit(session: SessionId, admission: Admission): Promise<void>;

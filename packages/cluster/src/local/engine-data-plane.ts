@@ -4,7 +4,16 @@ import type { Admission, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } fr
 import { changedChunks } from '../dataplane/changed-chunks.ts';
 import type { ScrubJob } from '../dataplane/scrub-job.ts';
 import type { IoCounters } from '../metrics/figures.ts';
-import type { Addresses, ChunkRange, DataPlane, DataPlaneEvent, HostAccess, KnownPeer, ScrubOptions } from './api.ts';
+import type {
+  Addresses,
+  ChunkRange,
+  DataPlane,
+  DataPlaneEvent,
+  HostAccess,
+  IoLimit,
+  KnownPeer,
+  ScrubOptions,
+} from './api.ts';
 import { methods } from './methods.ts';
 
 /** What a data plane has besides its engine. */
@@ -19,6 +28,7 @@ export interface EngineDataPlaneParts {
   readonly addresses: () => Addresses;
   readonly ioCounters: () => readonly IoCounters[];
   readonly setAccess: (hosts: readonly HostAccess[]) => void;
+  readonly setLimits: (limits: readonly IoLimit[]) => void;
   /** Takes the list of peers whose data connections are accepted. */
   readonly setPeers: (peers: readonly KnownPeer[]) => void;
   readonly scrub: ScrubJob;
@@ -39,6 +49,7 @@ export function engineDataPlane(parts: EngineDataPlaneParts): DataPlane {
     ioCounters: async () => parts.ioCounters(),
     changedChunks: (range: ChunkRange) => changedChunks(engine, range),
     setAccess: async (hosts: readonly HostAccess[]) => parts.setAccess(hosts),
+    setLimits: async (limits: readonly IoLimit[]) => parts.setLimits(limits),
     setPeers: async (peers: readonly KnownPeer[]) => parts.setPeers(peers),
     admit: async (session: SessionId, admission: Admission) => parts.setAdmission(session, admission),
     ship: (order: ShipOrder) =>

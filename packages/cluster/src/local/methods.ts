@@ -56,6 +56,7 @@ const listed: Readonly<Record<Method, true>> = {
   changedChunks: true,
   ioCounters: true,
   setAccess: true,
+  setLimits: true,
   setPeers: true,
   admit: true,
   ship: true,

@@ -28,6 +28,8 @@ import { changedBlocksHandlers } from '../services/changed-blocks.ts';
 import { cloneHandlers } from '../services/clone-rules.ts';
 import { VolumeGroupService } from '../services/groups.ts';
 import { HostService } from '../services/hosts.ts';
+import { ioLimitRuleHandlers } from '../services/io-limit-rules.ts';
+import { LimitPublisher } from '../services/io-limits.ts';
 import { JobRunner } from '../services/jobs.ts';
 import { MappingService } from '../services/mappings.ts';
 import { metricsHandlers } from '../services/metrics.ts';
@@ -157,8 +159,10 @@ export async function startManagement(config: ClusterConfig) {
     localPauseResume: config.localPauseResume,
     schedule: config.schedule,
     cyclesAtOnce: config.cyclesAtOnce,
+    snapshotRules: { ruleChanged: (id) => scheduler.ruleChanged(id), ruleGone: (id) => scheduler.ruleGone(id) },
   });
   const access = new AccessPublisher(catalog, dataPlane);
+  const limits = new LimitPublisher(catalog, dataPlane);
   const mappings = new MappingService(catalog, random, access);
   const hosts = new HostService(catalog, random, mappings, access);
   const storage = { catalog, dataPlane, clock, random };
@@ -173,7 +177,7 @@ export async function startManagement(config: ClusterConfig) {
     mappings,
     groups: () => groups,
   });
-  const scheduler = new SnapshotScheduler({ catalog, clock, reporter, snapshots });
+  const scheduler: SnapshotScheduler = new SnapshotScheduler({ catalog, clock, reporter, snapshots });
   const policies = new PolicyService(catalog, random, sessions, scheduler);
   const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock: waits });
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
@@ -189,6 +193,7 @@ export async function startManagement(config: ClusterConfig) {
     if (event.kind === 'up') {
       showTrust();
       access.publish().catch((error: unknown) => log.error({ err: error }, 'hosts cannot be told of'));
+      limits.again().catch((error: unknown) => log.error({ err: error }, 'limits cannot be told of'));
     }
     if (event.kind === 'damage')
       reporter.tell(
@@ -208,6 +213,7 @@ export async function startManagement(config: ClusterConfig) {
   });
   showTrust();
   await access.publish();
+  await limits.again();
   if (rebuild) {
     log.warn(await rebuildCatalog(storage), 'the catalog was rebuilt from the log');
     rebuildDone(config.dataDir);
@@ -243,14 +249,17 @@ export async function startManagement(config: ClusterConfig) {
     version: buildVersion,
     tls,
     handlers: {
-      ...volumes.handlers(),
+      ...limits.holding({
+        ...volumes.handlers(),
+        ...groups.handlers(),
+        ...policies.handlers(),
+        ...ioLimitRuleHandlers(catalog, random),
+      }),
       ...changedBlocksHandlers(catalog, dataPlane),
       ...metricsHandlers(catalog, metrics.store, clock),
       ...mappings.handlers(),
       ...hosts.handlers(),
-      ...groups.handlers(),
       ...new UserService(catalog, random, authenticator).handlers(),
-      ...policies.handlers(),
       ...cloneHandlers(catalog, random),
       ...pairing.handlers(),
       ...sessionHandlers(catalog, sessions),

@@ -47,6 +47,28 @@ const Identity = Type.Object({
   peer: HostPort,
   data: HostPort,
 });
+const snapshotRule = {
+  id: Id,
+  name: Name,
+  daysOfWeek: Type.Array(oneOf(enums.DaysOfWeek), { maxItems: 7 }),
+  retention_h: Type.Integer({ minimum: 1, maximum: 613_200 }),
+  isSecure: Type.Boolean(),
+};
+/** At every interval, or at a time of day: never both. */
+const SnapshotRule = Type.Union([
+  Type.Object({
+    ...snapshotRule,
+    interval: oneOf(enums.SnapRuleInterval),
+    timeOfDay: Type.Null(),
+    timezone: Type.Null(),
+  }),
+  Type.Object({
+    ...snapshotRule,
+    interval: Type.Null(),
+    timeOfDay: Type.String({ pattern: '^([01]\\d|2[0-3]):[0-5]\\d$' }),
+    timezone: Type.Union([oneOf(enums.TimeZone), Type.Null()]),
+  }),
+]);
 const Policy = Type.Object({
   id: Id,
   name: Name,
@@ -58,7 +80,7 @@ const Policy = Type.Object({
     rpo: oneOf(enums.RPO),
     alertThreshold: Type.Number({ minimum: 0, maximum: 1_000_000 }),
   }),
-  snapshotRules: Type.Array(Type.Record(Type.String({ maxLength: 64 }), Type.Unknown()), { maxItems: 64 }),
+  snapshotRules: Type.Array(SnapshotRule, { maxItems: 64 }),
 });
 const Volume = Type.Object({
   id: Id,

@@ -1,3 +1,4 @@
+import type { EnumValue } from '@antipode/contract';
 import type { PeerMessage, PeerReply } from '@antipode/replication';
 import type { HostPort } from '../config.ts';
 
@@ -76,7 +77,20 @@ export interface PolicyCopy {
     readonly rpo: string;
     readonly alertThreshold: number;
   };
-  readonly snapshotRules: readonly Readonly<Record<string, unknown>>[];
+  readonly snapshotRules: readonly SnapshotRuleCopy[];
+}
+
+/** A snapshot rule of such a policy: it fires where what it protects is the source. */
+export interface SnapshotRuleCopy {
+  readonly id: string;
+  readonly name: string;
+  /** Of these two exactly one. */
+  readonly interval: EnumValue<'SnapRuleInterval'> | null;
+  readonly timeOfDay: string | null;
+  readonly timezone: string | null;
+  readonly daysOfWeek: readonly string[];
+  readonly retention_h: number;
+  readonly isSecure: boolean;
 }
 
 export type PeerRequest =

@@ -12,7 +12,7 @@ import { findPlaces } from './membership.ts';
 import { copyDocument, notKnown, offeredVolume, refusedBy } from './offers.ts';
 import type { GroupOffer, PeerAnswer, PeerRequest, PolicyCopy, SessionOffer } from './peer-wire.ts';
 import type { RemoteRecord } from './remote-systems.ts';
-import { keepReplicaPolicy, policyCopyOf } from './replica-policy.ts';
+import { policyCopyOf } from './replica-policy.ts';
 import type { SessionEntry, SessionRegistry, SessionsDeps } from './session-parts.ts';
 import type { SessionReports } from './session-reports.ts';
 import type { SessionRecord } from './session-store.ts';
@@ -236,8 +236,8 @@ export class SessionBirth {
     offer: { readonly session: string; readonly generation: Generation; readonly protection: PolicyCopy },
     born: Pick<Newborn, 'pairs' | 'resource' | 'peerResource'>,
   ): Promise<SessionEntry> {
-    const { catalog, random } = this.#deps;
-    const policy = keepReplicaPolicy(catalog, random, remote, offer.protection);
+    const { catalog } = this.#deps;
+    const { policy } = this.#registry.keepPolicy(remote, offer.protection);
     const ruleId = policy.replication_rule_ids[0];
     const record = await this.#bear({
       ...born,

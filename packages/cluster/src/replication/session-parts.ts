@@ -1,10 +1,12 @@
 import type { Clock, Random, SessionId } from '@antipode/base';
 import type { ScheduleRule } from '@antipode/replication';
 import type { Catalog } from '../catalog/catalog.ts';
-import type { SessionDocument } from '../catalog/documents.ts';
+import type { PolicyDocument, SessionDocument } from '../catalog/documents.ts';
 import type { DataPlane } from '../local/api.ts';
 import type { Reporter } from '../services/occurrences.ts';
-import type { RemoteSystems } from './remote-systems.ts';
+import type { PolicyCopy } from './peer-wire.ts';
+import type { RemoteRecord, RemoteSystems } from './remote-systems.ts';
+import type { KeptPolicy } from './replica-policy.ts';
 import type { SessionDriver } from './session-driver.ts';
 import type { SessionRecord } from './session-store.ts';
 
@@ -18,6 +20,8 @@ export interface SessionsDeps {
   readonly random: Random;
   readonly remotes: RemoteSystems;
   readonly reporter: Reporter;
+  /** What takes the snapshots of rules: those of policies' copies come, change and go. Absent: nothing does. */
+  readonly snapshotRules?: { ruleChanged(id: string): void; ruleGone(id: string): void };
   /** Serial of this cluster. */
   readonly site: string;
   readonly localPauseResume: 'pause_both' | 'refuse';
@@ -36,6 +40,8 @@ export interface SessionEntry {
 export interface SessionRegistry {
   readonly entries: ReadonlyMap<SessionId, SessionEntry>;
   sessionOf(resource: string): SessionDocument | undefined;
+  /** A peer's policy as its copy is kept here from now on; `held`: what its session's volume or group has. */
+  keepPolicy(remote: RemoteRecord, copy: PolicyCopy, held?: PolicyDocument): KeptPolicy;
   /** Keeps a record and drives its half from now on; the caller starts it. */
   open(record: SessionRecord): SessionEntry;
 }

@@ -5,7 +5,6 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { DataPlane } from '../local/api.ts';
 import { enterSnapshot } from '../services/found-snapshots.ts';
 import type { About, OccurrenceName, Reporter } from '../services/occurrences.ts';
-import { flipProtection } from './replica-policy.ts';
 import { resourceOf, type SessionRecord } from './session-store.ts';
 import { testPurpose } from './step-runner.ts';
 
@@ -32,7 +31,7 @@ export class SessionReports {
 
   /** Tells operators, and brings the catalog in line with what has happened. */
   notice(notice: Notice, record: SessionRecord, half: Half): void {
-    const { reporter, catalog } = this.#deps;
+    const { reporter } = this.#deps;
     const about = this.about(record);
     const tell = (name: OccurrenceName, detail = '') => reporter.tell(name, about, detail);
     switch (notice.kind) {
@@ -81,7 +80,6 @@ export class SessionReports {
         if (notice.diverged_bytes > 0) this.#enterDiverged(record, notice.diverged_bytes).catch(() => undefined);
         return tell('fenced', String(notice.diverged_bytes));
       case 'reprotected':
-        flipProtection(catalog, record, half.role);
         return tell('reprotected');
       case 'base_lost':
         return tell('base_lost', notice.using === 'whole' ? 'whole volume' : 'difference to an older point');

@@ -20,9 +20,10 @@ import { driverLimits } from './limits.ts';
 import { LinkGate } from './link-gate.ts';
 import { Membership } from './membership.ts';
 import type { PeerAnswer, PeerRequest, PolicyCopy } from './peer-wire.ts';
+import { PolicyCopies } from './policy-copies.ts';
 import { rejectionError } from './rejection-error.ts';
 import type { RemoteRecord } from './remote-systems.ts';
-import { dropUnusedReplica, keepReplicaPolicy } from './replica-policy.ts';
+import { dropUnusedReplica, flipProtection, type KeptPolicy, keepReplicaPolicy } from './replica-policy.ts';
 import { SessionBirth } from './session-birth.ts';
 import { SessionDriver } from './session-driver.ts';
 import { sessionFigures, sessionPreview } from './session-figures.ts';
@@ -39,6 +40,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   readonly #reports: SessionReports;
   readonly #birth: SessionBirth;
   readonly #membership: Membership;
+  readonly #copies: PolicyCopies;
   readonly #gates = new Map<string, LinkGate>();
   readonly monitor: SessionMonitor;
 
@@ -48,6 +50,13 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     this.#reports = new SessionReports(deps);
     this.#birth = new SessionBirth(deps, this, this.#reports);
     this.#membership = new Membership(deps, this);
+    this.#copies = new PolicyCopies({
+      catalog: deps.catalog,
+      waits: deps.waits ?? deps.clock,
+      records: () => this.records(),
+      isUp: (remote) => deps.remotes.isUp(remote),
+      ask: (remote, request) => deps.remotes.ask(remote, request),
+    });
     this.monitor = new SessionMonitor({
       ...deps,
       records: () => this.records(),
@@ -91,6 +100,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
 
   stop(): void {
     this.monitor.stop();
+    this.#copies.stop();
     for (const { driver } of this.entries.values()) driver.stop();
   }
 
@@ -214,6 +224,10 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
       .catch(() => undefined);
   }
 
+  policyChanged(policyId: string): void {
+    this.#copies.changed(policyId);
+  }
+
   ruleChanged(ruleId: string): void {
     const rule = this.#deps.catalog.get('replication_rule', ruleId);
     if (rule === undefined) return;
@@ -237,7 +251,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
         await this.#birth.withdrawn(remote, request.session);
         return { kind: 'done' };
       case 'policy':
-        this.#policyChanged(remote, request.protection);
+        this.#policyChanged(remote, request.session, request.protection);
         return { kind: 'done' };
       case 'volume':
         await this.#renamed(remote, request);
@@ -272,8 +286,28 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     await this.#deps.dataPlane.changeVolume(volumeId(id), { name });
   }
 
-  #policyChanged(remote: RemoteRecord, copy: PolicyCopy): void {
-    keepReplicaPolicy(this.#deps.catalog, this.#deps.random, remote, copy);
+  /** A policy of the peer, which protects a session here among others, is another one now. */
+  #policyChanged(remote: RemoteRecord, session: string, copy: PolicyCopy): void {
+    const { catalog } = this.#deps;
+    const entry = this.entries.get(sessionId(session));
+    if (entry === undefined || entry.record.remoteSystemId !== remote.id) return;
+    // The peer, as the new source, owns it: here it is the copy, even if that was not known yet.
+    if (entry.driver.half.role === 'destination') flipProtection(catalog, entry.record, 'destination');
+    const held = resourceOf(catalog, entry.record)?.protection_policy_id;
+    this.keepPolicy(remote, copy, held == null ? undefined : catalog.get('policy', held));
+  }
+
+  keepPolicy(remote: RemoteRecord, copy: PolicyCopy, held?: PolicyDocument): KeptPolicy {
+    const { catalog, random } = this.#deps;
+    const kept = keepReplicaPolicy(catalog, random, remote, copy, held);
+    this.#rulesFollow(kept.policy.snapshot_rule_ids, kept.snapshotRulesGone);
+    for (const rule of kept.policy.replication_rule_ids) this.ruleChanged(rule);
+    return kept;
+  }
+
+  #rulesFollow(changed: readonly string[], gone: readonly string[]): void {
+    for (const rule of gone) this.#deps.snapshotRules?.ruleGone(rule);
+    for (const rule of changed) this.#deps.snapshotRules?.ruleChanged(rule);
   }
 
   // --- what happens around ------------------------------------------------------------------------------------------
@@ -281,6 +315,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   linkChanged(remote: RemoteRecord, up: boolean): void {
     for (const entry of this.entries.values())
       if (entry.record.remoteSystemId === remote.id) entry.driver.submit({ kind: 'link', up });
+    if (up) this.#copies.linkUp(remote.id);
   }
 
   dataPlaneEvent(event: DataPlaneEvent): void {
@@ -407,7 +442,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
         catalog.change(entry.record.resourceKind ?? 'volume', entry.record.localResourceId, {
           protection_policy_id: null,
         });
-        dropUnusedReplica(catalog, policy);
+        this.#rulesFollow([], dropUnusedReplica(catalog, policy));
       }
     });
   }
@@ -416,6 +451,10 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     const entry = this.entries.get(half.id);
     if (entry === undefined) return;
     this.#reports.notice(notice, entry.record, half);
+    if (notice.kind === 'reprotected' && flipProtection(this.#deps.catalog, entry.record, half.role)) {
+      const policy = resourceOf(this.#deps.catalog, entry.record)?.protection_policy_id;
+      if (policy != null) this.#copies.changed(policy);
+    }
     this.monitor.notice(notice, entry.record);
     // Who had come since the last agreement, and was never copied, is no member of what is a destination now.
     if (notice.kind === 'fenced' || notice.kind === 'failed_over')

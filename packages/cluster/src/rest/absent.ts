@@ -25,6 +25,7 @@ export const absentCollections: readonly string[] = [
 export const absentFiles: readonly string[] = [
   'file_dns',
   'file_interface',
+  'file_io_limit_rule',
   'file_kerberos',
   'file_ldap',
   'file_nis',

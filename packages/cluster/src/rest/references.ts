@@ -27,6 +27,8 @@ export function resolveId(catalog: Catalog, resource: ResourceSpec, given: strin
 /** Which resource an id in a body belongs to, so that `name:x` can be written instead. */
 const references: Readonly<Record<string, string>> = {
   protection_policy_id: 'policy',
+  qos_performance_policy_id: 'policy',
+  io_limit_rule_id: 'io_limit_rule',
   appliance_id: 'appliance',
   role_id: 'role',
   host_id: 'host',

@@ -1,6 +1,6 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import type { DataPlane, HostAccess } from '../local/api.ts';
-import { DataPlaneAway } from '../local/client.ts';
+import { Publisher } from './publisher.ts';
 
 /** An NBD host whose certificate carries a plain name has this before it in its initiator's name. */
 export const nbdInitiatorPrefix = 'iqn.2026-11.antipode.nbd:';
@@ -27,41 +27,9 @@ export function accessTable(catalog: Catalog): readonly HostAccess[] {
   });
 }
 
-/**
- * Keeps the data plane's table of who may open what equal to the catalog's: the table is told anew after every change and whenever the
- * data plane comes back. One telling at a time, so that an older table never comes after a newer one.
- */
-export class AccessPublisher {
-  readonly #catalog: Catalog;
-  readonly #dataPlane: Pick<DataPlane, 'setAccess'>;
-  #stale = false;
-  #running: Promise<void> | undefined;
-
+/** Keeps the data plane's table of who may open what equal to the catalog's: whom it leaves out takes no further request once it is told. */
+export class AccessPublisher extends Publisher {
   constructor(catalog: Catalog, dataPlane: Pick<DataPlane, 'setAccess'>) {
-    this.#catalog = catalog;
-    this.#dataPlane = dataPlane;
-  }
-
-  /**
-   * Resolves when the data plane acts on a table at least as new as this call: whom it leaves out is let in no more, and open connections
-   * that it does not cover take no further request. A data plane that is away has no connections, and is told when it is back.
-   */
-  async publish(): Promise<void> {
-    this.#stale = true;
-    while (this.#running !== undefined) await this.#running;
-    if (!this.#stale) return;
-    this.#running = this.#tell();
-    await this.#running;
-  }
-
-  async #tell(): Promise<void> {
-    this.#stale = false;
-    try {
-      await this.#dataPlane.setAccess(accessTable(this.#catalog));
-    } catch (error) {
-      if (!(error instanceof DataPlaneAway)) throw error;
-    } finally {
-      this.#running = undefined;
-    }
+    super(() => dataPlane.setAccess(accessTable(catalog)));
   }
 }

@@ -35,6 +35,8 @@ export class Assignments {
     if (target.type === 'Snapshot') throw new RestError('not_for_this_type', 'Snapshot', 'a snapshot takes no policy');
     if (given === null || given === '') return null;
     const policy = this.#policy(given);
+    if (policy.type !== 'Protection')
+      throw new RestError('policy_of_other_kind', policy.name, policy.type, 'it protects nothing.');
     this.#check(target, policy);
     return policy;
   }

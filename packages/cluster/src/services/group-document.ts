@@ -13,6 +13,7 @@ export const groupDocument = (
   { clock }: { readonly clock: Clock },
   given: Pick<VolumeGroupDocument, 'id' | 'name' | 'description' | 'type' | 'is_write_order_consistent'> & {
     readonly protection: ProtectionData;
+    readonly qosPolicy?: string | null;
   },
 ): VolumeGroupDocument => ({
   id: given.id,
@@ -21,6 +22,7 @@ export const groupDocument = (
   creation_timestamp: timestamp(clock.now()),
   is_protectable: false,
   protection_policy_id: null,
+  qos_performance_policy_id: given.qosPolicy ?? null,
   is_write_order_consistent: given.is_write_order_consistent,
   placement_rule: 'Same_Appliance',
   type: given.type,

@@ -15,6 +15,7 @@ import { timestamp, type VolumeDocument, type VolumeGroupDocument } from '../cat
 import { type Handlers, handler } from '../rest/handlers.ts';
 import { type Assignee, Assignments } from './assignments.ts';
 import { changeMembership, groupDocument, labelMembers, membersOf } from './group-document.ts';
+import { wantedQosPolicy } from './io-limits.ts';
 import type { ReplicationHooks } from './replication-hooks.ts';
 import { memberName, type SnapshotDeps, type SnapshotService } from './snapshots.ts';
 import { checkUnlocked, protectionOf, withExpiry } from './volume-document.ts';
@@ -107,6 +108,7 @@ export class VolumeGroupService {
       type: 'Primary',
       is_write_order_consistent: body.is_write_order_consistent ?? true,
       protection: protectionOf(id, null, null, null, 'User'),
+      qosPolicy: wantedQosPolicy(catalog, { type: 'Primary' }, body.qos_performance_policy_id) ?? null,
     });
     const members = unique(body.volume_ids ?? []).map((volume) => this.#volume(volume));
     const target = this.#target(document);
@@ -143,6 +145,7 @@ export class VolumeGroupService {
     if (opens && replication.sessionOf(id) !== undefined) throw new RestError('group_in_session', group.name);
     const target = this.#target(group);
     const policy = this.#assignments.wanted(target, body.protection_policy_id);
+    const qos = wantedQosPolicy(catalog, group, body.qos_performance_policy_id);
 
     // Checked: from here on things change, those that can fail first.
     if (policy === null) await this.#assignments.unassign(target, body.force ?? false);
@@ -155,6 +158,7 @@ export class VolumeGroupService {
         ...(description !== undefined && { description }),
         ...(is_write_order_consistent !== undefined && { is_write_order_consistent }),
         ...(protection !== undefined && { protection_data: protection }),
+        ...(qos !== undefined && { qos_performance_policy_id: qos }),
       });
       if (group.type === 'Snapshot') this.#followSet(id, group.name);
     });
@@ -271,6 +275,7 @@ export class VolumeGroupService {
       type: 'Clone',
       is_write_order_consistent: origin.is_write_order_consistent,
       protection: protectionOf(family_id, origin.id, source, momentOf(origin, clock.now()), 'User'),
+      qosPolicy: wantedQosPolicy(catalog, { type: 'Clone' }, body.qos_performance_policy_id) ?? null,
     });
     const clones = members.map((member) =>
       life.cloneDocument(member, {

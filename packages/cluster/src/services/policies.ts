@@ -20,6 +20,7 @@ import type {
 } from '../catalog/documents.ts';
 import { type Handlers, handler } from '../rest/handlers.ts';
 import { assigneesOf } from './assignments.ts';
+import { limitedBy } from './io-limits.ts';
 import type { ReplicationHooks } from './replication-hooks.ts';
 
 const minute_ms = 60_000;
@@ -93,16 +94,16 @@ export class PolicyService {
   }
 
   #createPolicy(body: Static<typeof PolicyCreate>): { id: string } {
-    if (body.io_limit_rule_id !== undefined) throw new RestError('not_found', 'io_limit_rule', body.io_limit_rule_id);
     if (body.file_io_limit_rule_id !== undefined)
       throw new RestError('not_found', 'file_io_limit_rule', body.file_io_limit_rule_id);
     const policy: PolicyDocument = {
       id: this.#random.uuid(),
       name: body.name,
       description: body.description ?? null,
-      type: 'Protection',
+      type: body.io_limit_rule_id === undefined ? 'Protection' : 'QoS',
       snapshot_rule_ids: unique(body.snapshot_rule_ids),
       replication_rule_ids: unique(body.replication_rule_ids),
+      io_limit_rule_id: body.io_limit_rule_id ?? null,
       ...userManaged,
     };
     this.#checkRules(policy);
@@ -113,8 +114,11 @@ export class PolicyService {
   async #modifyPolicy(id: string, body: Static<typeof PolicyModify>): Promise<void> {
     const present = this.#policy(id);
     this.#editable('policy', present);
+    if (body.file_io_limit_rule_id != null)
+      throw new RestError('not_found', 'file_io_limit_rule', body.file_io_limit_rule_id);
     const next: PolicyDocument = {
       ...present,
+      ...(body.io_limit_rule_id !== undefined && { io_limit_rule_id: body.io_limit_rule_id }),
       ...(body.name !== undefined && { name: body.name }),
       ...(body.description !== undefined && { description: body.description }),
       snapshot_rule_ids: edited(
@@ -143,10 +147,13 @@ export class PolicyService {
       }
     }
     this.#catalog.put('policy', next);
+    this.#replication.policyChanged(id);
   }
 
   #deletePolicy(id: string): void {
     const policy = this.#policy(id);
+    const limited = limitedBy(this.#catalog, id)[0];
+    if (limited !== undefined) throw new RestError('policy_in_use', policy.name, limited);
     const user = assigneesOf(this.#catalog, id)[0];
     if (user !== undefined)
       throw new RestError(
@@ -191,6 +198,7 @@ export class PolicyService {
     this.#checkTarget(next.remote_system_id, next.rpo);
     this.#catalog.put('replication_rule', next);
     this.#replication.ruleChanged(id);
+    this.#copiesFollow('replication_rule_ids', id);
   }
 
   #deleteRule(table: 'replication_rule' | 'snapshot_rule', id: string): void {
@@ -251,6 +259,12 @@ export class PolicyService {
     this.#checkSchedule(next);
     this.#catalog.put('snapshot_rule', next);
     this.#schedule.ruleChanged(id);
+    this.#copiesFollow('snapshot_rule_ids', id);
+  }
+
+  #copiesFollow(list: 'replication_rule_ids' | 'snapshot_rule_ids', rule: string): void {
+    for (const policy of this.#catalog.list('policy'))
+      if (policy[list].includes(rule)) this.#replication.policyChanged(policy.id);
   }
 
   #checkSchedule(rule: SnapshotRuleDocument): void {
@@ -269,13 +283,18 @@ export class PolicyService {
   }
 
   #checkRules(policy: PolicyDocument): void {
+    const protecting = policy.snapshot_rule_ids.length + policy.replication_rule_ids.length;
+    const limiting = policy.io_limit_rule_id ?? null;
+    // What a policy is for is what it was made for: it may be assigned already.
+    if (policy.type === 'QoS' ? protecting > 0 : limiting !== null) throw new RestError('policy_mixes_kinds');
+    if (limiting !== null && this.#catalog.get('io_limit_rule', limiting) === undefined)
+      throw new RestError('not_found', 'io_limit_rule', limiting);
     for (const id of policy.snapshot_rule_ids)
       if (this.#catalog.get('snapshot_rule', id) === undefined) throw new RestError('snapshot_rule_not_found', id);
     for (const id of policy.replication_rule_ids)
       if (this.#catalog.get('replication_rule', id) === undefined)
         throw new RestError('not_found', 'replication_rule', id);
-    if (policy.snapshot_rule_ids.length + policy.replication_rule_ids.length === 0)
-      throw new RestError('policy_without_rules');
+    if (protecting === 0 && limiting === null) throw new RestError('policy_without_rules');
     if (policy.snapshot_rule_ids.length > rulesMost.snapshot)
       throw new RestError('too_many_rules', String(rulesMost.snapshot), 'snapshot rules');
     if (policy.replication_rule_ids.length > rulesMost.replication)

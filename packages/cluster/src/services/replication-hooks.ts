@@ -17,6 +17,8 @@ export interface ReplicationHooks {
   membersChanged(group: string): Promise<void>;
   /** Name or description of a volume or group changed at the source. */
   resourceChanged(kind: ResourceKind, id: string): void;
+  /** A policy, or a rule of it, was changed: its copies at peers follow. */
+  policyChanged(policyId: string): void;
   /** A replication rule was changed: its sessions follow. */
   ruleChanged(ruleId: string): void;
 }

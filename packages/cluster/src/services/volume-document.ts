@@ -1,6 +1,7 @@
 import type { Clock, Random } from '@antipode/base';
 import { display, type EnumValue, RestError } from '@antipode/contract';
 import { type ProtectionData, timestamp, type VolumeDocument } from '../catalog/documents.ts';
+import { onlyPriority } from './io-limits.ts';
 
 const unit_bytes = 8192;
 
@@ -16,6 +17,7 @@ export interface NewVolume {
   readonly appTypeOther?: string | null;
   /** Group that it belongs to; a snapshot: the set. */
   readonly group?: string | null;
+  readonly qosPolicy?: string | null;
 }
 
 /** A document for a volume, clone or snapshot that is about to be made. */
@@ -40,7 +42,8 @@ export function newVolumeDocument(
     node_affinity: 'System_Select_At_Attach',
     creation_timestamp: now,
     protection_policy_id: null,
-    performance_policy_id: 'default_medium',
+    qos_performance_policy_id: given.qosPolicy ?? null,
+    performance_policy_id: onlyPriority,
     is_replication_destination: false,
     is_host_access_available: !snapshot,
     protection_data: given.protection,

@@ -4,7 +4,7 @@ import { type EnumValue, RestError } from '@antipode/contract';
 import { timestamp, type VolumeDocument, type VolumePrivate } from '../catalog/documents.ts';
 import { attachedTo } from './mappings.ts';
 import { forgetVolume, type SnapshotDeps, type SnapshotService } from './snapshots.ts';
-import { checkUnlocked, newVolumeDocument, protectionOf } from './volume-document.ts';
+import { checkUnlocked, type NewVolume, newVolumeDocument, protectionOf } from './volume-document.ts';
 
 /** An image that clones and restores are made from: a frozen point, and the volume whose part of it is meant. */
 export interface Image {
@@ -77,7 +77,7 @@ export class VolumeLife {
   /** A document for a clone of `origin`. */
   cloneDocument(
     origin: VolumeDocument,
-    given: { readonly name: string; readonly description: string | null; readonly group?: string | null },
+    given: Pick<NewVolume, 'name' | 'description' | 'group' | 'qosPolicy'>,
   ): VolumeDocument {
     const { random, clock } = this.#deps;
     return newVolumeDocument(this.#deps, {

@@ -14,6 +14,7 @@ import { timestamp, type VolumeDocument, type VolumePrivate } from '../catalog/d
 import { type Handlers, handler } from '../rest/handlers.ts';
 import { type Assignee, Assignments } from './assignments.ts';
 import type { VolumeGroupService } from './groups.ts';
+import { checkPriority, wantedQosPolicy } from './io-limits.ts';
 import type { MappingService } from './mappings.ts';
 import type { ReplicationHooks } from './replication-hooks.ts';
 import type { SnapshotDeps, SnapshotService } from './snapshots.ts';
@@ -87,6 +88,7 @@ export class VolumeService {
     const id = random.uuid();
     const target = { kind: 'volume', id, name: body.name, type: 'Primary' } as const;
     const group = body.volume_group_id;
+    checkPriority(body.performance_policy_id);
     const document = newVolumeDocument(this.#deps, {
       id,
       name: body.name,
@@ -97,6 +99,7 @@ export class VolumeService {
       appType: body.app_type ?? null,
       appTypeOther: body.app_type_other ?? null,
       group: group ?? null,
+      qosPolicy: wantedQosPolicy(catalog, target, body.qos_performance_policy_id) ?? null,
     });
     // The name is taken here, by the database, before anything exists; a refusal below gives it back.
     catalog.put('volume', document, {});
@@ -140,6 +143,8 @@ export class VolumeService {
       throw new RestError('volume_in_session', volume.name);
     const target: Assignee & { readonly type: string } = { kind: 'volume', id, name: volume.name, type: volume.type };
     const policy = this.#assignments.wanted(target, body.protection_policy_id);
+    const qos = wantedQosPolicy(catalog, target, body.qos_performance_policy_id);
+    checkPriority(body.performance_policy_id);
 
     // Checked: from here on things change, those that can fail first.
     if (policy === null) await this.#assignments.unassign(target, body.force ?? false);
@@ -162,6 +167,7 @@ export class VolumeService {
       ...(node_affinity !== undefined && { node_affinity }),
       ...(app_type !== undefined && { app_type }),
       ...(app_type_other !== undefined && { app_type_other }),
+      ...(qos !== undefined && { qos_performance_policy_id: qos }),
       ...(protection !== undefined && { protection_data: protection }),
     });
     if (volume.type === 'Snapshot') return volume.group_id == null ? snapshots.relabel(id, 'volume') : undefined;
@@ -211,9 +217,11 @@ export class VolumeService {
     const origin = this.#volume(id);
     this.#notDestination(origin, 'a clone');
     const owner = mappings.wanted(body);
+    checkPriority(body.performance_policy_id);
     const document = life.cloneDocument(origin, {
       name: body.name ?? `${origin.name}.clone.${timestamp(clock.now())}`,
       description: body.description ?? null,
+      qosPolicy: wantedQosPolicy(catalog, { type: 'Clone' }, body.qos_performance_policy_id) ?? null,
     });
     const target = { kind: 'volume', id: document.id, name: document.name, type: 'Clone' } as const;
     catalog.put('volume', document, {});

@@ -38,6 +38,12 @@ const nodeOptions: Readonly<Record<'management' | 'dataplane', readonly string[]
   dataplane: ['--initial-old-space-size=256'],
 };
 
+/**
+ * Threads for file operations. In the data plane each read that the system does not have in memory takes one for as long as the
+ * medium takes: with libuv's own four, four slow reads would hold up the sync that a flush waits for.
+ */
+const fileThreads: Readonly<Record<'management' | 'dataplane', number>> = { management: 4, dataplane: 32 };
+
 export interface ChildOptions {
   readonly name: 'management' | 'dataplane';
   readonly entry: URL;
@@ -80,7 +86,7 @@ export class SupervisedChild {
       execArgv,
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       serialization: 'json',
-      env: { ...process.env, ...frugalMalloc },
+      env: { ...process.env, ...frugalMalloc, UV_THREADPOOL_SIZE: String(fileThreads[name]) },
     });
     this.#process = child;
     const startedAt = clock.monotonic();

@@ -6,6 +6,7 @@ import { metricsResources } from './metrics.ts';
 import { networkResources } from './network.ts';
 import { platformResources } from './platform.ts';
 import { protectionResources } from './protection.ts';
+import { qosResources } from './qos.ts';
 import { storageResources } from './storage.ts';
 
 /** Every resource of the interface, by name. Routes, queries, documentation and clients read this. */
@@ -14,6 +15,7 @@ export const resources: Readonly<Record<string, ResourceSpec>> = Object.fromEntr
     ...storageResources,
     ...hostResources,
     ...protectionResources,
+    ...qosResources,
     ...platformResources,
     ...identityResources,
     ...networkResources,

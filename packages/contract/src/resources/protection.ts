@@ -56,7 +56,7 @@ const managed = {
 
 export const policy: ResourceSpec = {
   name: 'policy',
-  description: 'A set of rules that protects the volumes it is assigned to.',
+  description: 'A set of rules that protects the volumes it is assigned to, or a rule that limits their I/O.',
   byName: true,
   fields: {
     id: text('Identity.'),
@@ -75,7 +75,7 @@ export const policy: ResourceSpec = {
     qos_volume_groups: hasMany('volume_group', 'qos_performance_policy_id'),
     replication_groups: none('replication_group', 'many'),
     performance_rules: none('performance_rule', 'many'),
-    io_limit_rule: none('io_limit_rule', 'one'),
+    io_limit_rule: has('io_limit_rule', 'io_limit_rule_id'),
     file_io_limit_rule: none('file_io_limit_rule', 'one'),
     file_systems: none('file_system', 'many'),
     file_systems_with_qos: none('file_system', 'many'),

@@ -247,6 +247,7 @@ export class Connection {
       pool,
       budget,
       limits,
+      inFlight_bytes: outcome.export.inFlight_bytes,
       hold: (paused) => (paused ? this.#socket.pause() : this.#socket.resume()),
       end: (reason, detail) => {
         if (reason === 'garbage') this.abort(detail);

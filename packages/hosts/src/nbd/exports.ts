@@ -37,6 +37,8 @@ export interface OpenExport {
   readonly description?: string;
   /** Belongs to the connection: it is closed when the connection ends. */
   readonly device: BlockDevice;
+  /** Payload of a connection that may be under way at the moment, bytes; absent: as much as the server allows. */
+  readonly inFlight_bytes?: () => number | undefined;
 }
 
 /** Which exports there are for whom. Asked at every negotiation, so a change of mapping acts on the next one. */

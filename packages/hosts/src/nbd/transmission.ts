@@ -37,6 +37,8 @@ export interface TransmissionParts {
   readonly pool: BufferPool;
   readonly budget: ByteBudget;
   readonly limits: TransmissionLimits;
+  /** A narrower bound than that of `limits`, where the export has one at the moment, bytes. */
+  readonly inFlight_bytes?: (() => number | undefined) | undefined;
   /** Reading from the socket should pause (true) or go on (false). */
   readonly hold: (paused: boolean) => void;
   /** The client said goodbye and is owed nothing more, or the stream is out of step. */
@@ -208,7 +210,7 @@ export class Transmission implements BudgetWaiter {
     const room = roomFor(request);
     const own =
       this.#requests < limits.requestsInFlight &&
-      (this.#room_bytes === 0 || this.#room_bytes + room <= limits.bytesInFlight) &&
+      (this.#room_bytes === 0 || this.#room_bytes + room <= this.#bytesMost()) &&
       outlet.untakenBatch_bytes < NBD_MAX_UNTAKEN_BATCH_BYTES;
     if (!own) {
       budget.forget(this);
@@ -218,6 +220,11 @@ export class Transmission implements BudgetWaiter {
     this.#requests += 1;
     this.#room_bytes += room;
     return true;
+  }
+
+  #bytesMost(): number {
+    const { limits, inFlight_bytes } = this.#parts;
+    return Math.min(limits.bytesInFlight, inFlight_bytes?.() ?? limits.bytesInFlight);
   }
 
   #receive(request: Request): void {

@@ -70,6 +70,8 @@ class Content {
       size,
       readSync: (target, offset) => fill(target, offset, file?.readSync(lower(target, offset), offset) ?? 0),
       read: async (target, offset) => fill(target, offset, (await file?.read(lower(target, offset), offset)) ?? 0),
+      // A check has the time to wait for the medium.
+      readAtHand: () => false,
       writeSync: (parts, offset) => {
         const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
         let at = 0;

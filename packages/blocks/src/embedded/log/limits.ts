@@ -41,7 +41,7 @@ export interface LogLimits {
   readonly spare_files_max: number;
   /** Memory for the buffers of one scan, over all segments that it merges. */
   readonly scan_bytes: number;
-  /** Reads up to this size are done on the calling thread. */
+  /** Reads up to this size are done on the calling thread when the system has the bytes in memory. */
   readonly sync_read_bytes_max: number;
 }
 

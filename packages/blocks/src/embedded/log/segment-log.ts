@@ -142,14 +142,8 @@ class FileSegmentLog implements SegmentLog {
   read(place: Place, target: Uint8Array): void | Promise<void> {
     if (this.tail.readMemory(place, target)) return;
     const file = this.fileOf(place.segment);
-    if (target.length > this.deps.limits.sync_read_bytes_max) return this.readAsync(file, place, target);
-    let got: number;
-    try {
-      got = file.readSync(target, place.offset);
-    } catch (error) {
-      throw asBlockError(error, `segment ${place.segment} could not be read`);
-    }
-    this.checkRead(place, got, target.length);
+    const small = target.length <= this.deps.limits.sync_read_bytes_max;
+    if (!small || !file.readAtHand(target, place.offset)) return this.readAsync(file, place, target);
   }
 
   async readAside(place: Place, target: Uint8Array): Promise<void> {

@@ -16,6 +16,8 @@ export interface DiskFaults {
 export interface SimulatedDiskOptions {
   readonly random: Random;
   readonly capacity_bytes?: number;
+  /** Share of the reads that wait for the medium; none unless told. */
+  readonly cold?: number;
 }
 
 type NameChange =
@@ -28,6 +30,8 @@ export function diskError(code: string): Error {
 }
 
 const PAGE_BYTES = 4096;
+/** Turns of the event loop that a read takes, at most. */
+const READ_TURNS_MAX = 4;
 
 /**
  * A disk in memory with the crash model of the Disk port: {@link crash} leaves every sector that was not synced, and
@@ -39,6 +43,7 @@ export class SimulatedDisk {
   /** Counts for assertions about how often the medium is asked. */
   readonly counts = { syncs: 0, directorySyncs: 0, writes: 0 };
   private readonly random: Random;
+  private readonly cold: number;
   private capacity_bytes: number;
   private names = new Map<string, SimulatedFile>();
   private stableNames = new Map<string, SimulatedFile>();
@@ -48,6 +53,7 @@ export class SimulatedDisk {
 
   constructor(options: SimulatedDiskOptions) {
     this.random = options.random;
+    this.cold = options.cold ?? 0;
     this.capacity_bytes = options.capacity_bytes ?? 2 ** 40;
   }
 
@@ -189,8 +195,14 @@ export class SimulatedDisk {
       },
       read: async (target, offset) => {
         usable();
-        await this.turn(life);
+        // Reads overtake each other.
+        for (let turns = Math.ceil(this.random.fraction() * READ_TURNS_MAX); turns > 0; turns--) await this.turn(life);
         return readNow(target, offset);
+      },
+      readAtHand: (target, offset) => {
+        usable();
+        if (this.cold > 0 && this.random.fraction() < this.cold) return false;
+        return readNow(target, offset) === target.length;
       },
       writeSync: (parts, offset) => {
         usable();

@@ -50,6 +50,7 @@ export class SnapshotScheduler {
   readonly #deps: SnapshotSchedulerDeps;
   /** In order; keyed by rule and target, so that nothing stands in line twice. */
   readonly #line = new Map<string, Task>();
+  #started = false;
   #working = false;
   #stopped = false;
   #next: Timer | undefined;
@@ -60,6 +61,7 @@ export class SnapshotScheduler {
   }
 
   start(): void {
+    this.#started = true;
     this.#look();
     this.#expire();
   }
@@ -89,7 +91,12 @@ export class SnapshotScheduler {
       for (const set of sets) await snapshots.removeSet(set);
       for (const snapshot of single) await snapshots.remove(snapshot);
     }
-    catalog.remove('setting', runId(id));
+    this.ruleGone(id);
+  }
+
+  /** A rule that came with a peer's policy went with it; what it has taken stays. */
+  ruleGone(id: string): void {
+    this.#deps.catalog.remove('setting', runId(id));
   }
 
   /** How many snapshots wait to be taken. */
@@ -98,7 +105,7 @@ export class SnapshotScheduler {
   }
 
   #look(): void {
-    if (this.#stopped) return;
+    if (this.#stopped || !this.#started) return;
     const { catalog, clock } = this.#deps;
     const now_ms = clock.now();
     let next_ms = now_ms + limits.lookMost_ms;

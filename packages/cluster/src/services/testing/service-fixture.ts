@@ -7,7 +7,7 @@ import { createShipper } from '@antipode/replication';
 import { Catalog } from '../../catalog/catalog.ts';
 import type { PolicyDocument, SessionDocument, VolumeDocument } from '../../catalog/documents.ts';
 import { ScrubJob } from '../../dataplane/scrub-job.ts';
-import type { DataPlane, HostAccess } from '../../local/api.ts';
+import type { DataPlane, HostAccess, IoLimit } from '../../local/api.ts';
 import { engineDataPlane } from '../../local/engine-data-plane.ts';
 import type { Method } from '../../local/methods.ts';
 import type { RequestContext } from '../../rest/handlers.ts';
@@ -18,6 +18,8 @@ import { changedBlocksHandlers } from '../changed-blocks.ts';
 import { cloneHandlers } from '../clone-rules.ts';
 import { VolumeGroupService } from '../groups.ts';
 import { HostService } from '../hosts.ts';
+import { ioLimitRuleHandlers } from '../io-limit-rules.ts';
+import { LimitPublisher } from '../io-limits.ts';
 import { MappingService } from '../mappings.ts';
 import { PolicyService } from '../policies.ts';
 import type { ReplicationHooks } from '../replication-hooks.ts';
@@ -46,6 +48,7 @@ class RecordedHooks implements ReplicationHooks {
   membersChanged = async () => undefined;
   resourceChanged = () => void this.asked.push('changed');
   ruleChanged = () => void this.asked.push('rule changed');
+  policyChanged = () => undefined;
 }
 
 /** Services on a real catalog and a real engine, which a test may stop anywhere and start again. */
@@ -60,6 +63,7 @@ export async function serviceFixture() {
     progress: () => undefined,
   };
   let access: readonly HostAccess[] = [];
+  let limits: readonly IoLimit[] = [];
   let parts: Awaited<ReturnType<typeof start>>;
 
   async function start() {
@@ -73,6 +77,9 @@ export async function serviceFixture() {
       ioCounters: () => [],
       setAccess: (hosts) => {
         access = hosts;
+      },
+      setLimits: (told) => {
+        limits = told;
       },
       setPeers: () => undefined,
       setAdmission: () => undefined,
@@ -113,14 +120,18 @@ export async function serviceFixture() {
         groups.recover();
       },
     };
+    const limiting = new LimitPublisher(catalog, dataPlane);
     const handlers = {
-      ...all.handlers(),
-      ...groups.handlers(),
+      ...limiting.holding({
+        ...all.handlers(),
+        ...groups.handlers(),
+        ...new PolicyService(catalog, systemRandom, hooks).handlers(),
+        ...ioLimitRuleHandlers(catalog, systemRandom),
+      }),
       ...changedBlocksHandlers(catalog, dataPlane),
       ...cloneHandlers(catalog, systemRandom),
       ...mappings.handlers(),
       ...hosts.handlers(),
-      ...new PolicyService(catalog, systemRandom, hooks).handlers(),
     };
     return { engine, catalog, hooks, stop, dataPlane, volumes, snapshots, storage, handlers };
   }
@@ -153,6 +164,10 @@ export async function serviceFixture() {
     /** What the data plane was told last of who may open what. */
     get access(): readonly HostAccess[] {
       return access;
+    },
+    /** The rates that the data plane was told of last. */
+    get limits(): readonly IoLimit[] {
+      return limits;
     },
     get dataPlane(): DataPlane {
       return parts.dataPlane;
