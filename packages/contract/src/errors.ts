@@ -488,6 +488,44 @@ export const catalogue = {
     'Try again when the peer has finished.',
   ),
   session_failed: error('0xE02010050016', 422, '{0} did not succeed ({1}): {2}', 'Remove the cause and try again.'),
+  upload_expected: error(
+    '0xE04040020015',
+    400,
+    'A file is expected: multipart/form-data with the field {0}.',
+    'Send it as a form with a file.',
+  ),
+  upload_incomplete: error('0xE04040020016', 400, 'The file did not arrive as a whole.', 'Send it again.'),
+  package_refused: error(
+    '0xE0E010010001',
+    422,
+    'The software package was not taken: {0}',
+    'Take it as it was published, for this platform and a newer version than the one that runs.',
+  ),
+  package_key_missing: error(
+    '0xE0E010010002',
+    422,
+    'This cluster trusts no key for software packages.',
+    'Give it the public key of whoever makes them: antipode package trust.',
+  ),
+  package_in_use: error(
+    '0xE0E010010003',
+    422,
+    'Software package {0} {1}.',
+    'Install another one first, or wait until the upgrade has ended.',
+  ),
+  upgrade_running: error(
+    '0xE0E010010004',
+    422,
+    'Software is being uploaded or installed already.',
+    'Wait until that has ended.',
+  ),
+  upgrade_check: error('0xE0E010010005', 422, 'Not ready for an upgrade: {0}', 'Remove the cause and look again.'),
+  upgrade_failed: error(
+    '0xE0E010010006',
+    422,
+    'The upgrade did not succeed, and the release of before runs: {0}',
+    'Look at the log of the cluster; try again when the cause is gone.',
+  ),
   sessions_busy: error(
     '0xE0201005001B',
     422,
@@ -531,12 +569,15 @@ export class RestError extends Error {
   override name = 'RestError';
   readonly entry: ErrorEntry;
   readonly args: readonly string[];
+  /** What else stands in the way. */
+  readonly others: readonly RestError[];
 
   constructor(name: ErrorName, ...args: readonly string[]) {
     const entry: ErrorEntry = catalogue[name];
     super(fill(entry.message, args));
     this.entry = entry;
     this.args = args;
+    this.others = [];
   }
 
   get status(): number {
@@ -545,9 +586,13 @@ export class RestError extends Error {
 
   body(): ErrorResponse {
     const { code, severity } = this.entry;
-    return {
-      messages: [{ code, severity, severity_l10n: severity, message_l10n: this.message, arguments: this.args }],
-    };
+    const own = { code, severity, severity_l10n: severity, message_l10n: this.message, arguments: this.args };
+    return { messages: [own, ...this.others.flatMap((other) => other.body().messages)] };
+  }
+
+  /** One refusal for several reasons; the first decides its status. */
+  static of(first: RestError, ...others: readonly RestError[]): RestError {
+    return Object.assign(first, { others });
   }
 }
 

@@ -13,6 +13,7 @@ import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/da
 import { HostAccessTable } from './host-access.ts';
 import { IoStatistics } from './io-statistics.ts';
 import { ScrubJob } from './scrub-job.ts';
+import { checkDataPlane } from './self-check.ts';
 import { VolumeLimits } from './volume-limits.ts';
 
 /**
@@ -101,6 +102,7 @@ export async function startDataPlane(config: ClusterConfig) {
   scrub.open();
   return {
     info: { nbd: nbdAddress, replication },
+    check: () => checkDataPlane(engine, nbdAddress),
     async stop() {
       await scrub.close();
       await local.close();

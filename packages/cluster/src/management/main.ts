@@ -1,4 +1,5 @@
 import { runAsChild } from '../supervisor/child.ts';
+import type { SoftwareState } from '../supervisor/messages.ts';
 import { startManagement } from './management.ts';
 
-runAsChild((config) => startManagement(config));
+runAsChild((config, extra, supervisor) => startManagement(config, extra.software as SoftwareState, supervisor));

@@ -34,30 +34,35 @@ import { JobRunner } from '../services/jobs.ts';
 import { MappingService } from '../services/mappings.ts';
 import { metricsHandlers } from '../services/metrics.ts';
 import { Reporter } from '../services/occurrences.ts';
-import { buildVersion, enterPlatform, platformHandlers } from '../services/platform.ts';
+import { enterPlatform, platformHandlers } from '../services/platform.ts';
 import { enterMachine } from '../services/platform-network.ts';
 import { PolicyService } from '../services/policies.ts';
 import { ScrubService } from '../services/scrubs.ts';
 import { SnapshotScheduler } from '../services/snapshot-rules/snapshot-scheduler.ts';
 import { SnapshotService } from '../services/snapshots.ts';
+import { SoftwarePackages } from '../services/software-packages.ts';
+import { Upgrades } from '../services/upgrades.ts';
 import { UserService } from '../services/users.ts';
 import { VolumeLife } from '../services/volume-life.ts';
 import { VolumeService } from '../services/volumes.ts';
 import { Webhook, type WebhookDeps } from '../services/webhook.ts';
+import type { SupervisorLink } from '../supervisor/child.ts';
 import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
+import type { SoftwareState } from '../supervisor/messages.ts';
 import type { ClusterReady } from '../supervisor/supervisor.ts';
 import { auditRequest } from './audit.ts';
 import { checkCatalog, reportUnexplained } from './check-catalog.ts';
 import { ownRoutes } from './own-routes.ts';
 import { rebuildCatalog } from './rebuild-catalog.ts';
 import { rebuildDone, rebuildRequested } from './rebuild-request.ts';
+import { checkManagement } from './self-check.ts';
 
 const backupEvery_ms = 6 * 3_600_000;
 /** How often what the catalog could not store is tried again. */
 const settleEvery_ms = 2_000;
 
 /** The management process: REST, sessions, catalog. Its loss does not stop hosts' I/O [C9.1]. */
-export async function startManagement(config: ClusterConfig) {
+export async function startManagement(config: ClusterConfig, software: SoftwareState, supervisor: SupervisorLink) {
   process.chdir(config.dataDir);
   // What is dated or scheduled goes by `clock`; what waits for processes, peers and people waits as long as it says.
   const { dates: clock, waits } = pacedClocks(systemClock, config.pace);
@@ -89,7 +94,7 @@ export async function startManagement(config: ClusterConfig) {
   const authenticator = new Authenticator(catalog, waits, random);
   const generatedPassword = await authenticator.ensureFirstAdministrator(config.adminPassword);
   const jobs = new JobRunner(catalog, waits, random);
-  jobs.recover();
+  jobs.recover(Upgrades.jobOf(catalog));
 
   // Addresses are known once everything listens; those who ask before get what there is.
   const addresses = await dataPlane.addresses();
@@ -106,7 +111,7 @@ export async function startManagement(config: ClusterConfig) {
   const self = (): PeerIdentity => ({
     serial: identity.serial,
     name: clusterName(),
-    version: buildVersion,
+    version: software.software.build_version,
     certificate: identity.certificate,
     managementAddress: `${reachable(restAddress.host)}:${restAddress.port}`,
     ...reachedAt(),
@@ -114,7 +119,7 @@ export async function startManagement(config: ClusterConfig) {
   const hello = async (): Promise<Hello> => ({
     serial: identity.serial,
     name: clusterName(),
-    version: buildVersion,
+    version: software.software.build_version,
     now_ms: clock.now(),
     free_bytes: (await dataPlane.usage()).free_bytes,
     ...reachedAt(),
@@ -180,6 +185,14 @@ export async function startManagement(config: ClusterConfig) {
   const scheduler: SnapshotScheduler = new SnapshotScheduler({ catalog, clock, reporter, snapshots });
   const policies = new PolicyService(catalog, random, sessions, scheduler);
   const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock: waits });
+  const packages = new SoftwarePackages({
+    ...storage,
+    reporter,
+    dataDir: config.dataDir,
+    running: software.software,
+    release: software.release,
+  });
+  const upgrades = new Upgrades({ catalog, random, reporter, jobs, packages, sessions, supervisor, software });
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
   const answer = peerAnswers({ clock: waits, remotes, trust, sessions, pairing, hello });
   const onError = (error: unknown) => log.error({ err: error }, 'a request of a peer failed');
@@ -224,8 +237,9 @@ export async function startManagement(config: ClusterConfig) {
   await reportUnexplained(catalog, dataPlane, reporter);
   remotes.start();
   await sessions.start();
-  // Nothing that could have asked for a pause outlives this process yet.
-  sessions.reconcileSuspensions(() => false);
+  packages.recover();
+  upgrades.start();
+  sessions.reconcileSuspensions((suspension) => upgrades.stands(suspension));
   const metrics = await startMetrics({
     directory: places(config.dataDir).catalog,
     catalog,
@@ -246,7 +260,7 @@ export async function startManagement(config: ClusterConfig) {
     authenticator,
     clock: waits,
     jobs,
-    version: buildVersion,
+    version: software.software.build_version,
     tls,
     handlers: {
       ...limits.holding({
@@ -263,8 +277,10 @@ export async function startManagement(config: ClusterConfig) {
       ...cloneHandlers(catalog, random),
       ...pairing.handlers(),
       ...sessionHandlers(catalog, sessions),
+      ...upgrades.handlers(),
       ...platformHandlers(catalog, () => clock.now()),
     },
+    uploads: { 'software_package.create': (context, file) => packages.upload(context, file) },
     refresh: async (resource, id) => {
       if (resource === 'cluster') catalog.live('cluster', '0', { system_time: timestamp(clock.now()) });
       if (resource === 'replication_session') sessions.refresh();
@@ -296,6 +312,7 @@ export async function startManagement(config: ClusterConfig) {
     name: config.name,
     managementAddress: `${reachable(config.listen.host)}:${port}`,
     now_ms: clock.now(),
+    software: software.software,
   });
   enterMachine(catalog, {
     serial: identity.serial,
@@ -338,6 +355,7 @@ export async function startManagement(config: ClusterConfig) {
   };
   return {
     info: info as unknown as Readonly<Record<string, unknown>>,
+    check: () => checkManagement(info.url, dataPlane),
     async stop() {
       timer.cancel();
       settling.cancel();

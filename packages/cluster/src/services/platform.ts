@@ -4,10 +4,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import { type Documents, timestamp } from '../catalog/documents.ts';
 import { isMediumRefusal } from '../catalog/medium-errors.ts';
 import { type Handlers, handler } from '../rest/handlers.ts';
-
-/** Version of the REST interface that this software speaks, and its own. */
-export const releaseVersion = '4.1.0.0';
-export const buildVersion = '4.1.0.0.1';
+import type { Software } from '../software/version.ts';
 
 /** Enters what this cluster is: cluster, appliance, node, software. */
 export function enterPlatform(
@@ -17,6 +14,8 @@ export function enterPlatform(
     readonly name: string;
     readonly managementAddress: string;
     readonly now_ms: number;
+    /** What runs. */
+    readonly software: Software;
   },
 ): void {
   const known = catalog.get('cluster', '0');
@@ -63,14 +62,7 @@ function enter(
       is_hyper_converged: false,
     });
     catalog.put('node', { id: 'N1', name: 'A1-node-A', slot: 0, appliance_id: 'A1' });
-    const software = {
-      release_version: releaseVersion,
-      build_version: buildVersion,
-      build_id: buildVersion,
-      build_flavor: 'Retail',
-      build_type: 'Release',
-      release_timestamp: '2026-11-24T00:00:00+00:00',
-    };
+    const software = { ...given.software, build_flavor: 'Retail' } as const;
     for (const row of [
       { id: 'cluster', is_cluster: true, appliance_id: null },
       { id: 'A1', is_cluster: false, appliance_id: 'A1' },
@@ -78,10 +70,16 @@ function enter(
       catalog.put('software_installed', {
         ...software,
         ...row,
-        installed_date: catalog.get('software_installed', row.id)?.installed_date ?? installed,
+        installed_date: sinceWhen(catalog, row.id, software.build_version) ?? installed,
       });
     }
   });
+}
+
+/** When the build that runs was installed, if it is not new. */
+function sinceWhen(catalog: Catalog, id: string, build: string): unknown {
+  const known = catalog.get('software_installed', id);
+  return known?.build_version === build ? known.installed_date : undefined;
 }
 
 export const platformHandlers = (catalog: Catalog, now_ms: () => number): Handlers => ({

@@ -81,7 +81,8 @@ export async function verifyRelease(directory: string, keys?: readonly KeyObject
     const bytes = await readFile(join(directory, file.path)).catch(() => {
       throw new PackageRefused(`${file.path} is missing`);
     });
-    if (createHash('sha256').update(bytes).digest('hex') !== file.sha256) throw new PackageRefused(`${file.path} was changed`);
+    if (createHash('sha256').update(bytes).digest('hex') !== file.sha256)
+      throw new PackageRefused(`${file.path} was changed`);
   }
   return manifest;
 }

@@ -72,7 +72,9 @@ async function active(dataDir: string, state: ReleaseState, log: (line: string) 
   try {
     const release = await openRelease(dataDir, state.active);
     if (compareVersions(release.software.build_version, builtInSoftware.build_version) >= 0) return release;
-    log(`what is installed (${builtInSoftware.build_version}) is newer than release ${release.software.build_version}, and runs`);
+    log(
+      `what is installed (${builtInSoftware.build_version}) is newer than release ${release.software.build_version}, and runs`,
+    );
   } catch (error) {
     log(`release ${state.active} is damaged (${(error as Error).message}); the installed one runs`);
   }

@@ -3,6 +3,8 @@ import type { ClusterConfig } from '../config.ts';
 import { ensureLinkIdentity } from '../security/link-identity.ts';
 import { SupervisedChild } from './child.ts';
 import { lockDataDir, prepareDataDir } from './data-dir.ts';
+import { chooseRelease } from './releases.ts';
+import { Upgrader } from './upgrader.ts';
 
 export interface ClusterReady {
   /** Origin of the REST interface. */
@@ -21,11 +23,6 @@ export interface SupervisorOptions {
   readonly clock?: Clock;
 }
 
-const entryOf = (name: 'dataplane' | 'management'): URL => {
-  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  return new URL(`../${name}/main.${extension}`, import.meta.url);
-};
-
 /**
  * One running cluster: a data-plane process and a management process, each replaceable alone [C9.1]. Resolves when it has
  * stopped; rejects when it cannot start.
@@ -41,18 +38,26 @@ export async function runSupervisor(config: ClusterConfig, options: SupervisorOp
   const failed = new Promise<never>((_, reject) => {
     fail = reject;
   });
-  const common = { config, clock, log, onFirstFailure: (message: string) => fail(new Error(message)) };
+  const { release, state } = await chooseRelease(config.dataDir, log);
+  const common = { config, clock, log, release, onFirstFailure: (message: string) => fail(new Error(message)) };
   const dataPlane = new SupervisedChild({
     ...common,
     name: 'dataplane',
-    entry: entryOf('dataplane'),
     extra: () => ({}),
   });
   const management = new SupervisedChild({
     ...common,
     name: 'management',
-    entry: entryOf('management'),
-    extra: () => ({}),
+    extra: (of) => ({ software: upgrader.softwareState(of) }),
+    onUpgrade: (request) => upgrader.begin(request),
+  });
+  const upgrader: Upgrader = new Upgrader({
+    dataDir: config.dataDir,
+    management,
+    dataPlanes: [dataPlane],
+    release,
+    state,
+    log,
   });
   const stopped = new Promise<void>((resolve) => {
     if (options.signal.aborted) resolve();
@@ -70,9 +75,11 @@ export async function runSupervisor(config: ClusterConfig, options: SupervisorOp
       }
     }
   } finally {
+    upgrader.stop();
     // Management first: it finishes what it has told the data plane to do; then hosts are drained.
     await management.stop();
     await dataPlane.stop();
+    await upgrader.settled();
     unlock();
   }
 }
