@@ -1,5 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readdir, readlink } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -141,11 +142,24 @@ export class Pair {
     for (const pid of chosen) process.kill(pid, 'SIGKILL');
   }
 
+  /** Kills the data plane of one appliance: the one that has the appliance's log open. */
+  async killDataPlane(site: TestSite, appliance: string): Promise<void> {
+    const suffix = appliance === 'A1' ? `${site.name.toLowerCase()}/appliances/A1` : `-appliance-${appliance.slice(1)}`;
+    for (const pid of await this.processesOf(site)) {
+      const open = await readdir(`/proc/${pid}/fd`).catch(() => []);
+      const paths = await Promise.all(open.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')));
+      if (!paths.some((path) => path.includes(`${suffix}/log/`))) continue;
+      process.kill(pid, 'SIGKILL');
+      return;
+    }
+    throw new Error(`no data plane of ${site.name} has the log of ${appliance}`);
+  }
+
   /** A volume at `a`, protected to `b`, and its session there; resolves when the first copy is complete unless told otherwise. */
   async protect(
     name: string,
     size: number,
-    options: { readonly fill?: Uint8Array; readonly wait?: boolean } = {},
+    options: { readonly fill?: Uint8Array; readonly wait?: boolean; readonly appliance?: string } = {},
   ): Promise<{ readonly volume: string; readonly session: string; readonly policy: string }> {
     const { client } = this.a;
     const remote = await client.first('remote_system', { select: 'id' });
@@ -155,7 +169,8 @@ export class Pair {
       remote_system_id: String(remote?.id),
     });
     const policy = await client.create('policy', { name: `${name}-policy`, replication_rule_ids: [rule] });
-    const volume = await client.create('volume', { name, size });
+    const { appliance } = options;
+    const volume = await client.create('volume', { name, size, ...(appliance && { appliance_id: appliance }) });
     if (options.fill !== undefined) {
       const device = await this.a.open(name);
       for (let at = 0; at < options.fill.length; at += MiB) await device.write(at, options.fill.subarray(at, at + MiB));

@@ -11,6 +11,8 @@ export interface HostPort {
 export interface ClusterConfig {
   /** Absolute path. Holds the catalog, keys and one directory per appliance. Mode 0700. */
   readonly dataDir: string;
+  /** Directories, each on a disk of its own perhaps, that are appliances besides the one in the data directory; kept once given. */
+  readonly appliances: readonly string[];
   /** Cluster name, 1 to 64 characters; used at first start, kept afterwards. */
   readonly name: string;
   /** REST and web page, HTTPS. */

@@ -215,6 +215,12 @@ export const catalogue = {
     'The volume group name {0} is in use.',
     'Choose another name; upper and lower case are not told apart.',
   ),
+  other_appliance: error(
+    '0xE0A080010047',
+    422,
+    'Volume {0} is on appliance {1}, and its group is on appliance {2}: volumes that change at one instant are on one appliance.',
+    'Migrate the volume to that appliance first, or create it there.',
+  ),
   in_group: error('0xE0A040010020', 422, 'Volume {0} is in volume group {1}.', 'Take it out of that group first.'),
   not_a_member: error('0xE0A040010021', 422, 'Volume {0} is not in volume group {1}.', 'Look at the group’s volumes.'),
   in_snapshot_set: error(

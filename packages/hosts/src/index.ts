@@ -1,4 +1,5 @@
 export { connectNbd, type NbdClient, type NbdClientSetting, type NbdExportFlags } from './nbd/client.ts';
+export { ClientDevice } from './nbd/client-device.ts';
 export type { NbdClientTls, NbdConnectSetting } from './nbd/client-negotiation.ts';
 export type { ErrnoName } from './nbd/errno.ts';
 export type { ExportEntry, ExportSource, NbdClientIdentity, OpenExport } from './nbd/exports.ts';

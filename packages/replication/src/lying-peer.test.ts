@@ -2,8 +2,8 @@ import { cycleId, pointId, systemClock } from '@antipode/base';
 import { BLOCK_BYTES, type CyclePlan } from '@antipode/blocks';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { noise, TwoSites, theGeneration, theSession } from './testing/two-sites.ts';
+import { connectLink } from './transfer/connect-link.ts';
 import type { ChannelMessage, WireRun } from './transfer/protocol.ts';
-import { connectLink } from './transfer/tls-link.ts';
 
 const MiB = 1024 * 1024;
 const size = 2 * MiB;

@@ -5,8 +5,8 @@ import { cycleId, systemClock } from '@antipode/base';
 import type { BlockEngine } from '@antipode/blocks';
 import { afterEach, describe, expect, it } from 'vitest';
 import { noise, TwoSites, theGeneration, theSession, type Wrap } from './testing/two-sites.ts';
+import { connectLink } from './transfer/connect-link.ts';
 import { FrameLink } from './transfer/frame-link.ts';
-import { connectLink } from './transfer/tls-link.ts';
 import type { PeerEndpoint } from './transfer/types.ts';
 
 const MiB = 1024 * 1024;

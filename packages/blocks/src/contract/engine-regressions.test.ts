@@ -235,6 +235,16 @@ describe('the embedded engine', () => {
     expect(await refusedWith(stage(1, 5))).toBe('nothing');
   });
 
+  it('acknowledges the restart address that is durable, not one that was ordered meanwhile [C3.5]', async () => {
+    const { target } = await couple();
+    const plan = planOf('c1', [[spec('p1', 'internal'), 2 * MiB]]);
+    await target.engine.openStage({ ...plan, pairs: toA });
+    const sync = (block: number) => target.engine.syncStage(session, plan.cycle, { point: 0, pair: 0, block });
+    const answers = [sync(5), sync(7)];
+    expect((await answers[0])?.block).toBe(5);
+    expect((await answers[1])?.block).toBe(7);
+  });
+
   it('says what a volume reads as data, each block once', async () => {
     const { engine } = await start();
     await engine.createVolume({ id: a, name: 'a', size: MiB, tag: {} });

@@ -338,9 +338,11 @@ export class EmbeddedEngine implements BlockEngine {
   }
 
   async syncStage(session: SessionId, cycle: CycleId, address: RestartAddress): Promise<RestartAddress> {
-    await this.#do(plan.planStageAddress(this.#core.graph, session, cycle, address));
-    await this.#core.log.durable();
-    return plan.needStage(this.#core.graph, session, cycle).stage.address;
+    const recorded = this.#do(plan.planStageAddress(this.#core.graph, session, cycle, address));
+    // Of this moment: what is ordered while it waits is not durable when it wakes.
+    const reached = plan.needStage(this.#core.graph, session, cycle).stage.address;
+    await recorded;
+    return reached;
   }
 
   verifyStage(

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type Clock, systemClock } from '@antipode/base';
+import { type Clock, type Random, systemClock } from '@antipode/base';
 import type { BlockEngine } from '../port/engine.ts';
 import { loadCheckpoint } from './checkpoint.ts';
 import type { CheckpointStore } from './checkpoint-store.ts';
@@ -19,6 +19,8 @@ export interface EngineParts {
   readonly disk: Disk;
   readonly checkpoints: CheckpointStore;
   readonly clock: Clock;
+  /** Absent: the machine's. */
+  readonly random?: Random;
   readonly limits?: EngineLimits;
   readonly logLimits?: Partial<LogLimits>;
 }
@@ -39,6 +41,7 @@ export async function openEngineOn(parts: EngineParts): Promise<EmbeddedEngine> 
   const log = await openSegmentLog({
     disk: parts.disk,
     clock: parts.clock,
+    ...(parts.random && { random: parts.random }),
     ...(parts.logLimits && { limits: parts.logLimits }),
   });
   return new EmbeddedEngine(await restore(log, parts.checkpoints, limits), parts.clock);

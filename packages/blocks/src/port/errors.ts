@@ -18,6 +18,8 @@ export type BlockErrorCode =
   | 'io_error'
   /** A stored block does not match its checksum: these bytes are not given out. */
   | 'corrupt'
+  /** It is on its way to another appliance, or there already: nothing was done here, and it is to be asked where it is. */
+  | 'moved'
   /** The device or the engine is closed. */
   | 'closed';
 

@@ -36,6 +36,8 @@ export interface VolumeInfo {
   readonly sealed: boolean;
   /** The newest committed point of a destination [C2.1]. */
   readonly replica?: PointId;
+  /** It is leaving for another appliance: no I/O and no change here any more. */
+  readonly departing?: true;
   readonly tag: Tag;
 }
 

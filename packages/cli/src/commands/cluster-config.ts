@@ -31,6 +31,7 @@ export function clusterConfig(values: ServeValues): ClusterConfig {
   if (values.webhookSecretFile !== undefined) checkSecret('--webhook-secret-file', values.webhookSecretFile);
   return {
     dataDir: data,
+    appliances: values.appliances,
     name: values.name ?? defaultClusterName(),
     listen: values.listen,
     nbd: values.nbd,

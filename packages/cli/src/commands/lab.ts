@@ -23,12 +23,13 @@ async function run(context: CommandContext): Promise<number> {
     context.out(commandHelp('lab'));
     return 0;
   }
-  const { dir, basePort, json, demo, logLevel, clockRate } = values;
+  const { dir, basePort, appliances, json, demo, logLevel, clockRate } = values;
   if (json && demo) throw new UsageError('--json and --demo exclude each other: with --json the lab starts empty');
   const log = (line: string): void => context.err(`${line}\n`);
   if (!json) log(`starting the lab in ${dir}`);
   const running = await startUnlessStopped(context, {
     dir,
+    appliances,
     ...(basePort === undefined ? {} : { basePort }),
     logLevel,
     clockRate,

@@ -15,6 +15,8 @@ import { SiteProcess } from './site-process.ts';
 export interface LabOptions {
   readonly dir: string;
   readonly basePort?: number;
+  /** Appliances of each site; default 1. */
+  readonly appliances?: number;
   readonly logLevel: string;
   /** How many times as fast as real time dates and schedules pass; absent: as fast. */
   readonly clockRate?: number;
@@ -25,6 +27,9 @@ export interface LabOptions {
   /** Aborted: give up starting. */
   readonly stop?: AbortSignal;
 }
+
+const moreAppliances = (count: number, path: (number: number) => string): string =>
+  Array.from({ length: count - 1 }, (_, index) => path(index + 2)).join();
 
 /** A running lab: two clusters, each a process of its own, and the link between them, which lives in this process. */
 export interface Lab {
@@ -108,7 +113,7 @@ class RunningLab {
   }
 
   async start(basePort: number): Promise<LabRecord> {
-    const { dir, clock, log, logLevel, entry } = this.#options;
+    const { dir, appliances = 1, clock, log, logLevel, entry } = this.#options;
     this.#link = new Link(routesOf(basePort), clock);
     await this.#link.start();
     const places = labPlaces(dir);
@@ -124,6 +129,9 @@ class RunningLab {
         ...['--advertise-peer', `${labHost}:${ports.linkPeer}`],
         ...['--advertise-replication', `${labHost}:${ports.linkReplication}`],
         ...['--admin-password-file', places.password(name), '--heartbeat', '500ms'],
+        ...(appliances > 1
+          ? ['--appliances', moreAppliances(appliances, (number) => places.appliance(name, number))]
+          : []),
         ...(isPaced ? ['--lab-clock', places.clock] : []),
       ];
       const site: LabSite = {

@@ -39,6 +39,8 @@ export const labPlaces = (dir: string) => ({
   /** Both sites' addresses and passwords; readable by its owner only. */
   record: join(dir, 'lab.json'),
   data: (site: SiteName) => join(dir, site.toLowerCase()),
+  /** Appliance number 2 and those after it; the first is in the site's own directory. */
+  appliance: (site: SiteName, number: number) => join(dir, `${site.toLowerCase()}-appliance-${number}`),
   log: (site: SiteName) => join(dir, `${site.toLowerCase()}.log`),
   password: (site: SiteName) => join(dir, `${site.toLowerCase()}.password`),
   /** How fast time passes here, if it ever did so faster than elsewhere. */

@@ -8,6 +8,14 @@ import type { Parser } from './option.ts';
 export const parsePath: Parser<string> = (text) =>
   text === '' || text.includes('\0') ? err('a path') : ok(resolve(text));
 
+/** Paths with commas between them. */
+export const parsePaths: Parser<readonly string[]> = (text) => {
+  const paths = text === '' ? [] : text.split(',').map((path) => path.trim());
+  return paths.some((path) => path === '' || path.includes('\0'))
+    ? err('paths with commas between them')
+    : ok(paths.map((path) => resolve(path)));
+};
+
 /** Text without control characters, `least` to `most` characters long. */
 export const parseText =
   (least: number, most: number): Parser<string> =>

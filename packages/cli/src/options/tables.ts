@@ -8,6 +8,7 @@ import {
   parseInteger,
   parseListen,
   parsePath,
+  parsePaths,
   parseRate,
   parseSize,
   parseText,
@@ -35,6 +36,12 @@ export const serveOptions = {
     name: 'data',
     argument: 'DIR',
     help: 'Directory of the cluster: volumes, catalog and keys. Made at the first start, readable by its owner only. Required.',
+  }),
+  appliances: option(parsePaths, {
+    name: 'appliances',
+    argument: 'DIR,DIR,...',
+    fallback: '',
+    help: 'More directories for volumes, on other disks perhaps: each becomes an appliance of the cluster, empty when first given, and stays one.',
   }),
   name: option(parseText(1, 64), {
     name: 'name',
@@ -180,6 +187,12 @@ export const labOptions = {
     name: 'base-port',
     argument: 'PORT',
     help: 'First of the 20 ports of the lab. Default: the one used before, else 7400 or the next free block after it.',
+  }),
+  appliances: option(parseInteger(1, 8), {
+    name: 'appliances',
+    argument: 'COUNT',
+    fallback: '1',
+    help: 'How many appliances each site has, each in a directory of its own.',
   }),
   json: json('Print one line of JSON when ready, and nothing else, on standard output.'),
   demo: option(parseSwitch, {

@@ -77,20 +77,26 @@ type NotAPromise<T> = T extends Promise<unknown> ? never : T;
  */
 export class Catalog {
   readonly #db: DatabaseSync;
-  readonly #directory: string;
+  readonly #directory: string | undefined;
   readonly #statements = new Map<string, StatementSync>();
-  readonly #reserve: CatalogReserve;
+  readonly #reserve: CatalogReserve | undefined;
   readonly #watchers = new Map<Table, (() => void)[]>();
   /** The file was made by this opening. */
   readonly isNew: boolean;
 
-  constructor(directory: string) {
-    const path = join(directory, 'catalog.db');
-    this.#directory = directory;
-    this.#reserve = new CatalogReserve(directory);
-    this.isNew = !existsSync(path);
-    this.#db = new DatabaseSync(path);
-    chmodSync(path, 0o600);
+  /** A directory of its own, or a database that somebody else has opened: that one has no copies beside it and no reserve. */
+  constructor(place: string | DatabaseSync) {
+    if (typeof place === 'string') {
+      const path = join(place, 'catalog.db');
+      this.#directory = place;
+      this.#reserve = new CatalogReserve(place);
+      this.isNew = !existsSync(path);
+      this.#db = new DatabaseSync(path);
+      chmodSync(path, 0o600);
+    } else {
+      this.#db = place;
+      this.isNew = this.#version() === 0;
+    }
     this.#db.exec(
       'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;',
     );
@@ -98,7 +104,7 @@ export class Catalog {
     this.#openViews();
     this.#db.exec('CREATE TEMP TABLE rate (id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID');
     for (const [name, query] of Object.entries(namedViews)) this.#db.exec(`CREATE TEMP VIEW rest_${name} AS ${query}`);
-    this.#reserve.take();
+    this.#reserve?.take();
   }
 
   /** `listener` is called after a row of one of these tables was put or removed; a transaction around it may still be undone. */
@@ -224,7 +230,7 @@ export class Catalog {
         this.put(resource, JSON.parse(doc) as Documents[TellingTable]);
         this.#prepare('DELETE FROM temp.aside WHERE resource = ? AND id = ?').run(resource, id);
       }
-      this.#reserve.take();
+      this.#reserve?.take();
     } catch (error) {
       if (!isMediumRefusal(error)) throw error;
     }
@@ -307,14 +313,16 @@ export class Catalog {
 
   /** A copy of the catalog as it is, beside it; the oldest beyond a few go [C7.1]. */
   backup(name: string): void {
-    const path = join(this.#directory, `backup-${name}.db`);
+    const directory = this.#directory;
+    if (directory === undefined) return;
+    const path = join(directory, `backup-${name}.db`);
     if (existsSync(path)) rmSync(path);
     this.#db.prepare('VACUUM INTO ?').run(path);
     chmodSync(path, 0o600);
-    const copies = readdirSync(this.#directory)
+    const copies = readdirSync(directory)
       .filter((file) => /^backup-.*\.db$/.test(file))
       .sort();
-    for (const old of copies.slice(0, -backupsKept)) rmSync(join(this.#directory, old));
+    for (const old of copies.slice(0, -backupsKept)) rmSync(join(directory, old));
   }
 
   close(): void {
@@ -332,7 +340,7 @@ export class Catalog {
       return work();
     } catch (error) {
       if (!isMediumError(error)) throw error;
-      if (!isFull(error) || !this.#reserve.release()) throw mediumRefusal(error);
+      if (!isFull(error) || this.#reserve?.release() !== true) throw mediumRefusal(error);
     }
     try {
       return work();
@@ -351,8 +359,12 @@ export class Catalog {
     return statement;
   }
 
+  #version(): number {
+    return (this.#db.prepare('PRAGMA user_version').get() as { user_version: number }).user_version;
+  }
+
   #migrate(): void {
-    const { user_version: found } = this.#db.prepare('PRAGMA user_version').get() as { user_version: number };
+    const found = this.#version();
     if (found > schemaVersion)
       throw new Error(`the catalog is of version ${found}; this program knows up to ${schemaVersion}`);
     this.transaction(() => {

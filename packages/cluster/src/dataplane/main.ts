@@ -1,4 +1,4 @@
 import { runAsChild } from '../supervisor/child.ts';
 import { startDataPlane } from './data-plane.ts';
 
-runAsChild((config) => startDataPlane(config));
+runAsChild((config, extra) => startDataPlane(config, extra as unknown as Parameters<typeof startDataPlane>[1]));

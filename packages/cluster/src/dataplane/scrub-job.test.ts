@@ -6,7 +6,7 @@ import { BlockError, type VerifyPosition, type VerifyStep } from '@antipode/bloc
 import { ManualClock } from '@antipode/blocks/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { DataPlaneEvent } from '../local/api.ts';
-import { ScrubJob } from './scrub-job.ts';
+import { ScrubJob, scrubFile } from './scrub-job.ts';
 
 const MiB = 1024 * 1024;
 let directory = '';
@@ -41,7 +41,7 @@ function fixture(options: { readonly every_ms?: number; readonly fail?: () => bo
       engine,
       clock,
       random: systemRandom,
-      path: join(directory, 'scrub.json'),
+      place: scrubFile(join(directory, 'scrub.json')),
       every_ms: options.every_ms ?? 0,
       rate_bytes_per_s: MiB,
     });

@@ -22,12 +22,27 @@ interface Kept {
   readonly position?: VerifyPosition;
 }
 
+/** Keeps where a scrub is, and what the last one found. What it loses costs a repetition. */
+export interface ScrubPlace {
+  load(): string | undefined;
+  /** Throws when the medium takes nothing. */
+  keep(text: string): void;
+}
+
+/** A file; not synced, as the hosts' thread must not wait for the medium. */
+export const scrubFile = (path: string): ScrubPlace => ({
+  load: () => (existsSync(path) ? readFileSync(path, 'utf8') : undefined),
+  keep(text) {
+    writeFileSync(`${path}.new`, text, { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+  },
+});
+
 export interface ScrubJobParts {
   readonly engine: Pick<BlockEngine, 'verifyStored' | 'usage'>;
   readonly clock: Clock;
   readonly random: Random;
-  /** File that holds where a scrub is, and what the last one found. */
-  readonly path: string;
+  readonly place: ScrubPlace;
   /** 0: never by itself. */
   readonly every_ms: number;
   readonly rate_bytes_per_s: number;
@@ -205,18 +220,16 @@ export class ScrubJob {
     this.#kept_ms = this.#parts.clock.monotonic();
     const kept: Kept = { status: this.#status!, ...(this.#position && { position: this.#position }) };
     try {
-      // Not synced: a lost place costs a repetition, and the hosts' thread must not wait for the medium.
-      writeFileSync(`${this.#parts.path}.new`, JSON.stringify(kept), { mode: 0o600 });
-      renameSync(`${this.#parts.path}.new`, this.#parts.path);
+      this.#parts.place.keep(JSON.stringify(kept));
     } catch {
       // A full disk costs the place where a restart would go on, and nothing else.
     }
   }
 
   #load(): Kept | undefined {
-    if (!existsSync(this.#parts.path)) return undefined;
     try {
-      return JSON.parse(readFileSync(this.#parts.path, 'utf8')) as Kept;
+      const text = this.#parts.place.load();
+      return text === undefined ? undefined : (JSON.parse(text) as Kept);
     } catch {
       return undefined;
     }

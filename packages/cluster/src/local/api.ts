@@ -1,5 +1,5 @@
 import type { SessionId } from '@antipode/base';
-import type { BlockEngine, EngineEvent, IoRate, StoredDamage } from '@antipode/blocks';
+import type { BlockEngine, EngineEvent, EngineUsage, IoRate, StoredDamage, WriteState } from '@antipode/blocks';
 import type { Admission, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
 import type { IoCounters } from '../metrics/figures.ts';
 
@@ -92,7 +92,8 @@ export interface ChunkBitmap {
 export interface Addresses {
   /** Ports in use, after any 0 was resolved. */
   readonly nbd: { readonly host: string; readonly port: number };
-  readonly replication: { readonly host: string; readonly port: number };
+  /** The first appliance alone takes what comes from other clusters, and passes it on. */
+  readonly replication?: { readonly host: string; readonly port: number };
 }
 
 export interface ScrubOptions {
@@ -115,8 +116,20 @@ export interface ScrubStatus {
   readonly damages: readonly StoredDamage[];
 }
 
+/** One appliance of the cluster as it is now. */
+export interface ApplianceStatus {
+  readonly id: string;
+  /** Absent while its data plane does not answer. */
+  readonly usage?: EngineUsage;
+  readonly writes?: WriteState;
+  /** Where hosts reach it directly. */
+  readonly nbd?: Addresses['nbd'];
+}
+
 export interface DataPlane extends Remote<EngineControl> {
   addresses(): Promise<Addresses>;
+  /** The appliances behind this data plane: itself, or all of a cluster. */
+  appliances(): Promise<readonly ApplianceStatus[]>;
   /** What hosts did with each volume since this data plane began. */
   ioCounters(): Promise<readonly IoCounters[]>;
   /** Which chunks of a range differ between two images of a volume. */
@@ -144,11 +157,13 @@ export interface DataPlane extends Remote<EngineControl> {
   onEvent(listener: (event: DataPlaneEvent) => void): () => void;
 }
 
-export type DataPlaneEvent =
+/** `appliance`: where it happened, in a cluster of several. */
+export type DataPlaneEvent = { readonly appliance?: string } & (
   | EngineEvent
   /** A scrub has ended, by itself or because it was told to. */
   | { readonly kind: 'scrub_ended'; readonly status: ScrubStatus }
   | { readonly kind: 'ship_progress'; readonly session: SessionId; readonly progress: ShipProgress }
   /** The data plane went away (restart) or came back; on `up` management reconciles. */
   | { readonly kind: 'up' }
-  | { readonly kind: 'down' };
+  | { readonly kind: 'down' }
+);

@@ -1,8 +1,7 @@
-import { connect, type Socket } from 'node:net';
 import type { Clock, Timer } from '@antipode/base';
 import { BlockError, type BlockErrorCode } from '@antipode/blocks';
 import type { DataPlane, DataPlaneEvent } from './api.ts';
-import { readLines } from './lines.ts';
+import { type LocalSocket, readLines } from './lines.ts';
 import {
   localLine_bytes,
   localProtocolVersion,
@@ -19,6 +18,8 @@ export class DataPlaneAway extends Error {
 export interface RemoteDataPlane extends DataPlane {
   /** Resolves at the first connection. */
   ready(): Promise<void>;
+  /** It is there now. */
+  isUp(): boolean;
   close(): void;
 }
 
@@ -26,11 +27,11 @@ const reconnect_ms = 50;
 /** How long a call waits for a data plane that is being started again. */
 const awayMost_ms = 5_000;
 
-/** A data plane in another process. Reconnects by itself; calls made while it is away reject with {@link DataPlaneAway}. */
-export function connectDataPlane(path: string, clock: Clock): RemoteDataPlane {
+/** A data plane in another process, reached through `dial`. Reconnects by itself; calls made while it is away reject with {@link DataPlaneAway}. */
+export function connectDataPlane(dial: () => LocalSocket, clock: Clock): RemoteDataPlane {
   const listeners = new Set<(event: DataPlaneEvent) => void>();
   const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
-  let socket: Socket | undefined;
+  let socket: LocalSocket | undefined;
   let greeted = false;
   let nextId = 1;
   let closed = false;
@@ -44,7 +45,7 @@ export function connectDataPlane(path: string, clock: Clock): RemoteDataPlane {
   };
 
   const open = () => {
-    const attempt = connect(path);
+    const attempt = dial();
     attempt.on('connect', () => attempt.write(`${JSON.stringify({ hello: localProtocolVersion })}\n`));
     attempt.on('error', () => attempt.destroy());
     attempt.on('close', () => {
@@ -123,6 +124,7 @@ export function connectDataPlane(path: string, clock: Clock): RemoteDataPlane {
       return () => listeners.delete(listener);
     },
     ready: () => readyOnce,
+    isUp: () => greeted,
     close() {
       closed = true;
       timer?.cancel();

@@ -18,6 +18,7 @@ import { methods } from './methods.ts';
 
 /** What a data plane has besides its engine. */
 export interface EngineDataPlaneParts {
+  readonly appliance: string;
   readonly engine: BlockEngine;
   readonly shipper: {
     ship(order: ShipOrder, onProgress?: (progress: ShipProgress) => void): Promise<ShipOutcome>;
@@ -46,6 +47,9 @@ export function engineDataPlane(parts: EngineDataPlaneParts): DataPlane {
   parts.scrub.on(emit);
   const own = {
     addresses: async () => parts.addresses(),
+    appliances: async () => [
+      { id: parts.appliance, usage: engine.usage(), writes: engine.writeState(), nbd: parts.addresses().nbd },
+    ],
     ioCounters: async () => parts.ioCounters(),
     changedChunks: (range: ChunkRange) => changedChunks(engine, range),
     setAccess: async (hosts: readonly HostAccess[]) => parts.setAccess(hosts),

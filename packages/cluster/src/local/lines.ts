@@ -1,8 +1,17 @@
-import type { Socket } from 'node:net';
 import { StringDecoder } from 'node:string_decoder';
 
+/** What the local protocol needs of a stream socket. */
+export interface LocalSocket {
+  readonly destroyed: boolean;
+  write(text: string): unknown;
+  destroy(reason?: Error): unknown;
+  on(event: 'data', listener: (chunk: Buffer) => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'connect' | 'close', listener: () => void): unknown;
+}
+
 /** Calls `onLine` with each complete line; a line longer than `most_bytes` ends the connection. */
-export function readLines(socket: Socket, most_bytes: number, onLine: (line: string) => void): void {
+export function readLines(socket: LocalSocket, most_bytes: number, onLine: (line: string) => void): void {
   const decoder = new StringDecoder('utf8');
   let parts: string[] = [];
   let held = 0;

@@ -53,6 +53,7 @@ const listed: Readonly<Record<Method, true>> = {
   usage: true,
   writeState: true,
   addresses: true,
+  appliances: true,
   changedChunks: true,
   ioCounters: true,
   setAccess: true,

@@ -2,7 +2,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { isBlockError } from '@antipode/blocks';
 import type { DataPlane } from './api.ts';
-import { readLines } from './lines.ts';
+import { type LocalSocket, readLines } from './lines.ts';
 import {
   type FromDataPlane,
   isMethod,
@@ -20,8 +20,7 @@ export async function serveDataPlane(dataPlane: DataPlane, path: string): Promis
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
-    socket.on('error', () => socket.destroy());
-    serveOne(dataPlane, socket);
+    serveLocal(dataPlane, socket);
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -36,7 +35,9 @@ export async function serveDataPlane(dataPlane: DataPlane, path: string): Promis
   };
 }
 
-function serveOne(dataPlane: DataPlane, socket: Socket): void {
+/** Serves a data plane to whoever is at the other end of one connection. */
+export function serveLocal(dataPlane: DataPlane, socket: LocalSocket): void {
+  socket.on('error', () => socket.destroy());
   const send = (message: FromDataPlane): void => {
     if (!socket.destroyed) socket.write(`${JSON.stringify(message)}\n`);
   };

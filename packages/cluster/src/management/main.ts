@@ -2,4 +2,10 @@ import { runAsChild } from '../supervisor/child.ts';
 import type { SoftwareState } from '../supervisor/messages.ts';
 import { startManagement } from './management.ts';
 
-runAsChild((config, extra, supervisor) => startManagement(config, extra.software as SoftwareState, supervisor));
+runAsChild((config, extra, supervisor) =>
+  startManagement(config, {
+    appliances: extra.appliances as readonly string[],
+    software: extra.software as SoftwareState,
+    supervisor,
+  }),
+);

@@ -1,4 +1,5 @@
 import type { Clock } from '@antipode/base';
+import type { EngineUsage } from '@antipode/blocks';
 import { nextStart_ms } from '@antipode/replication';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { DataPlane } from '../local/api.ts';
@@ -142,19 +143,22 @@ function alertMetric(catalog: Catalog): Metric {
 }
 
 async function applianceMetrics(dataPlane: DataPlane): Promise<Metric[]> {
-  const usage = await dataPlane.usage().catch(() => undefined);
+  const appliances = await dataPlane.appliances().catch(() => []);
   const up: Metric = {
     name: 'antipode_data_plane_up',
     type: 'gauge',
     help: '1 while the data plane answers.',
-    samples: [{ labels: { appliance: 'A1' }, value: usage === undefined ? 0 : 1 }],
+    samples: appliances.map(({ id, usage }) => ({ labels: { appliance: id }, value: usage === undefined ? 0 : 1 })),
   };
-  const sizes = Object.entries(usage ?? {}).map(
-    ([name, value]): Metric => ({
+  const names = Object.keys(appliances.find(({ usage }) => usage !== undefined)?.usage ?? {}) as (keyof EngineUsage)[];
+  const sizes = names.map(
+    (name): Metric => ({
       name: `antipode_appliance_${name}`,
       type: 'gauge',
       help: 'Bytes of the file system, free of it, occupied by the log, and referred to in it.',
-      samples: [{ labels: { appliance: 'A1' }, value }],
+      samples: appliances.flatMap(({ id, usage }) =>
+        usage === undefined ? [] : [{ labels: { appliance: id }, value: usage[name] }],
+      ),
     }),
   );
   return [up, ...sizes];

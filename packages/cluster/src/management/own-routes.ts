@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Catalog } from '../catalog/catalog.ts';
 import { timestamp } from '../catalog/documents.ts';
 import type { DataPlane } from '../local/api.ts';
+import { DataPlaneAway } from '../local/client.ts';
 import type { SlotClaim } from '../replication/link-gate.ts';
 import type { Pairing } from '../replication/pairing.ts';
 import type { Sessions } from '../replication/sessions.ts';
@@ -78,7 +79,13 @@ export function ownRoutes(
   app.get<{ Params: { id: string } }>(`${base}/appliances/:id/usage`, async (request) => {
     await guard(request);
     if (catalog.get('appliance', request.params.id) === undefined) throw notFound('appliance', request.params.id);
-    return { id: request.params.id, ...(await dataPlane.usage()) };
+    const found = (await dataPlane.appliances()).find(({ id }) => id === request.params.id);
+    if (found?.usage === undefined) throw new DataPlaneAway(`appliance ${request.params.id} does not answer`);
+    return { id: request.params.id, ...found.usage };
+  });
+  app.get(`${base}/appliances`, async (request) => {
+    await guard(request);
+    return dataPlane.appliances();
   });
   app.get(`${base}/scrub`, async (request) => {
     await guard(request);

@@ -1,3 +1,4 @@
+import type { VolumeId } from '@antipode/base';
 import type { VolumeInfo } from '@antipode/blocks';
 import type { VolumeDocument } from '../catalog/documents.ts';
 import { enterSnapshot } from '../services/found-snapshots.ts';
@@ -11,20 +12,25 @@ import { newVolumeDocument, protectionOf } from '../services/volume-document.ts'
  */
 export async function rebuildCatalog(
   deps: SnapshotDeps,
+  applianceOf: (volume: VolumeId) => Promise<string | undefined>,
 ): Promise<{ readonly volumes: number; readonly snapshots: number }> {
   const { catalog, dataPlane } = deps;
   const infos = await dataPlane.volumes();
   const points = await dataPlane.points();
+  const places = new Map<string, string | undefined>();
+  for (const { id } of infos) places.set(id, await applianceOf(id));
   let snapshots = 0;
   catalog.transaction(() => {
     for (const info of infos) {
       if (catalog.get('volume', info.id) !== undefined) continue;
       const type = info.family === info.id ? 'Primary' : 'Clone';
+      const appliance = places.get(info.id);
       const document = newVolumeDocument(deps, {
         id: info.id,
         name: info.name,
         size: info.size,
         type,
+        ...(appliance !== undefined && { appliance }),
         protection: protectionOf(info.family, null, null, null, 'User'),
       });
       const found: VolumeDocument = { ...document, state: 'Ready', is_replication_destination: info.destination };

@@ -20,5 +20,6 @@ export async function checkManagement(url: string, dataPlane: DataPlane): Promis
     asked.end();
   });
   if (status !== 200) throw new Error(`the REST interface answers with ${status}`);
-  await dataPlane.writeState();
+  const away = (await dataPlane.appliances()).find(({ writes }) => writes === undefined);
+  if (away !== undefined) throw new Error(`the data plane of appliance ${away.id} does not answer`);
 }

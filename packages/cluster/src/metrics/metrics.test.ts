@@ -36,9 +36,10 @@ const sources: MetricsSources = {
     { volume: 'w', counters: other },
   ],
   volumes: () => [
-    { id: 'v', group: 'g' },
-    { id: 'w', group: 'g' },
+    { id: 'v', group: 'g', appliance: 'A1' },
+    { id: 'w', group: 'g', appliance: 'A1' },
   ],
+  appliances: () => ['A1'],
   space: async (changed) => {
     asked.push([...changed]);
     return [
@@ -53,6 +54,7 @@ const sources: MetricsSources = {
       session: 's',
       remote: 'r',
       resource: { kind: 'volume', id: 'v' },
+      appliance: 'A1',
       shipped_bytes: shipped,
       remaining_bytes: remaining,
     },

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '@antipode/base';
+import { nodeOf } from '../supervisor/appliances.ts';
 import { type IoCounters, rolledUp, type Sample, type Sums, since, sumOf } from './figures.ts';
 import { endOf, finerThan, type Interval, intervals, periods, shortestOf } from './periods.ts';
 import type { KeptSample, MetricsStore, SeriesKey } from './store.ts';
@@ -7,7 +8,8 @@ import type { KeptSample, MetricsStore, SeriesKey } from './store.ts';
 export interface MetricsSources {
   io(): Promise<readonly IoCounters[]>;
   /** Volumes and the groups that they are in. */
-  volumes(): readonly { readonly id: string; readonly group: string | null }[];
+  volumes(): readonly { readonly id: string; readonly group: string | null; readonly appliance: string }[];
+  appliances(): readonly string[];
   /** Space of everything: expensive, asked every five minutes. `changed`: volumes that were written since. */
   space(changed: ReadonlySet<string>): Promise<readonly (readonly [SeriesKey, Sums])[]>;
   /** Running totals of replication: bytes shipped so far, and bytes to go. */
@@ -18,6 +20,7 @@ export interface CopyCounters {
   readonly session: string;
   readonly remote: string;
   readonly resource: { readonly kind: 'volume' | 'vg'; readonly id: string };
+  readonly appliance: string;
   readonly shipped_bytes: number;
   readonly remaining_bytes: number;
 }
@@ -107,7 +110,8 @@ export class MetricsRecorder {
     const samples: (readonly [SeriesKey, Sample])[] = [];
     const all: Sums[] = [];
     const present = new Map<string, Sums>();
-    for (const { id, group } of this.#sources.volumes()) {
+    const byAppliance = new Map<string, Sums[]>(this.#sources.appliances().map((id) => [id, []]));
+    for (const { id, group, appliance } of this.#sources.volumes()) {
       const counters = counted.get(id) ?? {};
       const sums = nonZero(since(counters, this.#io.get(id)));
       present.set(id, counters);
@@ -117,6 +121,7 @@ export class MetricsRecorder {
         { ...idle, sums },
       ]);
       all.push(sums);
+      byAppliance.get(appliance)?.push(sums);
       if (group !== null) groups.set(group, [...(groups.get(group) ?? []), sums]);
     }
     this.#io = present;
@@ -125,8 +130,21 @@ export class MetricsRecorder {
         { family: 'performance', kind: 'vg', id },
         { ...idle, sums: sumOf(sums) },
       ]);
-    const total = { ...idle, sums: sumOf(all) };
-    for (const [kind, id] of everything) samples.push([{ family: 'performance', kind, id }, total]);
+    for (const [appliance, parts] of byAppliance) {
+      const sums = sumOf(parts);
+      samples.push([
+        { family: 'performance', kind: 'appliance', id: appliance },
+        { ...idle, sums },
+      ]);
+      samples.push([
+        { family: 'performance', kind: 'node', id: nodeOf(appliance) },
+        { ...idle, sums },
+      ]);
+    }
+    samples.push([
+      { family: 'performance', kind: 'cluster', id: '0' },
+      { ...idle, sums: sumOf(all) },
+    ]);
     return samples;
   }
 
@@ -134,11 +152,11 @@ export class MetricsRecorder {
     const copies = await this.#sources.copies();
     // The whole has figures without any session too: nothing was copied.
     const bySeries = new Map<string, { key: SeriesKey; parts: Sample[] }>(
-      copyTotals.map(([kind, id]) => [`${kind}/${id}`, { key: { family: 'copy', kind, id }, parts: [] }]),
+      this.#copyTotals().map(([kind, id]) => [`${kind}/${id}`, { key: { family: 'copy', kind, id }, parts: [] }]),
     );
     const present = new Map<string, Sums>();
     const rates: CopyRate[] = [];
-    for (const { session, remote, resource, shipped_bytes, remaining_bytes } of copies) {
+    for (const { session, remote, resource, appliance, shipped_bytes, remaining_bytes } of copies) {
       const counters = { data_transferred: shipped_bytes };
       const before = this.#copies.get(session);
       // What a session shipped before this program looked first is not of this period; a new session's is.
@@ -162,7 +180,8 @@ export class MetricsRecorder {
         ['replication_session', session],
         ['remote_system', remote],
         [resource.kind, resource.id],
-        ...copyTotals,
+        ['appliance', appliance],
+        ['cluster', '0'],
       ];
       for (const [kind = '', id = ''] of keys) {
         const name = `${kind}/${id}`;
@@ -177,6 +196,10 @@ export class MetricsRecorder {
       key,
       { ...idle, sums: sumOf(parts.map(({ sums }) => sums)), last: sumOf(parts.map(({ last }) => last)) },
     ]);
+  }
+
+  #copyTotals(): readonly (readonly [string, string])[] {
+    return [...this.#sources.appliances().map((id) => ['appliance', id] as const), ['cluster', '0']];
   }
 
   async #measureSpace(at_ms: number): Promise<void> {
@@ -216,17 +239,6 @@ export class MetricsRecorder {
 
 /** A row that stands for several periods, as that many. */
 const repeated = (row: KeptSample): readonly Sample[] => Array<Sample>(row.repeat).fill(row);
-
-/** What all load of a cluster of one appliance counts for. */
-const everything = [
-  ['appliance', 'A1'],
-  ['node', 'N1'],
-  ['cluster', '0'],
-] as const;
-const copyTotals = [
-  ['appliance', 'A1'],
-  ['cluster', '0'],
-] as const;
 
 const nonZero = (sums: Sums): Sums => Object.fromEntries(Object.entries(sums).filter(([, value]) => value !== 0));
 

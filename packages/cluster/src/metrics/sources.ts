@@ -1,6 +1,7 @@
 import { volumeId } from '@antipode/base';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { DataPlane } from '../local/api.ts';
+import { firstAppliance } from '../supervisor/appliances.ts';
 import type { Sums } from './figures.ts';
 import type { CopyCounters, MetricsSources } from './recorder.ts';
 import type { SeriesKey } from './store.ts';
@@ -10,7 +11,7 @@ type Figures = Readonly<Record<string, unknown>>;
 /** What a running cluster has to measure. */
 export function metricsSources(
   catalog: Catalog,
-  dataPlane: Pick<DataPlane, 'ioCounters' | 'usage' | 'volumeUsage'>,
+  dataPlane: Pick<DataPlane, 'ioCounters' | 'appliances' | 'volumeUsage'>,
   figures: (session: string) => Promise<Figures | undefined>,
 ): MetricsSources {
   /** Logical bytes of volumes, measured again where something was written. */
@@ -24,23 +25,28 @@ export function metricsSources(
     used.set(id, { size, logical });
     return logical;
   };
+  const applianceOf = (resource: string): string => {
+    const volume = catalog.get('volume', resource) ?? catalog.list('volume', 'group_id', resource)[0];
+    return volume?.appliance_id ?? firstAppliance;
+  };
   return {
     io: () => dataPlane.ioCounters(),
-    volumes: () => heads().map(({ id, group_id }) => ({ id, group: group_id ?? null })),
+    volumes: () =>
+      heads().map(({ id, group_id, appliance_id }) => ({ id, group: group_id ?? null, appliance: appliance_id })),
+    appliances: () => catalog.list('appliance').map(({ id }) => id),
     async space(changed) {
       const measured: (readonly [SeriesKey, Sums])[] = [];
       const groups = new Map<string, Sums[]>();
-      let provisioned = 0;
-      let logical = 0;
+      const onAppliance = new Map<string, { provisioned: number; logical: number }>();
       const known = new Set<string>();
-      for (const { id, size, group_id, is_replication_destination } of heads()) {
+      for (const { id, size, group_id, appliance_id, is_replication_destination } of heads()) {
         known.add(id);
         // A copy changes without a host's writes.
         const bytes = await measure(id, size, changed.has(id) || is_replication_destination);
         const sums = spaceOf(size, bytes);
         measured.push([{ family: 'space', kind: 'volume', id }, sums]);
-        provisioned += size;
-        logical += bytes;
+        const { provisioned, logical } = onAppliance.get(appliance_id) ?? { provisioned: 0, logical: 0 };
+        onAppliance.set(appliance_id, { provisioned: provisioned + size, logical: logical + bytes });
         if (group_id != null) groups.set(group_id, [...(groups.get(group_id) ?? []), sums]);
       }
       for (const id of [...used.keys()]) if (!known.has(id)) used.delete(id);
@@ -51,21 +57,15 @@ export function metricsSources(
           spaceOf(total('logical_provisioned'), total('logical_used')),
         ]);
       }
-      const { total_bytes, free_bytes, log_bytes } = await dataPlane.usage();
-      const whole: Sums = {
-        ...spaceOf(provisioned, logical),
-        logical_used_volume: logical,
-        logical_used_file_system: 0,
-        logical_used_vvol: 0,
-        physical_total: total_bytes,
-        physical_used: total_bytes - free_bytes,
-        data_physical_used: log_bytes,
-        system_free_space: free_bytes,
-        data_reduction: ratio(logical, log_bytes),
-        efficiency_ratio: ratio(provisioned, log_bytes),
-      };
-      measured.push([{ family: 'space', kind: 'appliance', id: 'A1' }, whole]);
-      measured.push([{ family: 'space', kind: 'cluster', id: '0' }, whole]);
+      const total = { provisioned: 0, logical: 0, total_bytes: 0, free_bytes: 0, log_bytes: 0 };
+      for (const { id, usage } of await dataPlane.appliances()) {
+        if (usage === undefined) continue;
+        const held = onAppliance.get(id) ?? { provisioned: 0, logical: 0 };
+        measured.push([{ family: 'space', kind: 'appliance', id }, spaceOfAll({ ...held, ...usage })]);
+        for (const [name, value] of Object.entries({ ...held, ...usage }))
+          if (Object.hasOwn(total, name)) total[name as keyof typeof total] += value;
+      }
+      measured.push([{ family: 'space', kind: 'cluster', id: '0' }, spaceOfAll(total)]);
       return measured;
     },
     async copies() {
@@ -76,6 +76,7 @@ export function metricsSources(
         copies.push({
           session: session.id,
           remote: session.remote_system_id,
+          appliance: applianceOf(session.local_resource_id),
           resource: {
             kind: session.resource_type === 'volume_group' ? 'vg' : 'volume',
             id: session.local_resource_id,
@@ -86,6 +87,27 @@ export function metricsSources(
       }
       return copies;
     },
+  };
+}
+
+function spaceOfAll(of: {
+  readonly provisioned: number;
+  readonly logical: number;
+  readonly total_bytes: number;
+  readonly free_bytes: number;
+  readonly log_bytes: number;
+}): Sums {
+  return {
+    ...spaceOf(of.provisioned, of.logical),
+    logical_used_volume: of.logical,
+    logical_used_file_system: 0,
+    logical_used_vvol: 0,
+    physical_total: of.total_bytes,
+    physical_used: of.total_bytes - of.free_bytes,
+    data_physical_used: of.log_bytes,
+    system_free_space: of.free_bytes,
+    data_reduction: ratio(of.logical, of.log_bytes),
+    efficiency_ratio: ratio(of.provisioned, of.log_bytes),
   };
 }
 

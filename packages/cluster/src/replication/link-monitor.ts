@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '@antipode/base';
 import type { HostPort } from '../config.ts';
 import { driverLimits } from './limits.ts';
-import type { PeerClient } from './peer-client.ts';
+import type { PeerCaller } from './peer-network.ts';
 import type { Hello } from './peer-wire.ts';
 
 export interface LinkState {
@@ -17,7 +17,7 @@ export interface LinkState {
 export interface LinkMonitorDeps {
   readonly clock: Clock;
   readonly period_ms: number;
-  readonly client: PeerClient;
+  readonly client: PeerCaller;
   readonly hello: () => Promise<Hello>;
   /** Tries the data connection; rejects when it cannot be made. */
   readonly probe: (data: HostPort) => Promise<number>;

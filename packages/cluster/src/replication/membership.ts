@@ -2,6 +2,7 @@ import { type PointId, type SessionId, sessionId, type VolumeId, volumeId } from
 import type { HalfInfo, Pair } from '@antipode/blocks';
 import { RestError } from '@antipode/contract';
 import type { Half, State } from '@antipode/replication';
+import { freestAppliance } from '../appliances/placement.ts';
 import type { VolumeDocument } from '../catalog/documents.ts';
 import { enterSnapshot } from '../services/found-snapshots.ts';
 import { changeMembership, labelMembers, membersOf } from '../services/group-document.ts';
@@ -150,8 +151,10 @@ export class Membership {
     if (found.kind === 'refused') return found;
     if (check) return { kind: 'members', volumes: [] };
     const joining: Pair[] = [...engine.joining];
+    const beside = engine.pairs[0] && catalog.get('volume', engine.pairs[0].local);
+    const appliance = beside?.appliance_id ?? (await freestAppliance(dataPlane));
     for (const volume of wanted) {
-      const copy = found.leftovers.get(volume.name) ?? copyDocument(this.#deps, volume);
+      const copy = found.leftovers.get(volume.name) ?? copyDocument(this.#deps, volume, appliance);
       const local = volumeId(copy.id);
       if (!found.leftovers.has(volume.name)) catalog.put('volume', copy, { joined: id });
       await dataPlane.createVolume({ id: local, name: copy.name, size: copy.size, destination: true, tag: {} });
@@ -282,5 +285,9 @@ export async function findPlaces(
       return refusedBy(catalog, new RestError('name_in_use', name));
     leftovers.set(name, named);
   }
+  const [first, ...others] = leftovers.values();
+  const apart = others.find(({ appliance_id }) => appliance_id !== first?.appliance_id);
+  if (first !== undefined && apart !== undefined)
+    return refusedBy(catalog, new RestError('other_appliance', apart.name, apart.appliance_id, first.appliance_id));
   return { kind: 'found', leftovers };
 }

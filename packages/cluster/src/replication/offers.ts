@@ -19,12 +19,14 @@ export const offeredVolume = (volume: VolumeDocument): OfferedVolume => ({
 export function copyDocument(
   deps: { readonly clock: Clock; readonly random: Random },
   offered: OfferedVolume,
+  appliance: string,
 ): VolumeDocument {
   const id = deps.random.uuid();
   const document = newVolumeDocument(deps, {
     id,
     name: offered.name,
     size: offered.size,
+    appliance,
     type: 'Primary',
     protection: protectionOf(id, null, null, null, 'User'),
     description: offered.description,

@@ -1,6 +1,6 @@
 import type { Clock } from '@antipode/base';
 import type { Pairing } from './pairing.ts';
-import type { TrustedPeer } from './peer-server.ts';
+import type { TrustedPeer } from './peer-network.ts';
 import type { Hello, PeerAnswer, PeerRequest } from './peer-wire.ts';
 import type { RemoteSystems, TrustStore } from './remote-systems.ts';
 import type { Sessions } from './sessions.ts';

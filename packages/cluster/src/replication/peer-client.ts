@@ -1,15 +1,20 @@
 import { Agent, request as httpsRequest } from 'node:https';
 import type { TLSSocket } from 'node:tls';
-import { peerProtocolVersion, plainFingerprint } from '@antipode/replication';
+import { plainFingerprint } from '@antipode/replication';
 import type { HostPort } from '../config.ts';
 import { driverLimits } from './limits.ts';
-import { readPeerAnswer } from './peer-schema.ts';
-import type { TrustedPeer } from './peer-server.ts';
+import type { CallPeer, PeerCaller, TrustedPeer } from './peer-network.ts';
+import { envelopeOf, readPeerAnswer } from './peer-schema.ts';
 import type { PeerAnswer, PeerRequest } from './peer-wire.ts';
 import { PeerUnreachable } from './step-runner.ts';
 
-/** The management channel's calling end to one peer. */
-export class PeerClient {
+/** Calls peers over HTTPS as the owner of `identity`. */
+export const httpsCalls =
+  (identity: { readonly certificate: string; readonly privateKey: string }): CallPeer =>
+  (peer, address) =>
+    new PeerClient(peer, identity, address);
+
+class PeerClient implements PeerCaller {
   readonly #agent: Agent;
   readonly #peer: TrustedPeer;
   readonly #address: () => HostPort;
@@ -35,9 +40,8 @@ export class PeerClient {
     });
   }
 
-  /** The peer's answer; rejects with PeerUnreachable when there is none within `timeout_ms` or it is not who it should be. */
   ask(request: PeerRequest, timeout_ms: number = driverLimits.peerAnswer_ms): Promise<PeerAnswer> {
-    const text = JSON.stringify({ version: peerProtocolVersion, request });
+    const text = envelopeOf(request);
     const { host, port } = this.#address();
     return new Promise((resolve, reject) => {
       const fail = (reason: string) => reject(new PeerUnreachable(reason));

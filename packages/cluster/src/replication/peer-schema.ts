@@ -1,5 +1,5 @@
 import { enums } from '@antipode/contract';
-import { states, suspensionReasons } from '@antipode/replication';
+import { peerProtocolVersion, states, suspensionReasons } from '@antipode/replication';
 import { type TSchema, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import type { PeerAnswer, PeerRequest } from './peer-wire.ts';
@@ -190,6 +190,9 @@ const Envelope = Compile(
 );
 const requestCheckers = compiledFrom(requests);
 const answerCheckers = compiledFrom(answers);
+
+/** A request as it travels. */
+export const envelopeOf = (request: PeerRequest): string => JSON.stringify({ version: peerProtocolVersion, request });
 
 /** The version that a message claims and what it holds, unchecked; undefined when it is no envelope of this protocol. */
 export function readEnvelope(text: string): { readonly version: number; readonly request: unknown } | undefined {

@@ -5,17 +5,9 @@ import type { TLSSocket } from 'node:tls';
 import { oldestPeerProtocolVersion, peerProtocolVersion, plainFingerprint } from '@antipode/replication';
 import type { HostPort } from '../config.ts';
 import { driverLimits } from './limits.ts';
+import type { TrustedPeer } from './peer-network.ts';
 import { checkPeerRequest, readEnvelope } from './peer-schema.ts';
 import type { PeerAnswer, PeerRequest } from './peer-wire.ts';
-
-/** A cluster whose certificate was exchanged. */
-export interface TrustedPeer {
-  readonly serial: string;
-  /** PEM. */
-  readonly certificate: string;
-  /** SHA-256 of its DER, upper-case hex with colons or lower-case without: compared without regard to either. */
-  readonly fingerprint: string;
-}
 
 export interface PeerServer {
   readonly address: HostPort;
@@ -77,27 +69,41 @@ export async function startPeerServer(options: PeerServerOptions): Promise<PeerS
 async function serve(request: IncomingMessage, response: ServerResponse, options: PeerServerOptions): Promise<void> {
   try {
     const fingerprint = plainFingerprint((request.socket as TLSSocket).getPeerCertificate().fingerprint256 ?? '');
-    const from = options.trusted().find((peer) => plainFingerprint(peer.fingerprint) === fingerprint);
-    if (from === undefined) return send(response, 403, { error: 'this certificate is not known here' });
+    if (trustedPeer(fingerprint, options) === undefined)
+      return send(response, 403, { error: 'this certificate is not known here' });
     if (request.method !== 'POST' || request.url !== '/peer') return send(response, 404, { error: 'no such address' });
     const body = await readBody(request);
     if (body === undefined) return send(response, 413, { error: 'the message is too long' });
-    const envelope = readEnvelope(body);
-    if (envelope === undefined) return send(response, 400, { error: 'not a message of this protocol' });
-    if (envelope.version < oldestPeerProtocolVersion || envelope.version > peerProtocolVersion) {
-      return send(response, 426, {
-        error: 'protocol version',
-        oldest: oldestPeerProtocolVersion,
-        newest: peerProtocolVersion,
-      });
-    }
-    const wanted = checkPeerRequest(envelope.request);
-    if (wanted === undefined) return send(response, 400, { error: 'not a request of this protocol' });
-    send(response, 200, await options.answer(from, wanted));
+    const { status, answer } = await answerPeer(fingerprint, body, options);
+    send(response, status, answer);
   } catch (error) {
     options.onError(error);
     if (!response.headersSent) send(response, 500, { error: 'internal' });
   }
+}
+
+type Answering = Pick<PeerServerOptions, 'trusted' | 'answer'>;
+
+const trustedPeer = (fingerprint: string, { trusted }: Answering): TrustedPeer | undefined =>
+  trusted().find((peer) => plainFingerprint(peer.fingerprint) === fingerprint);
+
+/** Answers one message, as text, of whoever shows a certificate with this fingerprint (plain). Rejects when the cluster itself fails. */
+export async function answerPeer(
+  fingerprint: string,
+  body: string,
+  options: Answering,
+): Promise<{ readonly status: number; readonly answer: object }> {
+  const from = trustedPeer(fingerprint, options);
+  if (from === undefined) return { status: 403, answer: { error: 'this certificate is not known here' } };
+  const envelope = readEnvelope(body);
+  if (envelope === undefined) return { status: 400, answer: { error: 'not a message of this protocol' } };
+  if (envelope.version < oldestPeerProtocolVersion || envelope.version > peerProtocolVersion) {
+    const versions = { oldest: oldestPeerProtocolVersion, newest: peerProtocolVersion };
+    return { status: 426, answer: { error: 'protocol version', ...versions } };
+  }
+  const wanted = checkPeerRequest(envelope.request);
+  if (wanted === undefined) return { status: 400, answer: { error: 'not a request of this protocol' } };
+  return { status: 200, answer: await options.answer(from, wanted) };
 }
 
 function send(response: ServerResponse, status: number, body: object): void {

@@ -3,8 +3,7 @@ import type { PeerEndpoint, PeerMessage, PeerReply } from '@antipode/replication
 import type { HostPort } from '../config.ts';
 import type { DataPlane } from '../local/api.ts';
 import { LinkMonitor, type LinkState } from './link-monitor.ts';
-import { PeerClient } from './peer-client.ts';
-import type { TrustedPeer } from './peer-server.ts';
+import type { CallPeer, PeerCaller, TrustedPeer } from './peer-network.ts';
 import type { Hello, PeerAnswer, PeerIdentity, PeerRequest } from './peer-wire.ts';
 import { type PeerChannel, PeerUnreachable } from './step-runner.ts';
 
@@ -46,7 +45,7 @@ export interface RemoteSystemsDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly dataPlane: DataPlane;
-  readonly identity: { readonly certificate: string; readonly privateKey: string };
+  readonly call: CallPeer;
   readonly heartbeat_ms: number;
   readonly remotes: RemoteStore;
   readonly trust: TrustStore;
@@ -60,7 +59,7 @@ export interface RemoteSystemsDeps {
 
 interface Link {
   record: RemoteRecord;
-  readonly client: PeerClient;
+  readonly client: PeerCaller;
   readonly monitor: LinkMonitor;
 }
 
@@ -114,7 +113,7 @@ export class RemoteSystems {
 
   /** Asks a trusted cluster that is not paired yet. */
   async askTrusted(trusted: TrustRecord, request: PeerRequest): Promise<PeerAnswer> {
-    const client = new PeerClient(trusted, this.#deps.identity, () => trusted.peer);
+    const client = this.#deps.call(trusted, () => trusted.peer);
     try {
       return await client.ask(request);
     } finally {
@@ -217,12 +216,8 @@ export class RemoteSystems {
     const trusted = this.#trusted(record.serial);
     // Without its certificate a peer cannot be told from a stranger: the entry stays, shown as lost, until the exchange.
     if (trusted === undefined) return;
-    const { clock, dataPlane, heartbeat_ms } = this.#deps;
-    const client = new PeerClient(
-      trusted,
-      this.#deps.identity,
-      () => this.#links.get(record.id)?.record.peer ?? record.peer,
-    );
+    const { clock, dataPlane, heartbeat_ms, call } = this.#deps;
+    const client = call(trusted, () => this.#links.get(record.id)?.record.peer ?? record.peer);
     const monitor = new LinkMonitor({
       clock,
       period_ms: heartbeat_ms,

@@ -2,6 +2,7 @@ import { type SessionId, sessionId, volumeId } from '@antipode/base';
 import type { Generation, HalfInfo, Pair, Role } from '@antipode/blocks';
 import { RestError } from '@antipode/contract';
 import { type Half, newHalf, recoverHalf } from '@antipode/replication';
+import { freestAppliance } from '../appliances/placement.ts';
 import type { PolicyDocument, VolumeDocument, VolumeGroupDocument } from '../catalog/documents.ts';
 import type { Assignee } from '../services/assignments.ts';
 import { changeMembership, groupDocument, labelMembers, membersOf } from '../services/group-document.ts';
@@ -215,9 +216,11 @@ export class SessionBirth {
     leftovers: ReadonlyMap<string, VolumeDocument>,
   ): Promise<{ readonly pairs: readonly Pair[] }> {
     const { catalog, dataPlane } = this.#deps;
+    // All of a session are on one appliance: its cycles are committed as a whole.
+    const appliance = [...leftovers.values()][0]?.appliance_id ?? (await freestAppliance(dataPlane));
     const copies = offered.map((volume) => ({
       volume,
-      copy: leftovers.get(volume.name) ?? copyDocument(this.#deps, volume),
+      copy: leftovers.get(volume.name) ?? copyDocument(this.#deps, volume, appliance),
     }));
     catalog.transaction(() => {
       for (const { copy } of copies) if (!leftovers.has(copy.name)) catalog.put('volume', copy, {});

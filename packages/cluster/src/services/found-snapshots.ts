@@ -32,6 +32,7 @@ export function enterSnapshot(deps: Omit<SnapshotDeps, 'dataPlane'>, point: Poin
       id: own ? label.id : random.uuid(),
       name: freeSnapshotName(catalog, of.id, wanted),
       size,
+      appliance: of.appliance_id,
       type: 'Snapshot',
       protection: withLabel(protectionOf(of.protection_data.family_id, of.id, of.id, moment, 'User'), label),
       description: label.description,

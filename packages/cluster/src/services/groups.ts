@@ -77,8 +77,11 @@ export class VolumeGroupService {
     const group = this.#group(id);
     if (group.type === 'Snapshot') throw new RestError('not_for_this_type', 'snapshot set', 'its members never change');
     if (group.is_replication_destination) throw new RestError('group_destination', group.name, 'adding members');
+    const appliance = (membersOf(catalog, id)[0] ?? volumes[0])?.appliance_id;
     for (const volume of volumes) {
       if (volume.type === 'Snapshot') throw new RestError('not_for_this_type', 'Snapshot', 'groups are of volumes');
+      if (appliance !== undefined && volume.appliance_id !== appliance)
+        throw new RestError('other_appliance', volume.name, volume.appliance_id, appliance);
       if (volume.is_replication_destination) throw new RestError('is_destination', volume.name, 'joining a group');
       const other = volume.group_id == null ? undefined : catalog.get('volume_group', volume.group_id);
       if (other !== undefined && other.id !== id) throw new RestError('in_group', volume.name, other.name);

@@ -73,7 +73,7 @@ function owners(
   if (kind === 'replication_session')
     return { [attribute]: catalog.get('replication_session', id)?.remote_system_id ?? null };
   if (kind === 'volume') return { volume_id: id, appliance_id: catalog.get('volume', id)?.appliance_id ?? null };
-  return kind === 'node' ? { node_id: id, appliance_id: 'A1' } : { [attribute]: id };
+  return kind === 'node' ? { node_id: id, appliance_id: `A${id.slice(1)}` } : { [attribute]: id };
 }
 
 const integers = /_(bytes|used|provisioned|total|space|remaining|transferred|time)$|_physical_/;

@@ -3,6 +3,7 @@ import type { NetworkInterfaceInfo } from 'node:os';
 import { type EnumValue, roles } from '@antipode/contract';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Documents } from '../catalog/documents.ts';
+import { nodeOf } from '../supervisor/appliances.ts';
 
 /** A place at which the cluster is reached. */
 export interface Reached {
@@ -11,6 +12,7 @@ export interface Reached {
 }
 
 export interface Machine {
+  readonly appliances: readonly string[];
   readonly serial: string;
   readonly interfaces: Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>;
   readonly nameServers: readonly string[];
@@ -95,7 +97,6 @@ export function enterMachine(catalog: Catalog, machine: Machine): void {
       })),
     );
     const part = {
-      appliance_id: 'A1',
       serial_number: machine.serial,
       part_number: null,
       lifecycle_state: 'Healthy',
@@ -105,10 +106,24 @@ export function enterMachine(catalog: Catalog, machine: Machine): void {
       extra_details: null,
       valid_upgrades: [],
     };
-    state(catalog, 'hardware', [
-      { ...part, id: 'BaseEnclosure-A1', name: 'BaseEnclosure', type: 'Base_Enclosure', parent_id: null, slot: 0 },
-      { ...part, id: 'N1', name: 'BaseEnclosure-NodeA', type: 'Node', parent_id: 'BaseEnclosure-A1', slot: 0 },
-    ]);
+    state(
+      catalog,
+      'hardware',
+      machine.appliances.flatMap((appliance_id) => {
+        const enclosure = `BaseEnclosure-${appliance_id}`;
+        const own = { ...part, appliance_id, slot: 0 };
+        return [
+          { ...own, id: enclosure, name: 'BaseEnclosure', type: 'Base_Enclosure' as const, parent_id: null },
+          {
+            ...own,
+            id: nodeOf(appliance_id),
+            name: 'BaseEnclosure-NodeA',
+            type: 'Node' as const,
+            parent_id: enclosure,
+          },
+        ];
+      }),
+    );
     state(catalog, 'chap_config', [{ id: '0', mode: 'Disabled' }]);
     state(catalog, 'dns', [{ id: 'DNS1', addresses: machine.nameServers }]);
     state(catalog, 'ntp', [{ id: 'NTP1', addresses: [] }]);

@@ -5,11 +5,13 @@ import { type Documents, timestamp } from '../catalog/documents.ts';
 import { isMediumRefusal } from '../catalog/medium-errors.ts';
 import { type Handlers, handler } from '../rest/handlers.ts';
 import type { Software } from '../software/version.ts';
+import { firstAppliance, nodeOf } from '../supervisor/appliances.ts';
 
 /** Enters what this cluster is: cluster, appliance, node, software. */
 export function enterPlatform(
   catalog: Catalog,
   given: {
+    readonly appliances: readonly string[];
     readonly serial: string;
     readonly name: string;
     readonly managementAddress: string;
@@ -42,30 +44,33 @@ function enter(
       storage_discovery_address: null,
       master_appliance_id: 'A1',
       primary_appliance_id: 'A1',
-      appliance_count: 1,
+      appliance_count: given.appliances.length,
       physical_mtu: 1500,
       is_encryption_enabled: false,
       compatibility_level: 15,
       state: 'Configured' satisfies EnumValue<'ClusterState'>,
       nvm_subsystem_nqn: null,
     });
-    const service_tag = given.serial.slice(-7).toUpperCase();
-    catalog.put('appliance', {
-      id: 'A1',
-      name: `${String(known?.name ?? given.name)}-appliance-1`,
-      service_tag,
-      express_service_code: null,
-      model: 'Antipode',
-      mode: 'Block',
-      node_count: 1,
-      drive_failure_tolerance_level: 'None',
-      is_hyper_converged: false,
-    });
-    catalog.put('node', { id: 'N1', name: 'A1-node-A', slot: 0, appliance_id: 'A1' });
+    const tag = given.serial.slice(-7).toUpperCase();
+    for (const id of given.appliances) {
+      const number = id.slice(1);
+      catalog.put('appliance', {
+        id,
+        name: `${String(known?.name ?? given.name)}-appliance-${number}`,
+        service_tag: id === firstAppliance ? tag : `${tag}-${number}`,
+        express_service_code: null,
+        model: 'Antipode',
+        mode: 'Block',
+        node_count: 1,
+        drive_failure_tolerance_level: 'None',
+        is_hyper_converged: false,
+      });
+      catalog.put('node', { id: nodeOf(id), name: `${id}-node-A`, slot: 0, appliance_id: id });
+    }
     const software = { ...given.software, build_flavor: 'Retail' } as const;
     for (const row of [
       { id: 'cluster', is_cluster: true, appliance_id: null },
-      { id: 'A1', is_cluster: false, appliance_id: 'A1' },
+      ...given.appliances.map((id) => ({ id, is_cluster: false, appliance_id: id })),
     ]) {
       catalog.put('software_installed', {
         ...software,

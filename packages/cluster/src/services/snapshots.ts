@@ -60,6 +60,7 @@ export class SnapshotService {
       id,
       name,
       size: volume.size,
+      appliance: volume.appliance_id,
       type: 'Snapshot',
       protection: this.#protection(name, volume.protection_data.family_id, volume.id, now, wish),
       description: wish.description ?? null,
@@ -94,6 +95,7 @@ export class SnapshotService {
         id: random.uuid(),
         name: memberName(name, member.name),
         size: member.size,
+        appliance: member.appliance_id,
         type: 'Snapshot',
         protection: {
           ...this.#protection(name, member.protection_data.family_id, member.id, now, wish),

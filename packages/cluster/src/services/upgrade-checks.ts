@@ -61,9 +61,10 @@ export async function checkUpgrade(deps: {
   const warnings: string[] = [];
   if (freeSpace(dataDir) < spaceFor(manifest))
     errors.push('there is not enough space for two releases beside the data');
-  const written = await dataPlane.writeState().catch(() => undefined);
-  if (written === undefined) errors.push('the data plane does not answer');
-  else if (written.kind === 'stopped') errors.push(`the appliance takes no writes: ${written.detail}`);
+  for (const { id, writes } of await dataPlane.appliances()) {
+    if (writes === undefined) errors.push(`the data plane of appliance ${id} does not answer`);
+    else if (writes.kind === 'stopped') errors.push(`appliance ${id} takes no writes: ${writes.detail}`);
+  }
   for (const alert of catalog.list('alert', 'state', 'ACTIVE')) {
     const text = `alert: ${alert.description_l10n}`;
     if (alert.severity === 'Critical') errors.push(text);

@@ -1,6 +1,7 @@
 import type { Clock, Random } from '@antipode/base';
 import { display, type EnumValue, RestError } from '@antipode/contract';
 import { type ProtectionData, timestamp, type VolumeDocument } from '../catalog/documents.ts';
+import { firstAppliance } from '../supervisor/appliances.ts';
 import { onlyPriority } from './io-limits.ts';
 
 const unit_bytes = 8192;
@@ -15,6 +16,8 @@ export interface NewVolume {
   readonly description?: string | null;
   readonly appType?: EnumValue<'AppType'> | null;
   readonly appTypeOther?: string | null;
+  /** Where it is, or is to be; default: the first. */
+  readonly appliance?: string;
   /** Group that it belongs to; a snapshot: the set. */
   readonly group?: string | null;
   readonly qosPolicy?: string | null;
@@ -36,7 +39,7 @@ export function newVolumeDocument(
     wwn: snapshot ? null : `naa.68ccf098${serial}`,
     nsid: snapshot ? null : random.bytes(3).reduce((sum, byte) => sum * 256 + byte, 0) + 1,
     nguid: snapshot ? null : `nguid.${serial.slice(0, 16)}8ccf09${serial.slice(16, 24)}00`,
-    appliance_id: 'A1',
+    appliance_id: given.appliance ?? firstAppliance,
     state: 'Initializing',
     size: given.size,
     node_affinity: 'System_Select_At_Attach',

@@ -83,6 +83,7 @@ export class VolumeLife {
     return newVolumeDocument(this.#deps, {
       id: random.uuid(),
       size: origin.size,
+      appliance: origin.appliance_id,
       type: 'Clone',
       protection: protectionOf(
         origin.protection_data.family_id,

@@ -10,9 +10,11 @@ import {
   VolumeSnapshot,
 } from '@antipode/contract';
 import { type Static, Type } from 'typebox';
+import { freestAppliance } from '../appliances/placement.ts';
 import { timestamp, type VolumeDocument, type VolumePrivate } from '../catalog/documents.ts';
 import { type Handlers, handler } from '../rest/handlers.ts';
 import { type Assignee, Assignments } from './assignments.ts';
+import { membersOf } from './group-document.ts';
 import type { VolumeGroupService } from './groups.ts';
 import { checkPriority, wantedQosPolicy } from './io-limits.ts';
 import type { MappingService } from './mappings.ts';
@@ -83,8 +85,7 @@ export class VolumeService {
     const { catalog, random, life, groups, mappings } = this.#deps;
     checkSize(body.size);
     const owner = mappings.wanted(body);
-    if (body.appliance_id !== undefined && catalog.get('appliance', body.appliance_id) === undefined)
-      throw new RestError('not_found', 'appliance', body.appliance_id);
+    const appliance = await this.#place(body);
     const id = random.uuid();
     const target = { kind: 'volume', id, name: body.name, type: 'Primary' } as const;
     const group = body.volume_group_id;
@@ -93,6 +94,7 @@ export class VolumeService {
       id,
       name: body.name,
       size: body.size,
+      appliance,
       type: 'Primary',
       protection: protectionOf(id, null, null, null, 'User'),
       description: body.description ?? null,
@@ -119,6 +121,17 @@ export class VolumeService {
       throw error;
     }
     return { id };
+  }
+
+  /** Beside the members of its group; else where the caller wants it; else where most space is left. */
+  async #place(body: Static<typeof VolumeCreate>): Promise<string> {
+    const { catalog, dataPlane } = this.#deps;
+    const { appliance_id: wanted, volume_group_id: group } = body;
+    if (wanted !== undefined && catalog.get('appliance', wanted) === undefined)
+      throw new RestError('not_found', 'appliance', wanted);
+    const [member] = group === undefined ? [] : membersOf(catalog, group);
+    // Another wish is refused where the group is asked.
+    return wanted ?? member?.appliance_id ?? freestAppliance(dataPlane);
   }
 
   async #modify(id: string, body: Static<typeof VolumeModify>): Promise<void> {

@@ -16,6 +16,10 @@ export const places = (dataDir: string) => ({
 /** Socket of an appliance's data plane, relative to the data directory: a Unix socket's path is short, a directory's need not be. */
 export const dataPlaneSocket = (appliance: string): string => join('run', `${appliance}.sock`);
 
+/** Where an appliance's data plane takes hosts' requests, and frames of replicated data, that came in at another one of the cluster. */
+export const hostSocket = (appliance: string): string => join('run', `${appliance}.nbd.sock`);
+export const frameSocket = (appliance: string): string => join('run', `${appliance}.frames.sock`);
+
 /** Makes the directory and its parts, readable by its owner only. */
 export function prepareDataDir(dataDir: string): void {
   const { catalog, keys, run, appliance } = places(dataDir);
@@ -51,7 +55,7 @@ export async function lockDataDir(dataDir: string): Promise<() => void> {
   return () => server.close();
 }
 
-export type PortName = 'listen' | 'nbd' | 'peer' | 'replication';
+export type PortName = 'listen' | 'nbd' | 'peer' | 'replication' | `nbd.${string}`;
 
 /** Ports chosen when the configuration said 0: kept, because peers and hosts know them. */
 export class ChosenPorts {

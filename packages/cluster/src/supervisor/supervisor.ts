@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from '@antipode/base';
 import type { ClusterConfig } from '../config.ts';
 import { ensureLinkIdentity } from '../security/link-identity.ts';
+import { prepareAppliances } from './appliances.ts';
 import { SupervisedChild } from './child.ts';
 import { lockDataDir, prepareDataDir } from './data-dir.ts';
 import { chooseRelease } from './releases.ts';
@@ -24,7 +25,7 @@ export interface SupervisorOptions {
 }
 
 /**
- * One running cluster: a data-plane process and a management process, each replaceable alone [C9.1]. Resolves when it has
+ * One running cluster: a data-plane process for each appliance and a management process, each replaceable alone [C9.1]. Resolves when it has
  * stopped; rejects when it cannot start.
  */
 export async function runSupervisor(config: ClusterConfig, options: SupervisorOptions): Promise<void> {
@@ -33,28 +34,27 @@ export async function runSupervisor(config: ClusterConfig, options: SupervisorOp
   prepareDataDir(config.dataDir);
   const unlock = await lockDataDir(config.dataDir);
   // Before the processes start: both read it, neither may race to make it.
-  await ensureLinkIdentity(config.dataDir);
+  const { serial } = await ensureLinkIdentity(config.dataDir);
+  const appliances = prepareAppliances(config.dataDir, config.appliances, serial);
   let fail: (error: Error) => void = () => undefined;
   const failed = new Promise<never>((_, reject) => {
     fail = reject;
   });
   const { release, state } = await chooseRelease(config.dataDir, log);
   const common = { config, clock, log, release, onFirstFailure: (message: string) => fail(new Error(message)) };
-  const dataPlane = new SupervisedChild({
-    ...common,
-    name: 'dataplane',
-    extra: () => ({}),
-  });
+  const dataPlanes = appliances.map(
+    (appliance) => new SupervisedChild({ ...common, name: 'dataplane', extra: () => ({ appliance, appliances }) }),
+  );
   const management = new SupervisedChild({
     ...common,
     name: 'management',
-    extra: (of) => ({ software: upgrader.softwareState(of) }),
+    extra: (of) => ({ appliances, software: upgrader.softwareState(of) }),
     onUpgrade: (request) => upgrader.begin(request),
   });
   const upgrader: Upgrader = new Upgrader({
     dataDir: config.dataDir,
     management,
-    dataPlanes: [dataPlane],
+    dataPlanes,
     release,
     state,
     log,
@@ -64,8 +64,13 @@ export async function runSupervisor(config: ClusterConfig, options: SupervisorOp
     else options.signal.addEventListener('abort', () => resolve(), { once: true });
   });
   try {
-    dataPlane.start();
-    const up = await Promise.race([dataPlane.ready, failed, stopped]);
+    let up: unknown = true;
+    // One after the other: each chooses ports at its first start, and keeps them in one file.
+    for (const dataPlane of dataPlanes) {
+      if (up === undefined) break;
+      dataPlane.start();
+      up = await Promise.race([dataPlane.ready, failed, stopped]);
+    }
     if (up !== undefined) {
       management.start();
       const info = await Promise.race([management.ready, failed, stopped]);
@@ -78,7 +83,7 @@ export async function runSupervisor(config: ClusterConfig, options: SupervisorOp
     upgrader.stop();
     // Management first: it finishes what it has told the data plane to do; then hosts are drained.
     await management.stop();
-    await dataPlane.stop();
+    await Promise.all(dataPlanes.map((dataPlane) => dataPlane.stop()));
     await upgrader.settled();
     unlock();
   }

@@ -36,6 +36,8 @@ export interface NbdClientTls {
 export interface NbdConnectSetting {
   readonly host: string;
   readonly port: number;
+  /** A Unix socket; host and port do not count then. */
+  readonly path?: string;
   /** Volume name or id. */
   readonly exportName: string;
   readonly tls?: NbdClientTls;
@@ -62,7 +64,8 @@ export interface Negotiated {
 export async function negotiate(setting: NbdConnectSetting): Promise<Negotiated> {
   const clock = setting.clock ?? systemClock;
   const deadline_ms = setting.deadline_ms ?? NBD_NEGOTIATION_DEADLINE_ms;
-  const wire = new Wire(connectTcp({ host: setting.host, port: setting.port, noDelay: true }));
+  const { host, port, path } = setting;
+  const wire = new Wire(path === undefined ? connectTcp({ host, port, noDelay: true }) : connectTcp({ path }));
   const timer = clock.after(deadline_ms, () => wire.fail(new NbdError('connection', `no answer in ${deadline_ms} ms`)));
   try {
     return await new Handshake(wire, setting).run();

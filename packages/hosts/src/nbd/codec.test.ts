@@ -209,6 +209,7 @@ test('every error of a device has its number', () => {
     out_of_range: 'EINVAL',
     not_found: 'ESHUTDOWN',
     closed: 'ESHUTDOWN',
+    moved: 'ESHUTDOWN',
     in_use: 'EIO',
     exists: 'EIO',
     stale: 'EIO',

@@ -34,6 +34,8 @@ type Phase =
   | { readonly kind: 'client_flags' }
   | { readonly kind: 'options'; readonly negotiation: Negotiation }
   | { readonly kind: 'handshake' }
+  /** What an option asks for is being looked up. */
+  | { readonly kind: 'asking'; readonly negotiation: Negotiation }
   | { readonly kind: 'transmission'; readonly transmission: Transmission; readonly open: OpenExport }
   | { readonly kind: 'over' };
 
@@ -171,6 +173,7 @@ export class Connection {
         this.#phase.transmission.pump();
         return false;
       case 'handshake':
+      case 'asking':
       case 'over':
         return false;
     }
@@ -216,7 +219,26 @@ export class Connection {
     const start = inlet.position + OPTION_HEADER_BYTES;
     const data = inlet.buffer.subarray(start, start + length);
     inlet.advance(OPTION_HEADER_BYTES + length);
-    return this.#follow(negotiation.option(option, data));
+    const outcome = negotiation.option(option, data);
+    return outcome instanceof Promise ? this.#ask(negotiation, outcome) : this.#follow(outcome);
+  }
+
+  /** Takes nothing more until the answer is there. */
+  #ask(negotiation: Negotiation, answer: Promise<OptionOutcome>): boolean {
+    this.#phase = { kind: 'asking', negotiation };
+    answer.then(
+      (outcome) => {
+        if (this.#phase.kind !== 'asking') {
+          // The client is gone: nobody will use what was opened for it.
+          if (outcome.next === 'transmission') outcome.export.device.close();
+          return;
+        }
+        this.#phase = { kind: 'options', negotiation };
+        if (this.#follow(outcome)) this.#work();
+      },
+      (error: unknown) => this.abort(error instanceof Error ? error.message : String(error)),
+    );
+    return false;
   }
 
   #follow(outcome: OptionOutcome): boolean {

@@ -28,6 +28,7 @@ const OF_BLOCK_ERROR: Record<BlockErrorCode, ErrnoName> = {
   out_of_range: 'EINVAL',
   not_found: 'ESHUTDOWN',
   closed: 'ESHUTDOWN',
+  moved: 'ESHUTDOWN',
   in_use: 'EIO',
   exists: 'EIO',
   stale: 'EIO',

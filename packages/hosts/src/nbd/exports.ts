@@ -43,7 +43,7 @@ export interface OpenExport {
 
 /** Which exports there are for whom. Asked at every negotiation, so a change of mapping acts on the next one. */
 export interface ExportSource {
-  list(client: NbdClientIdentity): readonly ExportEntry[];
-  /** Nothing when there is no such export, or none for this client: the two look alike to it [C11.1]. */
-  open(name: string, client: NbdClientIdentity): OpenExport | undefined;
+  list(client: NbdClientIdentity): readonly ExportEntry[] | Promise<readonly ExportEntry[]>;
+  /** Nothing when there is no such export, or none for this client: the two look alike to it [C11.1]. A promise where others are asked first. */
+  open(name: string, client: NbdClientIdentity): OpenExport | undefined | Promise<OpenExport | undefined>;
 }

@@ -61,7 +61,8 @@ export class Negotiation {
     this.#setting = setting;
   }
 
-  option(option: number, data: Buffer): OptionOutcome {
+  /** A promise where the source of exports asks others; `data` is not looked at any more when this returns. */
+  option(option: number, data: Buffer): OptionOutcome | Promise<OptionOutcome> {
     const { tls } = this.#setting;
     if (option === Option.ABORT)
       return { replies: [optionReply(option, Rep.ACK)], next: 'close', reason: 'the client gave up' };
@@ -105,27 +106,36 @@ export class Negotiation {
   }
 
   /** The old way in: it has no error replies, so every failure ends the connection. */
-  #exportName(data: Buffer): OptionOutcome {
+  #exportName(data: Buffer): OptionOutcome | Promise<OptionOutcome> {
     const name = decodeName(data);
-    const opened = name === undefined ? undefined : this.#open(name);
-    if (name === undefined || opened === undefined || !('device' in opened))
-      return { replies: [], next: 'close', reason: 'no such export' };
-    const flags = transmissionFlags(opened.device, this.#structured);
-    const reply = exportNameReply(opened.device.size(), flags, this.#setting.noZeroes);
-    return { replies: [reply], next: 'transmission', export: opened, agreed: this.#agreed(name, flags) };
+    if (name === undefined) return { replies: [], next: 'close', reason: 'no such export' };
+    return after(this.#open(name), (opened) => {
+      if (!('device' in opened)) return { replies: [], next: 'close', reason: 'no such export' };
+      const flags = transmissionFlags(opened.device, this.#structured);
+      const reply = exportNameReply(opened.device.size(), flags, this.#setting.noZeroes);
+      return { replies: [reply], next: 'transmission', export: opened, agreed: this.#agreed(name, flags) };
+    });
   }
 
-  #list(data: Buffer): OptionOutcome {
+  #list(data: Buffer): OptionOutcome | Promise<OptionOutcome> {
     if (data.length > 0) return refused(Option.LIST, Rep.ERR_INVALID, 'this option has no data');
-    const entries = this.#setting.exports.list(this.#setting.client);
-    const lines = entries.map((entry) => serverReply(Option.LIST, entry.name, entry.description));
-    return answered(...lines, optionReply(Option.LIST, Rep.ACK));
+    return after(this.#setting.exports.list(this.#setting.client), (entries) => {
+      const lines = entries.map((entry) => serverReply(Option.LIST, entry.name, entry.description));
+      return answered(...lines, optionReply(Option.LIST, Rep.ACK));
+    });
   }
 
-  #info(option: typeof Option.INFO | typeof Option.GO, data: Buffer): OptionOutcome {
+  #info(option: typeof Option.INFO | typeof Option.GO, data: Buffer): OptionOutcome | Promise<OptionOutcome> {
     const request = readInfoRequest(data);
     if (request === undefined) return refused(option, Rep.ERR_INVALID, 'malformed request');
-    const opened = this.#open(request.name);
+    return after(this.#open(request.name), (opened) => this.#informed(option, request, opened));
+  }
+
+  #informed(
+    option: typeof Option.INFO | typeof Option.GO,
+    request: NonNullable<ReturnType<typeof readInfoRequest>>,
+    opened: Opened,
+  ): OptionOutcome {
     if ('error' in opened) return refused(option, opened.error, opened.text);
     const { device, name, description } = opened;
     const flags = transmissionFlags(device, this.#structured);
@@ -141,11 +151,21 @@ export class Negotiation {
     return answered(...replies);
   }
 
-  #metaContext(option: typeof Option.LIST_META_CONTEXT | typeof Option.SET_META_CONTEXT, data: Buffer): OptionOutcome {
+  #metaContext(
+    option: typeof Option.LIST_META_CONTEXT | typeof Option.SET_META_CONTEXT,
+    data: Buffer,
+  ): OptionOutcome | Promise<OptionOutcome> {
     const request = readMetaContextRequest(data);
     if (request === undefined) return refused(option, Rep.ERR_INVALID, 'malformed request');
     if (!this.#structured) return refused(option, Rep.ERR_INVALID, 'structured replies come first');
-    const opened = this.#open(request.name);
+    return after(this.#open(request.name), (opened) => this.#contexts(option, request, opened));
+  }
+
+  #contexts(
+    option: typeof Option.LIST_META_CONTEXT | typeof Option.SET_META_CONTEXT,
+    request: NonNullable<ReturnType<typeof readMetaContextRequest>>,
+    opened: Opened,
+  ): OptionOutcome {
     if ('error' in opened) return refused(option, opened.error, opened.text);
     opened.device.close();
     const listing = option === Option.LIST_META_CONTEXT;
@@ -157,14 +177,14 @@ export class Negotiation {
     return answered(...replies, optionReply(option, Rep.ACK));
   }
 
-  #open(name: string): OpenExport | { readonly error: RepError; readonly text: string } {
+  #open(name: string): Opened | Promise<Opened> {
+    const found = (opened: OpenExport | undefined): Opened =>
+      opened ?? { error: Rep.ERR_UNKNOWN, text: 'no such export' };
     try {
       const opened = this.#setting.exports.open(name, this.#setting.client);
-      return opened ?? { error: Rep.ERR_UNKNOWN, text: 'no such export' };
+      return opened instanceof Promise ? opened.then(found, notOpened) : found(opened);
     } catch (error) {
-      if (!isBlockError(error)) throw error;
-      if (error.code === 'not_found') return { error: Rep.ERR_UNKNOWN, text: 'no such export' };
-      return { error: Rep.ERR_SHUTDOWN, text: 'the export cannot be opened now' };
+      return notOpened(error);
     }
   }
 
@@ -176,6 +196,18 @@ export class Negotiation {
     };
   }
 }
+
+type Opened = OpenExport | { readonly error: RepError; readonly text: string };
+
+function notOpened(error: unknown): Opened {
+  if (!isBlockError(error)) throw error;
+  if (error.code === 'not_found') return { error: Rep.ERR_UNKNOWN, text: 'no such export' };
+  return { error: Rep.ERR_SHUTDOWN, text: 'the export cannot be opened now' };
+}
+
+/** Goes on at once where nothing has to be waited for. */
+const after = <T, R>(value: T | Promise<T>, next: (value: T) => R): R | Promise<R> =>
+  value instanceof Promise ? value.then(next) : next(value);
 
 const answered = (...replies: readonly Uint8Array[]): OptionOutcome => ({ replies, next: 'option' });
 const refused = (option: number, error: RepError, text: string): OptionOutcome =>

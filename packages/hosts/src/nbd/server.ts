@@ -45,8 +45,8 @@ export interface NbdConnectionInfo {
 }
 
 export interface NbdServerSetting {
-  /** Port 0: any free one. */
-  readonly listen: { readonly host: string; readonly port: number };
+  /** Port 0: any free one. A path: a Unix socket, whose directory says who gets there. */
+  readonly listen: { readonly host: string; readonly port: number } | { readonly path: string };
   readonly exports: ExportSource;
   readonly tls?: NbdTlsSetting;
   readonly limits?: NbdServerLimits;
@@ -117,10 +117,9 @@ class RunningServer implements NbdServer, ConnectionHost {
   }
 
   async listen(): Promise<void> {
-    const { host, port } = this.#setting.listen;
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
-      this.#server.listen({ host, port }, () => {
+      this.#server.listen(this.#setting.listen, () => {
         this.#server.off('error', reject);
         resolve();
       });
@@ -168,7 +167,10 @@ class RunningServer implements NbdServer, ConnectionHost {
   }
 
   #accept(socket: Socket): void {
-    const { remoteAddress, remotePort } = socket;
+    // Nobody has an address behind a Unix socket.
+    const nowhere = 'path' in this.#setting.listen ? { address: 'local', port: 0 } : undefined;
+    const remoteAddress = nowhere?.address ?? socket.remoteAddress;
+    const remotePort = nowhere?.port ?? socket.remotePort;
     // A client that is gone already has no address.
     if (remoteAddress === undefined || remotePort === undefined) return void socket.destroy();
     if (this.#connections.size >= this.#connections_max) {
@@ -181,7 +183,7 @@ class RunningServer implements NbdServer, ConnectionHost {
     const identity: NbdClientIdentity = {
       remoteAddress,
       remotePort,
-      auth: { kind: 'open', loopback: isLoopback(remoteAddress) },
+      auth: { kind: 'open', loopback: nowhere !== undefined || isLoopback(remoteAddress) },
     };
     this.#connections.add(new Connection(this.#nextId, socket, identity, this));
     this.#nextId += 1;

@@ -1,5 +1,5 @@
-import type { TLSSocket } from 'node:tls';
 import type { Clock, Timer } from '@antipode/base';
+import type { PeerSocket } from './data-network.ts';
 import { encodeFrame, type Frame, FrameReader } from './frame-codec.ts';
 import { transferLimits } from './limits.ts';
 import { LinkLost } from './link-lost.ts';
@@ -9,11 +9,11 @@ export type { Frame };
 export { LinkLost };
 
 /**
- * Frames over one TLS connection, both ways. Received payloads are put together once, in a buffer of their own size; a receiver
+ * Frames over one connection, both ways. Received payloads are put together once, in a buffer of their own size; a receiver
  * that does not keep up pauses the socket; a link without a sign of life is ended.
  */
 export class FrameLink {
-  readonly #socket: TLSSocket;
+  readonly #socket: PeerSocket;
   readonly #timer: { cancel(): void };
   readonly #clock: Clock;
   #heard: number;
@@ -23,7 +23,7 @@ export class FrameLink {
   #ended: Error | undefined;
   readonly #reader = new FrameReader();
 
-  constructor(socket: TLSSocket, clock: Clock) {
+  constructor(socket: PeerSocket, clock: Clock) {
     this.#socket = socket;
     this.#clock = clock;
     this.#heard = clock.monotonic();

@@ -1,12 +1,12 @@
-import type { AddressInfo, Socket } from 'node:net';
-import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { Clock, SessionId } from '@antipode/base';
 import { type BlockEngine, type CyclePlan, type Digest, isBlockError, sameGeneration } from '@antipode/blocks';
+import type { DataListener, DataNetwork } from './data-network.ts';
 import { FrameLink } from './frame-link.ts';
 import { transferLimits } from './limits.ts';
 import { type ChannelMessage, channelVersion, oldestChannelVersion, type RefusalCode } from './protocol.ts';
+import { findElsewhere, type Others, relay } from './relay.ts';
 import { runsOf } from './run-payload.ts';
-import { plainFingerprint, shownFingerprint } from './tls-link.ts';
+import { plainFingerprint, tlsNetwork } from './tls-network.ts';
 import type { Admission, LinkIdentity } from './types.ts';
 
 export interface ReceiverOptions {
@@ -16,15 +16,15 @@ export interface ReceiverOptions {
   readonly localSerial: string;
   /** Fingerprints of the peers whose connections are taken. */
   readonly peers: () => readonly string[];
-  /** Whether a session takes a cycle now from the cluster with this fingerprint (plain, lower case). */
-  readonly admit: (session: SessionId, from: string) => Admission;
+  /** Whether a session takes a cycle now from the cluster with this fingerprint (plain, lower case); without one: another data plane has looked. */
+  readonly admit: (session: SessionId, from: string | undefined) => Admission;
+  /** The cluster's other data planes: a cycle of a session that is not here is passed on to the one that has it. */
+  readonly others?: Others;
+  /** Absent: TLS. */
+  readonly network?: DataNetwork;
 }
 
-export interface Receiver {
-  listen(address: {
-    readonly host: string;
-    readonly port: number;
-  }): Promise<{ readonly host: string; readonly port: number }>;
+export interface Receiver extends Pick<DataListener, 'listen'> {
   /** Ends all connections and resolves when none of them touches the engine any more; what is durable stays staged. */
   close(): Promise<void>;
 }
@@ -41,48 +41,39 @@ class Refusal extends Error {
 /** Takes cycles from the data planes of paired clusters into staging layers: one cycle a connection, one connection a session. */
 export function createReceiver(options: ReceiverOptions): Receiver {
   const active = new Map<SessionId, Reception>();
-  const sockets = new Set<Socket>();
   const serving = new Set<Promise<void>>();
-  const server: Server = createServer({
-    cert: options.identity.certificate,
-    key: options.identity.privateKey,
-    requestCert: true,
-    // Certificates are self-signed; the pin below is the check, before a byte is read.
-    rejectUnauthorized: false,
-    minVersion: 'TLSv1.3',
-    handshakeTimeout: transferLimits.connect_ms,
-  });
-  server.maxConnections = 1024;
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
-  });
-  server.on('secureConnection', (socket: TLSSocket) => {
-    const shown = shownFingerprint(socket);
-    if (shown === '' || !options.peers().some((peer) => plainFingerprint(peer) === shown)) return void socket.destroy();
-    const link = new FrameLink(socket, options.clock);
-    const served = serve(link, { ...options, admit: (session) => options.admit(session, shown) }, active).finally(() =>
-      serving.delete(served),
-    );
+  const { network = tlsNetwork } = options;
+  const take = (link: FrameLink, connection: ConnectionOptions): void => {
+    const served = serve(link, connection, active).finally(() => serving.delete(served));
     serving.add(served);
+  };
+  const listener = network.listener(options.identity, ({ socket, fingerprint: shown }) => {
+    if (shown === '' || !options.peers().some((peer) => plainFingerprint(peer) === shown)) return void socket.destroy();
+    take(new FrameLink(socket, options.clock), { ...options, admit: (session) => options.admit(session, shown) });
   });
-  server.on('tlsClientError', (_error, socket) => void socket.destroy());
+  options.others?.take((socket) =>
+    // Whom it comes from, the one that passes it on has looked at; and it is passed on once.
+    take(new FrameLink(socket, options.clock), {
+      ...options,
+      others: undefined,
+      admit: (session) => options.admit(session, undefined),
+    }),
+  );
+
   return {
-    listen: ({ host, port }) =>
-      new Promise((resolve, reject) => {
-        server.once('error', reject);
-        server.listen(port, host, () => resolve({ host, port: (server.address() as AddressInfo).port }));
-      }),
+    listen: (address) => listener.listen(address),
     async close() {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      for (const socket of sockets) socket.destroy();
-      await Promise.all([closed, ...serving]);
+      options.others?.take(undefined);
+      await Promise.all([listener.close(), ...serving]);
     },
   };
 }
 
 /** Options of a connection whose other end is known. */
-type ConnectionOptions = Omit<ReceiverOptions, 'admit'> & { readonly admit: (session: SessionId) => Admission };
+type ConnectionOptions = Omit<ReceiverOptions, 'admit' | 'others'> & {
+  readonly admit: (session: SessionId) => Admission;
+  readonly others?: Others | undefined;
+};
 
 async function serve(link: FrameLink, options: ConnectionOptions, active: Map<SessionId, Reception>): Promise<void> {
   const deadline = options.clock.after(transferLimits.connect_ms, () => link.close());
@@ -105,6 +96,11 @@ async function serve(link: FrameLink, options: ConnectionOptions, active: Map<Se
     deadline.cancel();
     const open = await link.next();
     if (open.message.type !== 'open') throw new Refusal('bad_message', 'a cycle begins with its plan');
+    const { session } = open.message.plan;
+    if (options.others !== undefined && options.engine.half(session) === undefined && options.admit(session).admit) {
+      const elsewhere = await findElsewhere(options.others, open.message, options.localSerial, options.clock);
+      if (elsewhere !== undefined) return await relay(link, elsewhere);
+    }
     reception = new Reception(link, options, open.message.plan);
     // A newer connection takes over: the old one ends first, so that two never write into one stage.
     const before = active.get(reception.session);

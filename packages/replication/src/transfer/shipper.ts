@@ -1,9 +1,10 @@
 import type { Clock, SessionId } from '@antipode/base';
 import { type BlockEngine, isBlockError } from '@antipode/blocks';
+import { connectLink, Untrusted } from './connect-link.ts';
+import type { DataNetwork } from './data-network.ts';
 import { LinkLost } from './frame-link.ts';
 import type { RefusalCode } from './protocol.ts';
 import { Shipment, ShipRefused } from './shipment.ts';
-import { connectLink, Untrusted } from './tls-link.ts';
 import type { LinkIdentity, PeerEndpoint, ShipFailure, ShipOrder, ShipOutcome, ShipProgress } from './types.ts';
 
 export interface ShipperOptions {
@@ -11,6 +12,8 @@ export interface ShipperOptions {
   readonly identity: LinkIdentity;
   readonly clock: Clock;
   readonly localSerial: string;
+  /** Absent: TLS. */
+  readonly network?: DataNetwork;
 }
 
 export interface Shipper {
@@ -52,16 +55,19 @@ export function createShipper(options: ShipperOptions): Shipper {
     progress: (session) => running.get(session)?.shipment.progress,
     async probe(peer) {
       const start = options.clock.monotonic();
-      const link = await connectLink(peer, options.identity, options.localSerial, options.clock);
+      const link = await connect(peer, options);
       await link.end();
       return options.clock.monotonic() - start;
     },
   };
 }
 
+const connect = (peer: PeerEndpoint, options: ShipperOptions, signal?: AbortSignal) =>
+  connectLink(peer, options.identity, options.localSerial, options.clock, signal, options.network);
+
 async function attempt(shipment: Shipment, options: ShipperOptions, order: ShipOrder): Promise<ShipOutcome> {
   try {
-    const link = await connectLink(order.peer, options.identity, options.localSerial, options.clock, shipment.signal);
+    const link = await connect(order.peer, options, shipment.signal);
     try {
       return { kind: 'done', digests: await shipment.run(link), progress: shipment.progress };
     } finally {

@@ -46,6 +46,9 @@ export class MemoryDataPlane {
     const { id, name, size, destination = false } = spec;
     this.#volumes.set(id, { id, name, size, family: id, destination, sealed: false, tag: {} });
   }
+  async appliances() {
+    return [];
+  }
   async volume(id: VolumeId): Promise<VolumeInfo | undefined> {
     return this.#volumes.get(id);
   }

@@ -6,7 +6,7 @@ import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
 import { createShipper } from '@antipode/replication';
 import { Catalog } from '../../catalog/catalog.ts';
 import type { PolicyDocument, SessionDocument, VolumeDocument } from '../../catalog/documents.ts';
-import { ScrubJob } from '../../dataplane/scrub-job.ts';
+import { ScrubJob, scrubFile } from '../../dataplane/scrub-job.ts';
 import type { DataPlane, HostAccess, IoLimit } from '../../local/api.ts';
 import { engineDataPlane } from '../../local/engine-data-plane.ts';
 import type { Method } from '../../local/methods.ts';
@@ -72,6 +72,7 @@ export async function serviceFixture() {
     const catalog = new Catalog(join(directory, 'catalog'));
     const hooks = new RecordedHooks();
     const real = engineDataPlane({
+      appliance: 'A1',
       engine,
       shipper: createShipper({ engine, identity, clock: systemClock, localSerial: 'PS000000000001' }),
       addresses: () => ({ nbd: { host: '127.0.0.1', port: 0 }, replication: { host: '127.0.0.1', port: 0 } }),
@@ -88,7 +89,7 @@ export async function serviceFixture() {
         engine,
         clock: systemClock,
         random: systemRandom,
-        path: join(directory, 'scrub.json'),
+        place: scrubFile(join(directory, 'scrub.json')),
         every_ms: 0,
         rate_bytes_per_s: 2 ** 30,
       }),

@@ -1,0 +1,86 @@
+import type { Clock, Random, SessionId } from '@antipode/base';
+import type { BlockEngine } from '@antipode/blocks';
+import {
+  type Admission,
+  createReceiver,
+  createShipper,
+  type DataNetwork,
+  type LinkIdentity,
+  type Others,
+  plainFingerprint,
+  type Receiver,
+} from '@antipode/replication';
+import type { ClusterConfig } from '../config.ts';
+import type { DataPlane, KnownPeer } from '../local/api.ts';
+import { type EngineDataPlaneParts, engineDataPlane } from '../local/engine-data-plane.ts';
+import { ScrubJob, type ScrubPlace } from './scrub-job.ts';
+
+export interface DataPlaneParts
+  extends Pick<EngineDataPlaneParts, 'appliance'>,
+    Pick<EngineDataPlaneParts, 'addresses' | 'ioCounters' | 'setAccess' | 'setLimits'> {
+  readonly engine: BlockEngine;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly identity: LinkIdentity & { readonly serial: string };
+  /** Absent: TLS. */
+  readonly network?: DataNetwork;
+  /** The cluster's other data planes. */
+  readonly others?: Others;
+  readonly scrubPlace: ScrubPlace;
+  readonly config: Pick<ClusterConfig, 'scrubEvery_ms' | 'scrubRate_bytes_per_s'>;
+}
+
+/** What a data plane does apart from its listeners: the data process gives it the machine's ports, the simulator its own. */
+export function assembleDataPlane(parts: DataPlaneParts): {
+  readonly plane: DataPlane;
+  readonly scrub: ScrubJob;
+  /** One that could not listen is done with: each attempt has its own. */
+  receiver(): Receiver;
+} {
+  const { engine, clock, random, identity, network } = parts;
+  const admissions = new Map<SessionId, Admission>();
+  let peers: readonly KnownPeer[] = [];
+  const ends = { engine, identity, clock, localSerial: identity.serial, ...(network && { network }) };
+  const scrub = new ScrubJob({
+    engine,
+    clock,
+    random,
+    place: parts.scrubPlace,
+    every_ms: parts.config.scrubEvery_ms,
+    rate_bytes_per_s: parts.config.scrubRate_bytes_per_s,
+  });
+  const plane = engineDataPlane({
+    appliance: parts.appliance,
+    engine,
+    scrub,
+    shipper: createShipper(ends),
+    addresses: parts.addresses,
+    ioCounters: parts.ioCounters,
+    setAccess: parts.setAccess,
+    setLimits: parts.setLimits,
+    setPeers: (known) => {
+      peers = known;
+    },
+    setAdmission: (session, admission) => void admissions.set(session, admission),
+  });
+  return {
+    plane,
+    scrub,
+    receiver: () =>
+      createReceiver({
+        ...ends,
+        ...(parts.others && { others: parts.others }),
+        peers: () => peers.map((peer) => peer.fingerprint),
+        // Until management has said so, nothing is taken [C5.3].
+        admit: (session, from) => {
+          const admission = admissions.get(session) ?? { admit: false, code: 'peer_not_ready' };
+          const stranger =
+            from !== undefined &&
+            admission.admit &&
+            admission.peer !== undefined &&
+            plainFingerprint(admission.peer) !== from;
+          return stranger ? { admit: false, code: 'session_unknown' } : admission;
+        },
+      }),
+  };
+}
