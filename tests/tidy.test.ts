@@ -30,6 +30,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   replication: ['base', 'contract', 'blocks'],
   cluster: ['base', 'contract', 'blocks', 'hosts', 'replication'],
   client: ['base', 'contract'],
+  // Nothing imports the simulator.
+  simulation: ['base', 'contract', 'blocks', 'replication', 'cluster'],
   cli: ['base', 'contract', 'client', 'cluster', 'replication', 'blocks', 'hosts'],
 };
 /** The bench stands beside the packages and looks at the product from outside; its stages take the engine apart. */

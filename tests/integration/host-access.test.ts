@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connect } from '../../packages/client/src/index.ts';
+import { checkAnswer } from '../../packages/contract/src/testing.ts';
 import { connectNbd, type NbdClient } from '../../packages/hosts/src/index.ts';
 import { type Authority, makeAuthority } from '../../packages/hosts/src/nbd/testing/certificates.ts';
 import { noise } from './pair.ts';
@@ -58,7 +59,13 @@ async function serve() {
       });
     }
   });
-  const client = await connect({ url: ready.url, username: 'admin', password, tls: { mode: 'insecure' } });
+  const client = await connect({
+    url: ready.url,
+    username: 'admin',
+    password,
+    tls: { mode: 'insecure' },
+    onAnswer: checkAnswer,
+  });
   const open = (host: string, exportName: string): Promise<NbdClient> =>
     connectNbd({
       host: '127.0.0.1',

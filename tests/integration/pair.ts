@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { ApiError, type Client, connect } from '../../packages/client/src/index.ts';
+import { checkAnswer } from '../../packages/contract/src/testing.ts';
 import { connectNbd, type NbdClient } from '../../packages/hosts/src/index.ts';
 
 export const MiB = 1024 * 1024;
@@ -75,6 +76,7 @@ export class Pair {
             username: site.username,
             password: site.password,
             tls: { mode: 'insecure' },
+            onAnswer: checkAnswer,
           }),
           open: (volume) => connectNbd({ host: hostname, port: Number(nbdPort), exportName: volume }),
         };
@@ -289,10 +291,10 @@ export function noise(length: number, seed: number): Uint8Array {
   return new Uint8Array(words.buffer);
 }
 
-/** A stretch of ports that are free now. */
+/** A stretch of ports that are free now, below those that the system gives to outgoing connections. */
 async function freePorts(): Promise<number> {
   for (let attempt = 0; attempt < 50; attempt++) {
-    const base = 20_000 + Math.floor(Math.random() * 35_000);
+    const base = 20_000 + Math.floor(Math.random() * 12_000);
     const free = await Promise.all(Array.from({ length: 24 }, (_, index) => isFree(base + index)));
     if (free.every(Boolean)) return base;
   }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connect } from '../../packages/client/src/index.ts';
+import { checkAnswer } from '../../packages/contract/src/testing.ts';
 import { connectNbd } from '../../packages/hosts/src/index.ts';
 import { noise } from './pair.ts';
 
@@ -70,7 +71,8 @@ async function stop(child: ChildProcess): Promise<number | null> {
   return new Promise((resolve) => child.once('exit', (code) => resolve(code)));
 }
 
-const log = async (site: Served) => connect({ url: site.url, username: 'admin', password, tls: { mode: 'insecure' } });
+const log = async (site: Served) =>
+  connect({ url: site.url, username: 'admin', password, tls: { mode: 'insecure' }, onAnswer: checkAnswer });
 const device = (site: Served, name: string) =>
   connectNbd({ host: site.nbd.hostname, port: Number(site.nbd.port), exportName: name });
 const run = (...args: string[]) =>

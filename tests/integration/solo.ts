@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Client, connect } from '../../packages/client/src/index.ts';
+import { checkAnswer } from '../../packages/contract/src/testing.ts';
 import { connectNbd, type NbdClient } from '../../packages/hosts/src/index.ts';
 
 const cli = join(import.meta.dirname, '../../packages/cli/bin/antipode.js');
@@ -17,6 +18,7 @@ export interface CommandResult {
 /** One real cluster of three processes, on any free ports, in a directory of its own or in one that is given. */
 export class Solo {
   readonly directory: string;
+  readonly password = password;
   readonly data: string;
   readonly #own: boolean;
   #child: ChildProcess | undefined;
@@ -60,7 +62,13 @@ export class Solo {
       });
       child.once('exit', (code) => reject(new Error(`the cluster ended with ${code}: ${said}`)));
     });
-    this.client = await connect({ url: this.url, username: 'admin', password, tls: { mode: 'insecure' } });
+    this.client = await connect({
+      url: this.url,
+      username: 'admin',
+      password,
+      tls: { mode: 'insecure' },
+      onAnswer: checkAnswer,
+    });
   }
 
   /** Ends the cluster in the way that SIGTERM asks for; answers its exit code. */
@@ -91,6 +99,11 @@ export class Solo {
 
   kill(kind: 'dataplane' | 'management'): void {
     process.kill(this.processOf(kind), 'SIGKILL');
+  }
+
+  /** The supervisor alone: what it started is left behind. */
+  killSupervisor(): void {
+    this.#child?.kill('SIGKILL');
   }
 
   device(name: string): Promise<NbdClient> {

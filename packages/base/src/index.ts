@@ -1,5 +1,6 @@
 export * from './assert.ts';
 export * from './brand.ts';
+export * from './fault-points.ts';
 export * from './paced-clock.ts';
 export * from './ports.ts';
 export * from './result.ts';

@@ -2,6 +2,7 @@ export { type CrashingEngine, describeCrashContract } from './contract/crash-con
 export { describeEngineContract, type EngineUnderTest, readAll, shipCycle } from './contract/engine-contract.ts';
 export { describeSessionContract } from './contract/session-contract.ts';
 export { simulatedEngine } from './contract/simulated-engine.ts';
+export { engineLimits } from './embedded/limits.ts';
 export { smallLogLimits } from './embedded/log/small-limits.ts';
 export { type EngineParts, openEngineOn } from './embedded/open-engine.ts';
 export { ManualClock } from './embedded/simulated/manual-clock.ts';

@@ -5,7 +5,7 @@ import { limits } from './limits.ts';
 import { parseContentRange, type Query, queryString } from './query.ts';
 import type { Job, Resource, ResourceName } from './resources.ts';
 import type { TlsTrust } from './tls.ts';
-import { type Answer, type Method, Transport } from './transport.ts';
+import { type Answer, type Answered, type Method, Transport } from './transport.ts';
 
 export interface ConnectOptions {
   /** Origin: `https://host:port`. */
@@ -15,6 +15,8 @@ export interface ConnectOptions {
   /** Default: authorities that the machine knows. */
   readonly tls?: TlsTrust;
   readonly clock?: Clock;
+  /** Told of every answer, refusals and logins included, before the caller is; what it throws, the caller gets. */
+  readonly onAnswer?: (answered: Answered) => void;
 }
 
 /**
@@ -30,8 +32,8 @@ export interface ConnectOptions {
 export async function connect(options: ConnectOptions): Promise<Client> {
   const url = new URL(options.url);
   if (url.protocol !== 'https:') throw new ProtocolError(`a cluster is reached over https, not ${url.protocol}`);
-  const { username, password, tls = { mode: 'system' }, clock = systemClock } = options;
-  const transport = new Transport({ url: url.origin, username, password, tls });
+  const { username, password, tls = { mode: 'system' }, clock = systemClock, onAnswer } = options;
+  const transport = new Transport({ url: url.origin, username, password, tls, ...(onAnswer && { onAnswer }) });
   try {
     await transport.login();
   } catch (error) {

@@ -3,4 +3,4 @@ export { ApiError, ConnectionError, type ErrorMessage, JobError, ProtocolError }
 export type { Query } from './query.ts';
 export type * from './resources.ts';
 export type { TlsTrust } from './tls.ts';
-export type { Answer, Method } from './transport.ts';
+export type { Answer, Answered, Method } from './transport.ts';

@@ -17,11 +17,19 @@ export interface Answer {
   readonly body: unknown;
 }
 
+/** One exchange as it was on the wire; no headers, so no secrets of the login. */
+export interface Answered extends Answer {
+  readonly method: Method;
+  /** Path and query. */
+  readonly url: string;
+}
+
 export interface Credentials {
   readonly url: string;
   readonly username: string;
   readonly password: string;
   readonly tls: TlsTrust;
+  readonly onAnswer?: (answered: Answered) => void;
 }
 
 /**
@@ -137,9 +145,15 @@ export class Transport {
     });
     this.#remember(response.headers);
     const parsed = parseBody(text, said, response.statusCode);
-    if (response.statusCode >= 400) throw new ApiError(response.statusCode, messagesOf(parsed), said);
     const range = response.headers['content-range'];
-    return { status: response.statusCode, contentRange: typeof range === 'string' ? range : undefined, body: parsed };
+    const answer = {
+      status: response.statusCode,
+      contentRange: typeof range === 'string' ? range : undefined,
+      body: parsed,
+    };
+    this.#credentials.onAnswer?.({ ...answer, method, url: path });
+    if (answer.status >= 400) throw new ApiError(answer.status, messagesOf(parsed), said);
+    return answer;
   }
 
   #remember(headers: Record<string, string | string[] | undefined>): void {

@@ -266,12 +266,6 @@ export const catalogue = {
     'Volume group {0} would have more than {1} members.',
     'Use another group.',
   ),
-  members_locked: error(
-    '0xE0A04001002A',
-    422,
-    'The members of volume group {0} cannot be changed while its session is {1}.',
-    'Wait until it has ended.',
-  ),
   no_space: error(
     '0xE0A080010030',
     422,
@@ -388,6 +382,12 @@ export const catalogue = {
     422,
     '{0} {1} cannot be changed here: it is managed by {2}.',
     'Change it where it comes from.',
+  ),
+  fixed_here: error(
+    '0xE0C010010020',
+    422,
+    '{0} is {1} here and cannot be changed.',
+    'Leave it as it is, or change the machine that the cluster runs on.',
   ),
   policy_mixes_kinds: error(
     '0xE02020010015',

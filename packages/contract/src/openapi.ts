@@ -3,17 +3,20 @@ import { enums } from './enums.ts';
 import { catalogue } from './errors.ts';
 import { twins } from './query/parse-query.ts';
 import type { ActionSpec, FieldSpec, ResourceSpec } from './resource.ts';
+import { absentCollections, absentFiles } from './resources/absent.ts';
 import { resources } from './resources/index.ts';
 
 type Json = Record<string, unknown>;
 
-const errorAnswers = (statuses: readonly number[]): Json =>
-  Object.fromEntries(
-    statuses.map((status) => [
-      String(status),
-      { description: 'Refused; the message says why.', content: json({ $ref: '#/components/schemas/error_response' }) },
-    ]),
-  );
+const refused = {
+  description: 'Refused; the message says why.',
+  content: { 'application/json': { schema: { $ref: '#/components/schemas/error_response' } } },
+};
+/** The statuses that are particular to an operation; others, such as 401 and 403, are everybody's. */
+const errorAnswers = (statuses: readonly number[]): Json => ({
+  ...Object.fromEntries(statuses.map((status) => [String(status), refused])),
+  default: refused,
+});
 const json = (schema: Json): Json => ({ 'application/json': { schema } });
 const upload = (field: string): Json => ({
   'multipart/form-data': {
@@ -67,7 +70,10 @@ function action(spec: ActionSpec): Json {
     ...(spec.body && { requestBody: { required: spec.required ?? false, content: json(plain(spec.body)) } }),
     responses: {
       ...(spec.answer
-        ? { '200': { description: 'Done.', content: json(plain(spec.answer)) } }
+        ? {
+            '200': { description: 'Done.', content: json(plain(spec.answer)) },
+            '204': { description: 'Done; there is nothing to tell of it.' },
+          }
         : { '204': { description: 'Done.' } }),
       '202': {
         description: 'Begun; the job is named.',
@@ -144,6 +150,13 @@ export function buildOpenApi(version: string): Json {
       paths[`/${resource.name}/{id}/${name}`] = { parameters: [idParameter(resource)], post: action(spec) };
     for (const [name, spec] of Object.entries(resource.collectionActions ?? {}))
       paths[`/${resource.name}/${name}`] = { post: action(spec) };
+  }
+  for (const name of [...absentCollections, ...absentFiles]) {
+    const nothing = { description: 'There are none here.', content: json({ type: 'array', maxItems: 0 }) };
+    paths[`/${name}`] = {
+      get: { summary: 'Always empty.', responses: { '200': nothing, ...errorAnswers([400]) } },
+    };
+    paths[`/${name}/{id}`] = { get: { summary: 'There are none.', responses: errorAnswers([404]) } };
   }
   paths['/logout'] = { post: action({ summary: 'End the session.' }) };
   return {

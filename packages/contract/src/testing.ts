@@ -1,1 +1,1 @@
-export {};
+export { type Answered, checkAnswer, wrongAnswer } from './testing/answer-check.ts';

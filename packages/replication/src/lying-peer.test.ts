@@ -3,6 +3,7 @@ import { BLOCK_BYTES, type CyclePlan } from '@antipode/blocks';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { noise, TwoSites, theGeneration, theSession } from './testing/two-sites.ts';
 import { connectLink } from './transfer/connect-link.ts';
+import { tlsLinks } from './transfer/frame-links.ts';
 import type { ChannelMessage, WireRun } from './transfer/protocol.ts';
 
 const MiB = 1024 * 1024;
@@ -24,7 +25,7 @@ const plan = (change: Partial<CyclePlan> = {}): CyclePlan => ({
 
 /** Says these things to the destination and answers how it ends: `refused` with its code, or the link's end. */
 async function told(...messages: readonly (readonly [ChannelMessage, Uint8Array?])[]): Promise<string> {
-  const link = await connectLink(two.endpoint, two.here, 'A', systemClock);
+  const link = await connectLink(tlsLinks(two.here, systemClock), two.endpoint, 'A', systemClock);
   try {
     for (const [message, payload] of messages) await link.send(message, payload);
     for (;;) {

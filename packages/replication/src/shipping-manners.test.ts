@@ -7,6 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { noise, TwoSites, theGeneration, theSession, type Wrap } from './testing/two-sites.ts';
 import { connectLink } from './transfer/connect-link.ts';
 import { FrameLink } from './transfer/frame-link.ts';
+import { tlsLinks } from './transfer/frame-links.ts';
 import type { PeerEndpoint } from './transfer/types.ts';
 
 const MiB = 1024 * 1024;
@@ -73,7 +74,7 @@ describe('a destination', () => {
     const mirrored = { ...plan, pairs: plan.pairs.map(({ local, remote }) => ({ local: remote, remote: local })) };
     const digests = [await two.source.digest(two.locals[0]!, plan.points[0]!.id)];
     const end = async (prove: boolean, claimed: readonly string[]) => {
-      const link = await connectLink(two.endpoint, two.here, 'A', systemClock);
+      const link = await connectLink(tlsLinks(two.here, systemClock), two.endpoint, 'A', systemClock);
       await link.send({ type: 'open', plan: mirrored });
       if (prove) await link.send({ type: 'prove' });
       await link.send({ type: 'commit', digests: claimed });

@@ -1,3 +1,4 @@
+import { passFaultPoint } from '@antipode/base';
 import { BlockError } from '../port/errors.ts';
 import type { CheckpointStore } from './checkpoint-store.ts';
 import type { EngineCore } from './core.ts';
@@ -53,6 +54,7 @@ export async function writeCheckpoint(core: EngineCore, replayed?: ReplayStart):
     core.log.append({ type: 'control', body: encodeChange({ op: 'checkpoint', sequence }) });
     await core.log.durable();
     moved = core.moves !== moves;
+    passFaultPoint('checkpoint.recorded');
     if (!moved) await core.store.commit([...taken.puts, { key: headKey, value: bytes }]);
   } catch (error) {
     core.pages.putBack(taken);
@@ -63,6 +65,7 @@ export async function writeCheckpoint(core: EngineCore, replayed?: ReplayStart):
     core.pages.putBack(taken);
     return writeCheckpoint(core, replayed);
   }
+  passFaultPoint('checkpoint.stored');
   core.sinceCheckpoint_bytes -= since;
   core.pages.settle(taken);
   return sequence;

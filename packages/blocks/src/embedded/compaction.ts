@@ -1,3 +1,4 @@
+import { passFaultPoint } from '@antipode/base';
 import { BLOCK_BYTES } from '../port/device.ts';
 import type { EngineCore } from './core.ts';
 import { type Change, decodeChange, encodeChange, graphChanges } from './graph/changes.ts';
@@ -83,6 +84,7 @@ export async function compactSegments(core: EngineCore, segments: readonly numbe
   const items: readonly Item[] = [...data, ...uncovered(core, zeros)];
   if (items.length > 0) {
     const places = await core.log.relocate(items);
+    passFaultPoint('compaction.relocated');
     items.forEach(({ record, sequence }, index) => {
       const place = places[index]!;
       if (record.type === 'zero') {

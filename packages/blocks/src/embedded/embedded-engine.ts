@@ -1,4 +1,13 @@
-import type { Clock, CycleId, PointId, ProposalId, SessionId, TestId, VolumeId } from '@antipode/base';
+import {
+  type Clock,
+  type CycleId,
+  type PointId,
+  type ProposalId,
+  passFaultPoint,
+  type SessionId,
+  type TestId,
+  type VolumeId,
+} from '@antipode/base';
 import { BLOCK_BYTES, type BlockDevice } from '../port/device.ts';
 import type { BlockEngine, BlockRun, Difference, EngineEvent } from '../port/engine.ts';
 import { BlockError } from '../port/errors.ts';
@@ -146,6 +155,7 @@ export class EmbeddedEngine implements BlockEngine {
     // As it was when it was ordered: it may be gone again before it is durable.
     const info = this.#point(point.id);
     await this.#core.log.durable();
+    passFaultPoint('engine.freeze.durable');
     return info;
   }
 
@@ -408,6 +418,7 @@ export class EmbeddedEngine implements BlockEngine {
     const { pairs, seal } = plan.needHalf(graph, session);
     const info = this.#point(seal?.point ?? point.id);
     await this.#core.log.durable();
+    passFaultPoint('engine.seal.durable');
     this.#accessChanged(pairs);
     return info;
   }
@@ -503,13 +514,16 @@ export class EmbeddedEngine implements BlockEngine {
   }
 
   #order(change: Change | undefined): void {
-    if (change !== undefined) this.#core.order(change);
+    if (change === undefined) return;
+    this.#core.order(change);
+    passFaultPoint(`engine.${change.op}.ordered`);
   }
 
   async #do(change: Change | undefined): Promise<void> {
     this.#order(change);
     // Also when there is nothing to do: the first call may have died before its record was durable.
     await this.#core.log.durable();
+    if (change !== undefined) passFaultPoint(`engine.${change.op}.durable`);
   }
 
   #point(id: PointId): PointInfo {

@@ -1,3 +1,4 @@
+import { passFaultPoint } from '@antipode/base';
 import type { EngineCore } from './core.ts';
 import { nextTurn } from './end-of-turn.ts';
 import type { Graph, LayerNode } from './graph/graph.ts';
@@ -70,6 +71,7 @@ async function fold(core: EngineCore, layer: LayerNode, into: LayerNode): Promis
   }
   if (layer.parent === undefined) delete into.parent;
   else into.parent = layer.parent;
+  passFaultPoint('folding.folded');
   core.graph.layers.delete(layer.id);
   core.graph.folded.set(layer.id, into.id);
   for (const [from, to] of core.graph.folded) if (to === layer.id) core.graph.folded.set(from, into.id);

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '@antipode/base';
+import { type Clock, passFaultPoint, type Timer } from '@antipode/base';
 import { isBlockError } from '../port/errors.ts';
 import { writeCheckpoint } from './checkpoint.ts';
 import { compactSegments, deadSegments, removableSegments, sparseSegments } from './compaction.ts';
@@ -124,8 +124,10 @@ export class Housekeeper {
       body: encodeChange({ op: 'oldest_checkpoint', sequence: this.#checkpointed }),
     });
     await core.log.durable();
+    passFaultPoint('housekeeping.give_back.recorded');
     for (const segment of segments) {
       await core.log.removeSegment(segment);
+      passFaultPoint('housekeeping.give_back.removed');
       core.forgetSegment(segment);
     }
   }

@@ -14,6 +14,13 @@ const READERS_MAX = 16;
 const KEY_BYTES_MAX = 1978;
 
 /**
+ * What was committed and not flushed is never trusted at an opening. By itself the library does trust it while the machine has not
+ * booted since; but a medium can lose writes under a system that goes on (a write-back error, a disk that was away), and the tree
+ * that is found then is a ruin. Not in the library's types.
+ */
+const flushedOnly: object = { safeRestore: true };
+
+/**
  * The index checkpoint in LMDB: binary keys and values, in one file of a directory that only its owner may enter. A commit
  * is one transaction, written off this thread; it resolves when it is flushed, for a mere commit may be lost with the power.
  */
@@ -26,6 +33,7 @@ export function lmdbCheckpointStore(directory: string): CheckpointStore {
     encoding: 'binary',
     mapSize: MAP_BYTES,
     maxReaders: READERS_MAX,
+    ...flushedOnly,
   });
   chmodSync(path, 0o600);
   let closed = false;

@@ -1,6 +1,7 @@
 import { chmodSync, existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { passFaultPoint } from '@antipode/base';
 import { RestError } from '@antipode/contract';
 import { CatalogReserve } from './catalog-reserve.ts';
 import { type Documents, type Table, tables } from './documents.ts';
@@ -296,7 +297,9 @@ export class Catalog {
       this.#db.exec('BEGIN IMMEDIATE');
       try {
         const result = work();
+        passFaultPoint('catalog.commit.ready');
         this.#db.exec('COMMIT');
+        passFaultPoint('catalog.commit.durable');
         return result;
       } catch (error) {
         // A full disk may have ended the transaction already.

@@ -29,7 +29,7 @@ export async function checkDataDir(options: {
   readonly progress?: (appliance: string, progress: CheckProgress) => void;
 }): Promise<DataDirReport> {
   const { dataDir, dropIndex = false, progress = () => undefined } = options;
-  const unlock = await lockDataDir(dataDir);
+  const unlock = await lockAll(dataDir);
   const scratch = mkdtempSync(join(tmpdir(), 'antipode-fsck-'));
   try {
     const appliances: ApplianceReport[] = [];
@@ -51,6 +51,22 @@ export async function checkDataDir(options: {
   } finally {
     rmSync(scratch, { recursive: true, force: true });
     unlock();
+  }
+}
+
+/** The cluster does not run, and nothing that a killed one left does. */
+async function lockAll(dataDir: string): Promise<() => void> {
+  const parts = readdirSync(join(dataDir, 'appliances')).map((id) => places(dataDir).appliance(id));
+  const locks: (() => void)[] = [];
+  const unlock = (): void => {
+    for (const release of locks) release();
+  };
+  try {
+    for (const part of [dataDir, places(dataDir).catalog, ...parts]) locks.push(await lockDataDir(dataDir, part));
+    return unlock;
+  } catch (error) {
+    unlock();
+    throw error;
   }
 }
 

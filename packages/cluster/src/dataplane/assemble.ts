@@ -5,7 +5,9 @@ import {
   createReceiver,
   createShipper,
   type DataNetwork,
+  frameLinks,
   type LinkIdentity,
+  type Links,
   type Others,
   plainFingerprint,
   type Receiver,
@@ -22,8 +24,8 @@ export interface DataPlaneParts
   readonly clock: Clock;
   readonly random: Random;
   readonly identity: LinkIdentity & { readonly serial: string };
-  /** Absent: TLS. */
-  readonly network?: DataNetwork;
+  /** How data connections are made: frames over a network on this thread, or links that are made elsewhere. */
+  readonly network: DataNetwork | Links;
   /** The cluster's other data planes. */
   readonly others?: Others;
   readonly scrubPlace: ScrubPlace;
@@ -40,7 +42,8 @@ export function assembleDataPlane(parts: DataPlaneParts): {
   const { engine, clock, random, identity, network } = parts;
   const admissions = new Map<SessionId, Admission>();
   let peers: readonly KnownPeer[] = [];
-  const ends = { engine, identity, clock, localSerial: identity.serial, ...(network && { network }) };
+  const links = 'listener' in network ? frameLinks(network, identity, clock) : network;
+  const ends = { engine, links, clock, localSerial: identity.serial };
   const scrub = new ScrubJob({
     engine,
     clock,

@@ -3,11 +3,12 @@ import { join } from 'node:path';
 import { systemClock, systemRandom } from '@antipode/base';
 import { openEmbeddedEngine } from '@antipode/blocks';
 import { startNbdServer } from '@antipode/hosts';
+import { type ListenAddress, startLinkThread } from '@antipode/replication';
 import type { ClusterConfig } from '../config.ts';
 import { serveDataPlane } from '../local/server.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
 import { firstAppliance } from '../supervisor/appliances.ts';
-import { ChosenPorts, dataPlaneSocket, hostSocket, listenOn, places } from '../supervisor/data-dir.ts';
+import { ChosenPorts, dataPlaneSocket, hostSocket, listenOn, lockPart, places } from '../supervisor/data-dir.ts';
 import { assembleDataPlane } from './assemble.ts';
 import { clusterExports, ownExports } from './exports.ts';
 import { HostAccessTable } from './host-access.ts';
@@ -17,6 +18,14 @@ import { scrubFile } from './scrub-job.ts';
 import { checkDataPlane } from './self-check.ts';
 import { Siblings } from './siblings.ts';
 import { VolumeLimits } from './volume-limits.ts';
+
+/** A data plane, and where it listens. */
+export interface RunningDataPlane {
+  readonly info: Readonly<Record<string, unknown>> & { readonly nbd: ListenAddress };
+  /** Shows that it works. */
+  check(): Promise<void>;
+  stop(): Promise<void>;
+}
 
 /** Which appliance it is, and which ones the cluster has. */
 export interface ApplianceSetting {
@@ -28,14 +37,19 @@ export interface ApplianceSetting {
  * The data-plane process of one appliance: its engine, its hosts' sockets and the data connections of replication. Bytes of
  * volumes are here and nowhere else [C9.1]. Hosts may connect to any of them: what another one has is passed on to it.
  */
-export async function startDataPlane(config: ClusterConfig, { appliance, appliances }: ApplianceSetting) {
+export async function startDataPlane(
+  config: ClusterConfig,
+  { appliance, appliances }: ApplianceSetting,
+): Promise<RunningDataPlane> {
   // Relative socket paths: a Unix socket's is limited to about a hundred bytes, a data directory's is not.
   process.chdir(config.dataDir);
   const clock = systemClock;
+  const directory = places(config.dataDir).appliance(appliance);
+  await lockPart(config.dataDir, directory, clock);
   const identity = await loadLinkIdentity(config.dataDir);
   const ports = new ChosenPorts(config.dataDir);
-  const directory = places(config.dataDir).appliance(appliance);
   const engine = await openEmbeddedEngine({ directory, clock });
+  const links = startLinkThread(identity);
   const access = new HostAccessTable();
   const io = new IoStatistics(clock);
   const limits = new VolumeLimits(clock);
@@ -68,6 +82,7 @@ export async function startDataPlane(config: ClusterConfig, { appliance, applian
     clock,
     random: systemRandom,
     identity,
+    network: links,
     config,
     scrubPlace: scrubFile(join(directory, 'scrub.json')),
     addresses: () => ({ nbd: nbdAddress, ...(replication && { replication }) }),
@@ -108,6 +123,7 @@ export async function startDataPlane(config: ClusterConfig, { appliance, applian
       await local.close();
       await receiver.close();
       await frames.close();
+      await links.close();
       siblings.close();
       await Promise.all([nbd.close(), passedOn.close()]);
       await engine.close();

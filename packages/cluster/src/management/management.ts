@@ -29,7 +29,7 @@ import { Upgrades } from '../services/upgrades.ts';
 import { UserService } from '../services/users.ts';
 import { Webhook, type WebhookDeps } from '../services/webhook.ts';
 import type { SupervisorLink } from '../supervisor/child.ts';
-import { ChosenPorts, dataPlaneSocket, listenOn, places } from '../supervisor/data-dir.ts';
+import { ChosenPorts, dataPlaneSocket, listenOn, lockPart, places } from '../supervisor/data-dir.ts';
 import type { SoftwareState } from '../supervisor/messages.ts';
 import type { ClusterReady } from '../supervisor/supervisor.ts';
 import { auditRequest } from './audit.ts';
@@ -57,6 +57,7 @@ export async function startManagement(
   // What is dated or scheduled goes by `clock`; what waits for processes, peers and people waits as long as it says.
   const { dates: clock, waits } = pacedClocks(systemClock, config.pace);
   const random = systemRandom;
+  await lockPart(config.dataDir, places(config.dataDir).catalog, clock);
   const log = pino(
     { level: config.logLevel, base: { cluster: config.name } },
     pino.destination({ dest: 2, sync: false }),

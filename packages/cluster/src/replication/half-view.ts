@@ -65,8 +65,11 @@ async function heldPoints(
     const members = new Set(point.members.map((member) => member.volume));
     const pairs = id === base?.point ? among : among.filter((pair) => members.has(pair.local));
     if (pairs.length === 0) continue;
-    const digests =
-      id === base?.point ? base.digests : await Promise.all(pairs.map((pair) => dataPlane.digest(pair.local, id)));
+    // What was remembered for other members than these would match nothing at the peer: it is computed anew.
+    const remembered = id === base?.point && base.digests.length === pairs.length;
+    const digests = remembered
+      ? base.digests
+      : await Promise.all(pairs.map((pair) => dataPlane.digest(pair.local, id)));
     held.push({ point: id, digests, pairs, instant_ms: point.instant_ms });
   }
   return held;

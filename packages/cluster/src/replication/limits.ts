@@ -7,6 +7,8 @@ export const driverLimits = {
   /** Longest that an upgrade or a migration waits for what a session has under way, and then for its peer to hear of it. */
   suspend_ms: 60_000,
   suspensionTold_ms: 10_000,
+  /** A change of members or sizes waits this long for a failover to be decided; one that is in doubt then is not waited for. */
+  decision_ms: 20_000,
   /** Pause before the same step is tried again at once, doubling up to the second figure. */
   repeatFirst_ms: 200,
   repeatMost_ms: 5_000,

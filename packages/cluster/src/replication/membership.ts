@@ -1,7 +1,7 @@
 import { type PointId, type SessionId, sessionId, type VolumeId, volumeId } from '@antipode/base';
 import type { HalfInfo, Pair } from '@antipode/blocks';
 import { RestError } from '@antipode/contract';
-import type { Half, State } from '@antipode/replication';
+import { type Half, isDecidingDirection } from '@antipode/replication';
 import { freestAppliance } from '../appliances/placement.ts';
 import type { VolumeDocument } from '../catalog/documents.ts';
 import { enterSnapshot } from '../services/found-snapshots.ts';
@@ -12,9 +12,6 @@ import type { OfferedVolume, PeerAnswer } from './peer-wire.ts';
 import type { RemoteRecord } from './remote-systems.ts';
 import type { SessionEntry, SessionRegistry, SessionsDeps } from './session-parts.ts';
 import { PeerUnreachable, type Recruited } from './step-runner.ts';
-
-/** While one of these is under way the members stay what they are: it is about to decide which side they belong to. */
-const locked: readonly State[] = ['Failing_Over', 'Failing_Over_For_DR', 'Reprotecting', 'Deleting'];
 
 /**
  * Who is a member of a session, at both sides. At the source a group's members come and go in any state: who leaves is free at once,
@@ -39,29 +36,38 @@ export class Membership {
   async check(group: string, add: readonly VolumeDocument[]): Promise<void> {
     const entry = this.#entryOf(group);
     if (entry === undefined) return;
-    const { half, remoteSystemId } = entry.record;
-    const name = this.#deps.catalog.get('volume_group', group)?.name ?? group;
-    if (half.operation !== undefined || locked.includes(half.state))
-      throw new RestError('members_locked', name, half.state);
+    const { remoteSystemId } = entry.record;
+    const { half } = entry.driver;
+    // What is going asks nobody any more.
+    if (half.state === 'Deleting') return;
     const members = new Set(half.pairs.map(({ local }) => local as string));
     const fresh = add.filter(({ id }) => !members.has(id));
     if (fresh.length === 0 || half.role !== 'source' || !this.#deps.remotes.isUp(remoteSystemId)) return;
-    const answer = await this.#ask(entry.record.half, remoteSystemId, fresh, true);
+    const answer = await this.#ask(half, remoteSystemId, fresh, true);
     // A peer that is not reached now is asked again before the next cycle.
     if (answer?.kind === 'refused') throw new RestError('peer_refused', answer.message);
   }
 
-  /** Brings the session in line with its group: who left is out at once, who came waits for the next cycle. */
-  async align(entry: SessionEntry): Promise<void> {
+  /**
+   * Brings the session in line with its group: who left is out at once, who came waits for the next cycle. While a failover is in doubt
+   * nothing happens; it is done when this side is still the source afterwards, and else the group follows what was agreed before.
+   */
+  align(entry: SessionEntry): Promise<void> {
+    return this.#inTurn(entry.record.half.id, () => this.#align(entry));
+  }
+
+  async #align(entry: SessionEntry): Promise<void> {
     const { catalog, dataPlane } = this.#deps;
-    const { half, localResourceId, resourceKind } = entry.record;
-    if (resourceKind !== 'volume_group' || half.role !== 'source') return;
+    const { localResourceId, resourceKind } = entry.record;
+    const { half } = entry.driver;
+    const waits = isDecidingDirection(half) || half.state === 'Deleting';
+    if (resourceKind !== 'volume_group' || half.role !== 'source' || waits) return;
     const engine = await dataPlane.half(half.id);
     if (engine === undefined || engine.role !== 'source') return;
     const members = membersOf(catalog, localResourceId).map(({ id }) => volumeId(id));
     const pairs = engine.pairs.filter(({ local }) => members.includes(local));
     const gone = engine.pairs.filter(({ local }) => !members.includes(local)).map(({ local }) => local);
-    if (gone.length > 0) await dataPlane.changeHalf(half.id, { pairs });
+    if (gone.length > 0 && !(await this.#let(entry, pairs))) return;
     const known = new Set(pairs.map(({ local }) => local));
     const newcomers = members.filter((member) => !known.has(member));
     // Those that the peer must be asked for anew stay on the list.
@@ -73,6 +79,18 @@ export class Membership {
       gone,
     );
     entry.driver.submit({ kind: 'members', pairs, newcomers: [...asked, ...newcomers] });
+  }
+
+  /** Members leave the engine's half; false when a failover, or the end of the session, came first. */
+  async #let(entry: SessionEntry, pairs: readonly Pair[]): Promise<boolean> {
+    try {
+      await this.#deps.dataPlane.changeHalf(entry.record.half.id, { pairs });
+      return true;
+    } catch (error) {
+      const { half } = entry.driver;
+      if (isDecidingDirection(half) || half.state === 'Deleting' || half.role !== 'source') return false;
+      throw error;
+    }
   }
 
   /** Before a target is frozen: the peer sets volumes aside for those that have none, and they become members of the engine's half. */
@@ -87,14 +105,22 @@ export class Membership {
     if (answer.kind === 'refused') return { ok: false, code: 'member_refused', message: answer.message };
     if (answer.kind !== 'members') return { ok: false, code: 'internal', message: 'the answer was not understood' };
     const copies = new Map(answer.volumes.map(({ source, copy }) => [source, copy]));
-    const fresh = volumes.flatMap(({ id }): readonly Pair[] => {
+    return { ok: true, pairs: await this.#inTurn(half.id, () => this.#enlist(entry, copies)) };
+  }
+
+  /** Who has a copy at the peer becomes a member, unless it has left again while the peer was asked. */
+  async #enlist(entry: SessionEntry, copies: ReadonlyMap<string, string>): Promise<readonly Pair[]> {
+    const { catalog, dataPlane } = this.#deps;
+    const { half, localResourceId } = entry.record;
+    const present = (await dataPlane.half(half.id))?.pairs ?? half.pairs;
+    const fresh = membersOf(catalog, localResourceId).flatMap(({ id }): readonly Pair[] => {
       const copy = copies.get(id);
       return copy === undefined ? [] : [{ local: volumeId(id), remote: volumeId(copy) }];
     });
     const replaced = new Set(fresh.map(({ local }) => local));
     const pairs = [...present.filter(({ local }) => !replaced.has(local)), ...fresh];
     await dataPlane.changeHalf(half.id, { pairs });
-    return { ok: true, pairs };
+    return pairs;
   }
 
   async #ask(

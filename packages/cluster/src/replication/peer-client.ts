@@ -77,7 +77,7 @@ class PeerClient implements PeerCaller {
           });
         },
       );
-      call.on('error', (error) => fail(error.message));
+      call.on('error', (error: NodeJS.ErrnoException) => fail(reasonOf(error)));
       call.end(text);
     });
   }
@@ -86,3 +86,9 @@ class PeerClient implements PeerCaller {
     this.#agent.destroy();
   }
 }
+
+/** TLS speaks of authorities, where an operator has to hear that somebody else answered. */
+const reasonOf = ({ code = '', message }: NodeJS.ErrnoException): string =>
+  /SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER/.test(code)
+    ? 'the peer shows another certificate than the one exchanged'
+    : message;

@@ -38,6 +38,8 @@ export async function startPeerServer(options: PeerServerOptions): Promise<PeerS
     ...context(),
     requestCert: true,
     rejectUnauthorized: true,
+    // Who opens a connection and says nothing holds a place for this long, and no longer.
+    handshakeTimeout: 10_000,
     requestTimeout: 30_000,
     headersTimeout: 10_000,
   });

@@ -1,4 +1,4 @@
-import { type Clock, err, ok, type Random, type Result, type Timer } from '@antipode/base';
+import { type Clock, err, ok, passFaultPoint, type Random, type Result, type Timer } from '@antipode/base';
 import type { Admission } from '@antipode/replication';
 import {
   awaitsOperation,
@@ -8,6 +8,7 @@ import {
   type Half,
   type Input,
   isAtRest,
+  isDecidingDirection,
   isInitialSync,
   type Notice,
   newestCommon,
@@ -103,6 +104,7 @@ export class SessionDriver {
     const { half, step, wantsSlot, notices } = decision.value;
     if (half !== this.#half) {
       this.#deps.persist(half);
+      passFaultPoint('session.decision.durable');
       this.#half = half;
       void this.#admit();
     }
@@ -162,9 +164,15 @@ export class SessionDriver {
     this.submit({ kind: 'message', message, ...(common && { common }) });
     await this.#until((half) => this.#gone || !awaitsOperation(half, message), driverLimits.peerVerb_ms);
     if (this.#gone) return { kind: 'view', view: turnedView({ ...mine, state: 'Deleting' }) };
+    passFaultPoint(`peer.${message.kind}.decided`);
     const view = await viewOf(this.#half, this.#deps.world.dataPlane);
     const whole = await withSnapshots(view, this.#half, common, this.#deps.world.dataPlane);
     return replyTo(message, this.#half, turnedView(whole));
+  }
+
+  /** Resolves when it is known which side is the source; after a while in any case, when a failover is in doubt. */
+  async directionDecided(): Promise<void> {
+    await this.#until((half) => this.#gone || !isDecidingDirection(half), driverLimits.decision_ms);
   }
 
   /** The rule's objective was changed: the schedule follows at once. */

@@ -3,6 +3,7 @@ import { display, RestError } from '@antipode/contract';
 import {
   type Command,
   type Half,
+  isDecidingDirection,
   type Notice,
   nextStart_ms,
   type PeerMessage,
@@ -78,10 +79,26 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     for (const intent of catalog.list('intent', 'kind', 'create_session'))
       await this.#birth.undo(intent.id, String(intent.data.remote));
     for (const engine of halves.values()) this.#birth.adopt(engine);
+    for (const { record } of this.entries.values()) this.#finishAssignment(record);
     await this.#reports.enterAllKept([...this.entries.values()].map(({ record }) => record));
     await this.#followAll();
     for (const { driver } of this.entries.values()) driver.start();
     this.monitor.start();
+  }
+
+  /**
+   * A session is born before its resource is given the policy. Where a crash came between the two, nobody could remove the session: its
+   * resource gets the policy that asked for it.
+   */
+  #finishAssignment(record: SessionRecord): void {
+    const { catalog } = this.#deps;
+    const resource = resourceOf(catalog, record);
+    if (record.half.role !== 'source' || record.half.state === 'Deleting') return;
+    if (resource === undefined || resource.protection_policy_id !== null || record.ruleId === undefined) return;
+    const { ruleId } = record;
+    const policy = catalog.list('policy').find((one) => !one.is_replica && one.replication_rule_ids.includes(ruleId));
+    if (policy !== undefined)
+      catalog.change(record.resourceKind ?? 'volume', resource.id, { protection_policy_id: policy.id });
   }
 
   records(): readonly SessionRecord[] {
@@ -189,6 +206,12 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     if (entry === undefined) return;
     const result = await entry.driver.command({ name: 'delete' });
     if (!result.ok) throw rejectionError(result.error);
+  }
+
+  async directionDecided(resource: string): Promise<void> {
+    const group = this.#deps.catalog.get('volume', resource)?.group_id;
+    const entry = this.#entryOf(resource) ?? (group == null ? undefined : this.#entryOf(group));
+    await entry?.driver.directionDecided();
   }
 
   membersChange(group: string, add: readonly VolumeDocument[]): Promise<void> {
@@ -409,9 +432,13 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   #persist(half: Half): void {
     const entry = this.entries.get(half.id);
     if (entry === undefined) return;
-    const another = entry.record.half.cycle?.id !== half.cycle?.id;
+    const before = entry.record.half;
+    const another = before.cycle?.id !== half.cycle?.id;
     entry.record = { ...entry.record, half };
     this.#store.save(entry.record);
+    // Who came or went while a failover was in doubt: when this is still the source it takes effect now.
+    if (isDecidingDirection(before) && !isDecidingDirection(half))
+      queueMicrotask(() => void this.#membership.align(entry).catch(() => undefined));
     // What passed belonged to another cycle.
     if (half.cycle === undefined || another)
       this.#deps.catalog.live('replication_session', half.id, this.#linkFields(entry.record));

@@ -1,4 +1,4 @@
-import { type PointId, pointId, type VolumeId } from '@antipode/base';
+import { type PointId, passFaultPoint, pointId, type VolumeId } from '@antipode/base';
 import { type BlockErrorCode, isBlockError, type PointInfo, type PointSpec } from '@antipode/blocks';
 import {
   type BaseRef,
@@ -51,7 +51,10 @@ const lasting: readonly BlockErrorCode[] = ['stale', 'not_found', 'exists', 'out
 /** Does one step in the world. Never rejects: what went wrong is an outcome. */
 export async function runStep(half: Half, step: Step, world: StepWorld): Promise<Outcome> {
   try {
-    return await perform(half, step, world);
+    passFaultPoint(`session.${step.kind}.begun`);
+    const outcome = await perform(half, step, world);
+    passFaultPoint(`session.${step.kind}.done`);
+    return outcome;
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     return { kind: 'failed', step: step.kind, message, fatal: isBlockError(error) && lasting.includes(error.code) };

@@ -1,7 +1,6 @@
-import { buildOpenApi, catalogue, RestError, resources } from '@antipode/contract';
+import { absentCollections, absentFiles, buildOpenApi, catalogue, RestError, resources } from '@antipode/contract';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Principal } from '../security/authenticator.ts';
-import { absentCollections, absentFiles } from './absent.ts';
 import { answerBrokenRequest, answerError, send } from './answers.ts';
 import { authenticate, claimedUser } from './authenticate.ts';
 import { restLimits } from './limits.ts';

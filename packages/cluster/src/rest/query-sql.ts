@@ -4,6 +4,7 @@ import {
   type FieldSpec,
   type Filter,
   fieldOf,
+  momentOf,
   type Query,
   type ResourceSpec,
   resources,
@@ -61,7 +62,9 @@ export function runQuery(catalog: Catalog, resource: ResourceSpec, query: Query)
   for (const { field, descending } of query.order) {
     const column = attribute({ field, path: [] });
     // Names are ordered as people do it, without regard to case.
-    select = select.orderBy(field === 'name' ? sql`${column} COLLATE NOCASE` : column, descending ? 'desc' : 'asc');
+    const ordered = field === 'name' ? sql`${column} COLLATE NOCASE` : column;
+    // What has no value comes as if it were above all others, as in the databases that these queries were made for.
+    select = select.orderBy(descending ? sql`${ordered} DESC NULLS FIRST` : sql`${ordered} ASC NULLS LAST`);
   }
   const compiled = select.orderBy('place', 'asc').limit(query.limit).offset(query.offset).compile();
   const documents = catalog.all(compiled.sql, compiled.parameters).map((row) => JSON.parse(String(row.doc)) as Row);
@@ -96,10 +99,12 @@ export function findByName(catalog: Catalog, resource: ResourceSpec, name: strin
 // --- filters --------------------------------------------------------------------------------------------------------
 
 /** An attribute within the document. The path is made of names of the specification and of checked steps. */
-function attribute({ field, path }: Target): RawBuilder<unknown> {
-  const steps = [field, ...path].map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`)).join('');
-  return sql`doc ->> ${`$${steps}`}`;
+function attribute(target: Target): RawBuilder<unknown> {
+  return sql`(doc ->> ${jsonPath(target)})`;
 }
+
+const jsonPath = ({ field, path }: Target): string =>
+  `$${[field, ...path].map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`)).join('')}`;
 
 function condition(filter: Filter, resource: ResourceSpec): Expression<SqlBool> {
   if (filter.kind !== 'compare') {
@@ -109,57 +114,82 @@ function condition(filter: Filter, resource: ResourceSpec): Expression<SqlBool> 
       filter.kind === 'all' ? sql` AND ` : sql` OR `,
     )})`;
   }
-  const compared = compare(
-    filter,
-    filter.target.path.length === 0 ? fieldOf(resource, filter.target.field) : undefined,
-  );
+  const field = filter.target.path.length === 0 ? fieldOf(resource, filter.target.field) : undefined;
+  const compared = field === undefined ? compareWithin(filter) : compare(filter, field);
   // SQL's unknown is nobody's answer: a comparison with null is false, its negation true.
   return filter.not ? sql<SqlBool>`NOT coalesce(${compared}, 0)` : compared;
 }
 
-function compare(filter: Extract<Filter, { kind: 'compare' }>, field: FieldSpec | undefined): RawBuilder<SqlBool> {
+type Comparison = Extract<Filter, { kind: 'compare' }>;
+const signs = { eq: '=', neq: '<>', gt: '>', gte: '>=', lt: '<', lte: '<=' } as const;
+
+function compare(filter: Comparison, field: FieldSpec): RawBuilder<SqlBool> {
   const column = attribute(filter.target);
+  const text = field.type === 'string' || field.type === 'enum';
   const values = filter.values.map((value) => native(value, field));
+  if (filter.operator === 'cs') return contains(filter);
+  if (filter.operator === 'cd') return isContained(filter);
+  return plain(filter, text ? sql`${column} COLLATE NOCASE` : column, values);
+}
+
+/** Text is compared without regard to the case of Latin letters, in equality and in order alike. */
+function plain(filter: Comparison, column: RawBuilder<unknown>, values: readonly unknown[]): RawBuilder<SqlBool> {
   const first = values[0] ?? '';
-  const text = field === undefined || field.type === 'string' || field.type === 'enum';
   switch (filter.operator) {
-    case 'eq':
-      return text ? sql<SqlBool>`${column} = ${first} COLLATE NOCASE` : sql<SqlBool>`${column} = ${first}`;
     case 'neq':
-      return text
-        ? sql<SqlBool>`coalesce(${column} <> ${first} COLLATE NOCASE, 1)`
-        : sql<SqlBool>`coalesce(${column} <> ${first}, 1)`;
-    case 'gt':
-      return sql<SqlBool>`${column} > ${first}`;
-    case 'gte':
-      return sql<SqlBool>`${column} >= ${first}`;
-    case 'lt':
-      return sql<SqlBool>`${column} < ${first}`;
-    case 'lte':
-      return sql<SqlBool>`${column} <= ${first}`;
+      return sql<SqlBool>`coalesce(${column} <> ${first}, 1)`;
     case 'like':
-      return sql<SqlBool>`${column} GLOB ${glob(String(first))}`;
+      return sql<SqlBool>`${attribute(filter.target)} GLOB ${glob(String(first))}`;
     case 'ilike':
-      return sql<SqlBool>`lower(${column}) GLOB ${glob(String(first).toLowerCase())}`;
+      return sql<SqlBool>`lower(${attribute(filter.target)}) GLOB ${glob(lowered(String(first)))}`;
     case 'in':
-      return values.length === 0
-        ? sql<SqlBool>`0`
-        : text
-          ? sql<SqlBool>`${column} COLLATE NOCASE IN (${sql.join(values)})`
-          : sql<SqlBool>`${column} IN (${sql.join(values)})`;
+      return values.length === 0 ? sql<SqlBool>`0` : sql<SqlBool>`${column} IN (${sql.join(values)})`;
     case 'is':
       if (filter.values[0] === 'null') return sql<SqlBool>`${column} IS NULL`;
       return sql<SqlBool>`${column} IS ${filter.values[0] === 'true' ? 1 : 0}`;
-    case 'cs': {
-      const each = values.map(
-        (value) =>
-          sql<SqlBool>`EXISTS (SELECT 1 FROM json_each(doc, ${`$.${filter.target.field}`}) WHERE value = ${value})`,
-      );
-      return each.length === 0 ? sql<SqlBool>`1` : sql<SqlBool>`(${sql.join(each, sql` AND `)})`;
-    }
+    case 'cs':
     case 'cd':
-      return sql<SqlBool>`NOT EXISTS (SELECT 1 FROM json_each(doc, ${`$.${filter.target.field}`}) WHERE value NOT IN (${values.length === 0 ? sql`NULL` : sql.join(values)}))`;
+      return sql<SqlBool>`0`;
+    default:
+      return sql<SqlBool>`${column} ${sql.raw(signs[filter.operator])} ${first}`;
   }
+}
+
+/**
+ * What lies within an object has no specification: it is compared as the text that it is shown as, true and false as these words, and numbers as
+ * numbers where a number is asked for.
+ */
+function compareWithin(filter: Comparison): RawBuilder<SqlBool> {
+  const column = attribute(filter.target);
+  if (filter.operator === 'cs' || filter.operator === 'cd') return sql<SqlBool>`0`;
+  if (filter.operator === 'is') return plain(filter, column, filter.values);
+  const path = jsonPath(filter.target);
+  const kind = sql`json_type(doc, ${path})`;
+  const shown = sql`CASE WHEN ${kind} IN ('true', 'false') THEN ${kind} ELSE CAST(${column} AS TEXT) END COLLATE NOCASE`;
+  if (filter.operator === 'like' || filter.operator === 'ilike') return plain(filter, column, filter.values);
+  const asText = plain(filter, sql`(${shown}) COLLATE NOCASE`, filter.values);
+  const numbers = filter.values.map(Number);
+  if (filter.values.some((value) => !/^-?\d{1,15}(\.\d{1,9})?$/.test(value))) return asText;
+  return sql<SqlBool>`CASE WHEN ${kind} IN ('integer', 'real') THEN ${plain(filter, column, numbers)} ELSE ${asText} END`;
+}
+
+/** A list has all of these. */
+function contains(filter: Comparison): RawBuilder<SqlBool> {
+  const path = jsonPath(filter.target);
+  const each = filter.values.map(
+    (value) => sql<SqlBool>`EXISTS (SELECT 1 FROM json_each(doc, ${path}) WHERE value = ${value} COLLATE NOCASE)`,
+  );
+  return sql<SqlBool>`(${sql.join([sql<SqlBool>`${attribute(filter.target)} IS NOT NULL`, ...each], sql` AND `)})`;
+}
+
+/** A list has none but these. */
+function isContained(filter: Comparison): RawBuilder<SqlBool> {
+  const path = jsonPath(filter.target);
+  const strange =
+    filter.values.length === 0
+      ? sql`SELECT 1 FROM json_each(doc, ${path})`
+      : sql`SELECT 1 FROM json_each(doc, ${path}) WHERE value COLLATE NOCASE NOT IN (${sql.join(filter.values)})`;
+  return sql<SqlBool>`(${attribute(filter.target)} IS NOT NULL AND NOT EXISTS (${strange}))`;
 }
 
 /** A value as the database compares it. */
@@ -170,11 +200,14 @@ function native(value: string, field: FieldSpec | undefined): string | number {
     case 'boolean':
       return value.toLowerCase() === 'true' ? 1 : 0;
     case 'timestamp':
-      return new Date(value).toISOString().replace('Z', '+00:00');
+      return momentOf(value) ?? value;
     default:
       return value;
   }
 }
+
+/** As the database lowers: Latin letters alone. */
+const lowered = (text: string): string => text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 
 /** `*` stands for anything; the other signs of GLOB stand for themselves. */
 const glob = (pattern: string): string => pattern.replace(/[[?]/g, (sign) => `[${sign}]`);

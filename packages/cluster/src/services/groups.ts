@@ -74,6 +74,7 @@ export class VolumeGroupService {
   /** Refuses volumes that cannot become members; nothing has changed by then. A volume that is in it already is fine. */
   async admit(id: string, volumes: readonly VolumeDocument[]): Promise<void> {
     const { catalog, replication } = this.#deps;
+    if (volumes.length > 0) await replication.directionDecided(id);
     const group = this.#group(id);
     if (group.type === 'Snapshot') throw new RestError('not_for_this_type', 'snapshot set', 'its members never change');
     if (group.is_replication_destination) throw new RestError('group_destination', group.name, 'adding members');
@@ -249,6 +250,7 @@ export class VolumeGroupService {
 
   async #remove(id: string, ids: readonly string[]): Promise<void> {
     const { catalog, replication } = this.#deps;
+    await replication.directionDecided(id);
     const group = this.#group(id);
     if (group.type === 'Snapshot') throw new RestError('not_for_this_type', 'snapshot set', 'its members never change');
     if (group.is_replication_destination) throw new RestError('group_destination', group.name, 'removing members');

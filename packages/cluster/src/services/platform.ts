@@ -1,4 +1,4 @@
-import { type EnumValue, RestError } from '@antipode/contract';
+import { ChapConfigModify, ClusterModify, type EnumValue, RestError } from '@antipode/contract';
 import { Type } from 'typebox';
 import type { Catalog } from '../catalog/catalog.ts';
 import { type Documents, timestamp } from '../catalog/documents.ts';
@@ -88,6 +88,19 @@ function sinceWhen(catalog: Catalog, id: string, build: string): unknown {
 }
 
 export const platformHandlers = (catalog: Catalog, now_ms: () => number): Handlers => ({
+  'cluster.modify': handler(ClusterModify, async (_, id, body) => {
+    const cluster = catalog.get('cluster', id);
+    if (cluster === undefined) throw new RestError('not_found', 'cluster', id);
+    const { name, physical_mtu } = body;
+    if (physical_mtu !== undefined && physical_mtu !== cluster.physical_mtu)
+      throw new RestError('fixed_here', 'physical_mtu', String(cluster.physical_mtu));
+    // Peers are told with the next heartbeat.
+    if (name !== undefined) catalog.change('cluster', id, { name });
+  }),
+  'chap_config.modify': handler(ChapConfigModify, async (_, id, { mode }) => {
+    const present = catalog.get('chap_config', id)?.mode;
+    if (mode !== present) throw new RestError('fixed_here', 'mode', String(present));
+  }),
   'alert.modify': handler(Type.Object({ is_acknowledged: Type.Boolean() }), async (_, id, body) => {
     if (catalog.get('alert', id) === undefined) throw new RestError('not_found', 'alert', id);
     catalog.change('alert', id, {

@@ -11,6 +11,8 @@ export interface ReplicationHooks {
   protect(target: Assignee, policy: PolicyDocument): Promise<void>;
   /** The policy was removed, or lost its replication rule: the session is gone when this resolves. */
   unprotect(resource: string): Promise<void>;
+  /** Resolves when no failover is about to decide whether the volume or group is the source here: it may be a destination by then. */
+  directionDecided(resource: string): Promise<void>;
   /** Members are about to come and go: refused before anything has changed, or free to do so when this resolves. */
   membersChange(group: string, add: readonly VolumeDocument[], remove: readonly VolumeDocument[]): Promise<void>;
   /** They have come and gone. */

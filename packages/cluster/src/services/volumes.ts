@@ -136,6 +136,7 @@ export class VolumeService {
 
   async #modify(id: string, body: Static<typeof VolumeModify>): Promise<void> {
     const { catalog, dataPlane, replication, snapshots } = this.#deps;
+    if (body.size !== undefined) await replication.directionDecided(id);
     const volume = this.#volume(id);
     if (body.size !== undefined) {
       checkSize(body.size);

@@ -16,7 +16,7 @@ export const builtInSoftware: Software = {
   build_version: '4.1.0.0.1',
   build_id: '4.1.0.0.1',
   build_type: 'Release',
-  release_timestamp: '2026-11-24T00:00:00+00:00',
+  release_timestamp: '2026-11-24T00:00:00.000+00:00',
 };
 
 /** Numbers and dots, four parts and a build: what can be compared. */

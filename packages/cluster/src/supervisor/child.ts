@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { type Clock, systemClock, type Timer } from '@antipode/base';
 import type { ClusterConfig } from '../config.ts';
+import { armFaultPoints } from './arm-fault-points.ts';
 import { collectWhenIdle } from './idle-memory.ts';
 import type { FromChild, ToChild, UpgradeRequest, UpgradeStatus } from './messages.ts';
 import type { ProcessName, Release } from './releases.ts';
@@ -313,6 +314,9 @@ export function runAsChild(
       if (status !== undefined) listener(status);
     },
   };
+  armFaultPoints(process.env);
+  // What libraries create beside our own files is nobody else's either.
+  process.umask(0o077);
   collectWhenIdle(systemClock);
   process.on('message', (message: ToChild) => {
     if (message.kind === 'stop') return void end();

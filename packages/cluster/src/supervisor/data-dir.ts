@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
+import type { Clock } from '@antipode/base';
 import { syncDirectory, writeDurably } from './write-durably.ts';
 
 /** Where things are in a cluster's data directory. */
@@ -37,22 +38,46 @@ export class DataDirInUse extends Error {
 }
 
 /**
- * Locks a data directory for this process: two writers would destroy the log. The lock is a listening socket, so that the
- * kernel gives it back however the process ends.
+ * Locks a data directory for this process, or a part of one: two writers would destroy the log. The lock is a listening socket, so
+ * that the kernel gives it back however the process ends.
  */
-export async function lockDataDir(dataDir: string): Promise<() => void> {
-  const name = createHash('sha256').update(realpathSync(dataDir)).digest('hex').slice(0, 40);
+export async function lockDataDir(dataDir: string, part = dataDir): Promise<() => void> {
+  const name = createHash('sha256').update(realpathSync(part)).digest('hex').slice(0, 40);
   // Linux has a name space for sockets that needs no file; elsewhere the directory's own run folder serves.
-  const address = process.platform === 'linux' ? `\0antipode-${name}` : join(places(dataDir).run, 'lock.sock');
+  const file = part === dataDir ? 'lock.sock' : `${name.slice(0, 8)}.lock`;
+  const address = process.platform === 'linux' ? `\0antipode-${name}` : join(places(dataDir).run, file);
   const server = createServer((socket) => socket.destroy());
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) =>
-      reject(error.code === 'EADDRINUSE' ? new DataDirInUse(`${dataDir} is in use by another process`) : error),
+      reject(error.code === 'EADDRINUSE' ? new DataDirInUse(`${part} is in use by another process`) : error),
     );
     server.listen(address, resolve);
   });
   server.unref();
   return () => server.close();
+}
+
+/** A process that lost its supervisor ends by itself within less than this. */
+const left_ms = 30_000;
+const look_ms = 20;
+
+/**
+ * Locks what one process of a cluster works with, for as long as it lives. A supervisor that was killed leaves processes that are still
+ * on their way to their end: its successor's wait for them, for two that write one log would destroy it.
+ * @throws DataDirInUse when the other one does not end.
+ */
+export async function lockPart(dataDir: string, part: string, clock: Clock): Promise<void> {
+  const until_ms = clock.monotonic() + left_ms;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      await lockDataDir(dataDir, part);
+      return;
+    } catch (error) {
+      if (!(error instanceof DataDirInUse) || clock.monotonic() > until_ms) throw error;
+      if (attempt === 0) console.error(`waiting for a process of the last run that still works with ${part}`);
+      await clock.sleep(look_ms);
+    }
+  }
 }
 
 export type PortName = 'listen' | 'nbd' | 'peer' | 'replication' | `nbd.${string}`;

@@ -249,6 +249,8 @@ function valuesOf(operator: Operator, text: string): readonly string[] | undefin
 function wrongValue(field: FieldSpec, operator: Operator, values: readonly string[]): string | undefined {
   if (operator === 'is')
     return values[0] !== 'null' && field.type !== 'boolean' ? 'only true or false can be that' : undefined;
+  if (field.type === 'object')
+    return 'an attribute within it is compared, as in name->>attribute=eq.x; itself only with is.null';
   if ((operator === 'cs' || operator === 'cd') !== (field.type === 'list'))
     return field.type === 'list' ? 'a list is compared with cs or cd' : `${operator} is for lists`;
   if (operator === 'like' || operator === 'ilike')
@@ -257,9 +259,24 @@ function wrongValue(field: FieldSpec, operator: Operator, values: readonly strin
   if (field.type === 'int' && values.some((value) => !/^-?\d{1,19}$/.test(value))) return 'a whole number is needed';
   if (field.type === 'boolean' && values.some((value) => !/^(true|false)$/i.test(value)))
     return 'true or false is needed';
-  if (field.type === 'timestamp' && values.some((value) => Number.isNaN(Date.parse(value))))
+  if (field.type === 'timestamp' && values.some((value) => momentOf(value) === undefined))
     return 'a time such as 2026-01-31T12:00:00Z is needed';
   return undefined;
+}
+
+/** A moment as it is stored, of whatever ISO 8601 form it was asked for; without a zone it is UTC. Undefined: no moment. */
+export function momentOf(text: string): string | undefined {
+  // A plus that nobody encoded comes as a blank.
+  const match = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d(?:\.\d{1,9})?)?(?:Z|([+ -])(\d\d)(?::?(\d\d))?)?)?$/i.exec(
+    text.trim(),
+  );
+  if (match === null) return undefined;
+  const [, day, minutes = '00:00', seconds = ':00', sign, zoneHours, zoneMinutes = '00'] = match;
+  const zone = zoneHours === undefined ? 'Z' : `${sign === '-' ? '-' : '+'}${zoneHours}:${zoneMinutes}`;
+  const epoch_ms = Date.parse(`${day}T${minutes}${seconds}${zone}`);
+  const stored = Number.isNaN(epoch_ms) ? undefined : new Date(epoch_ms).toISOString().replace('Z', '+00:00');
+  // Beyond the years of four digits moments are not written in their order.
+  return stored !== undefined && /^\d{4}-/.test(stored) ? stored : undefined;
 }
 
 function wrongLiteral(field: FieldSpec, values: readonly string[]): string | undefined {
@@ -280,14 +297,26 @@ function splitQuoted(text: string): string[] {
     .map((part) => (/^".*"$/s.test(part) ? part.slice(1, -1).replace(/\\(.)/g, '$1') : part));
 }
 
-/** Splits at a separator outside of brackets; undefined when they do not match. */
+/**
+ * Splits at a separator outside of brackets, of the braces of a list, and of quotes around what is listed; undefined when they do not match.
+ */
 function splitOutside(text: string, separator: string): string[] | undefined {
   const parts: string[] = [];
   let depth = 0;
+  let inBraces = false;
+  let inQuotes = false;
   let from = 0;
   for (let at = 0; at < text.length; at++) {
     const letter = text[at];
-    if (letter === '(') depth += 1;
+    const before = text[at - 1] ?? '';
+    if (inQuotes) {
+      if (letter === '\\') at += 1;
+      else if (letter === '"') inQuotes = false;
+    } else if (letter === '"') inQuotes = (depth > 0 || inBraces) && '({,'.includes(before);
+    else if (letter === '{' && before === '.') inBraces = true;
+    else if (letter === '}') inBraces = false;
+    else if (inBraces) continue;
+    else if (letter === '(') depth += 1;
     else if (letter === ')') depth -= 1;
     else if (letter === separator && depth === 0) {
       parts.push(text.slice(from, at));
@@ -296,7 +325,7 @@ function splitOutside(text: string, separator: string): string[] | undefined {
     if (depth < 0) return undefined;
   }
   parts.push(text.slice(from));
-  return depth === 0 ? parts : undefined;
+  return depth === 0 && !inBraces && !inQuotes ? parts : undefined;
 }
 
 const clip = (text: string): string => (text.length > 80 ? `${text.slice(0, 80)}…` : text);

@@ -23,7 +23,13 @@ export const metrics: ResourceSpec = {
       body: MetricsGenerate,
       required: true,
       reads: true,
-      answer: Type.Array(Type.Object({ entity: Type.String(), timestamp: Type.String() })),
+      // Which figures there are follows from the entity.
+      answer: Type.Array(
+        Type.Object(
+          { entity: Type.String(), timestamp: Type.String() },
+          { additionalProperties: Type.Union([Type.Number(), Type.String(), Type.Null()]) },
+        ),
+      ),
     },
   },
 };

@@ -1,3 +1,4 @@
+import { Body, OneOf } from '../bodies.ts';
 import { embedded, flag, has, hasMany, integer, list, none, one, type ResourceSpec, text } from '../resource.ts';
 
 const readOnly = { byName: false, associations: {}, actions: {} } as const;
@@ -165,11 +166,14 @@ export const hardware: ResourceSpec = {
   },
 };
 
+export const ChapConfigModify = Body({ mode: OneOf('RemoteSystemChapMode') });
+
 export const chapConfig: ResourceSpec = {
   ...readOnly,
   name: 'chap_config',
   description: 'Whether iSCSI hosts have to prove who they are.',
   fields: { id: text('Always "0".'), mode: one('RemoteSystemChapMode', 'Kind of CHAP.') },
+  modify: { body: ChapConfigModify },
 };
 
 const addresses = { id: text('Identity.'), addresses: list('Addresses.') } as const;

@@ -17,6 +17,12 @@ import {
 
 const readOnly = { byName: false, associations: {}, actions: {} } as const;
 
+export const ClusterModify = Body({
+  name: Opt(Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$' })),
+  // Of the machine's making: it can be said again, and not changed.
+  physical_mtu: Opt(Type.Integer({ minimum: 1500, maximum: 9000 })),
+});
+
 export const cluster: ResourceSpec = {
   ...readOnly,
   name: 'cluster',
@@ -38,6 +44,7 @@ export const cluster: ResourceSpec = {
     system_time: time('Its clock.'),
     nvm_subsystem_nqn: text('NVMe name.'),
   },
+  modify: { body: ClusterModify },
 };
 
 export const appliance: ResourceSpec = {

@@ -120,7 +120,9 @@ function confirmBase(
 ): Change {
   if (common !== undefined && common.point === cycle.point && theirs.base?.point === cycle.point) {
     // Committed already, and the acknowledgement was lost.
-    return unchanged({ ...half, cycle: { ...cycle, phase: 'advance', confirmed: true, digests: common.digests } });
+    const { digests, pairs = cycle.pairs } = common;
+    const known = { ...cycle, digests, ...(pairs && { pairs }) };
+    return unchanged({ ...half, cycle: { ...known, phase: 'advance', confirmed: true } });
   }
   const base = common === undefined ? {} : { point: common.point };
   const first = cycle.base === undefined;

@@ -131,7 +131,11 @@ function cycleStep(half: Half, cycle: Cycle, end: 'commit' | 'prove'): Step {
   if (cycle.phase === 'members') return { kind: 'members', newcomers: half.newcomers ?? [] };
   if (cycle.phase === 'freeze') return { kind: 'freeze', cycle };
   if (cycle.phase === 'advance')
-    return { kind: 'advance_base', base: { point: cycle.point, digests: cycle.digests ?? [] } };
+    // Of the members that the cycle had: who is one now may be somebody else.
+    return {
+      kind: 'advance_base',
+      base: { point: cycle.point, digests: cycle.digests ?? [], ...(cycle.pairs && { pairs: cycle.pairs }) },
+    };
   // Every start and every continuation compares the halves first: base, generation, pause mark [C5.1].
   return cycle.confirmed ? { kind: 'ship', cycle, end } : { kind: 'contact' };
 }

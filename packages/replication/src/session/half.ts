@@ -194,3 +194,10 @@ export interface Half {
 
 /** REST and the catalog read a session's finer copy phase from here. */
 export const isInitialSync = (half: Half): boolean => half.lastSync === undefined;
+
+/**
+ * Which side is the source from now on is being decided: writes are sealed, or the answer of a newer generation is taken over. Members
+ * and sizes stay what they are until it is known.
+ */
+export const isDecidingDirection = ({ operation }: Half): boolean =>
+  operation?.kind === 'demote' || (operation?.kind === 'planned_failover' && operation.phase !== 'catch_up');

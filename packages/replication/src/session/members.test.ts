@@ -6,6 +6,7 @@ import { newHalf } from './birth.ts';
 import type { Context } from './change.ts';
 import { type Decision, decide, type Input } from './decide.ts';
 import type { Half } from './half.ts';
+import { states } from './states.ts';
 
 const generation = { number: 1, site: 'A', nonce: 'n' };
 const pair = (name: string): Pair => ({ local: volumeId(name), remote: volumeId(`${name}-copy`) });
@@ -22,8 +23,8 @@ const context: Context = {
   },
   localPauseResume: 'pause_both',
 };
-const ok = (half: Half, input: Input, linkUp = true): Decision => {
-  const decision = decide(half, input, { ...context, linkUp });
+const ok = (half: Half, input: Input, linkUp = true, slot = true): Decision => {
+  const decision = decide(half, input, { ...context, linkUp, slot });
   if (!decision.ok) throw new Error(JSON.stringify(decision.error));
   return decision.value;
 };
@@ -34,9 +35,45 @@ const settled: Half = {
   lastSync: { completed_ms: 1, duration_ms: 1, instant_ms: 1 },
 };
 const joined = ok(settled, { kind: 'members', pairs: [one], newcomers: [two.local] }).half;
+const parked = { code: 'link_lost', message: '', retryAt_ms: 0, count: 2 } as const;
 const sync: Input = { kind: 'command', command: { name: 'sync' } };
 
 describe('members of a session', () => {
+  it('change in every state and beside every operation, which go on as they were', () => {
+    const failover = {
+      kind: 'planned_failover' as const,
+      proposal: proposalId('p'),
+      rounds: 0,
+      sealPoint: pointId('seal'),
+      reverse: false,
+    };
+    const operations: readonly (Half['operation'] | undefined)[] = [
+      undefined,
+      { kind: 'pause', remembered: 'OK' },
+      { kind: 'resume' },
+      { kind: 'complete_pause' },
+      { kind: 'reprotect', phase: 'contact' },
+      { kind: 'delete', phase: 'tell', tell: true },
+      ...(['catch_up', 'seal', 'prove', 'promoting', 'abort'] as const).map(
+        (phase) => ({ ...failover, phase }) as const,
+      ),
+    ] as const;
+    for (const state of states)
+      for (const operation of operations) {
+        const half: Half = { ...settled, state, ...(operation && { operation }), fault: { ...parked, retry: false } };
+        const { half: next, notices } = ok(
+          half,
+          { kind: 'members', pairs: [one], newcomers: [two.local] },
+          false,
+          false,
+        );
+        expect(next.state).toBe(state);
+        expect(next.operation).toEqual(half.operation);
+        expect(next).toMatchObject({ pairs: [one], newcomers: [two.local] });
+        expect(notices).toEqual([]);
+      }
+  });
+
   it('who comes starts nothing, and the next cycle begins by asking the peer, before its target is frozen', () => {
     expect(joined).toMatchObject({ state: 'OK', pairs: [one], newcomers: [two.local] });
     const started = ok(joined, sync);
@@ -70,6 +107,49 @@ describe('members of a session', () => {
       const back = ok(parked.half, { kind: 'members', pairs: [one], newcomers: [] });
       expect(back.half.cycle?.phase).toBe('freeze');
     }
+  });
+
+  it('who goes before the source has heard of the commit is of the base all the same: every digest stays with its pair [C2.3]', () => {
+    const shipping: Half = {
+      ...settled,
+      pairs: [one, two],
+      state: 'Synchronizing',
+      cycle: {
+        id: cycleId('c'),
+        point: pointId('p'),
+        started_ms: 1,
+        trigger: 'user',
+        phase: 'ship',
+        confirmed: true,
+        base: {},
+        pairs: [one, two],
+      },
+    };
+    const gone = ok(shipping, { kind: 'members', pairs: [one], newcomers: [] });
+    const digests = ['11', '22'].map((digit) => digit.repeat(32));
+    const wanted = { kind: 'advance_base', base: { point: 'p', digests, pairs: [one, two] } };
+    const told = ok(gone.half, {
+      kind: 'outcome',
+      outcome: { kind: 'ship', cycle: cycleId('c'), result: { ok: true, digests } },
+    });
+    expect(told.step).toEqual(wanted);
+    // The same where the acknowledgement was lost, and the handshake tells.
+    const common = { point: pointId('p'), digests, pairs: [one, two] };
+    const theirs: HalfView = {
+      generation,
+      role: 'destination',
+      state: 'Synchronizing',
+      refused: [],
+      points: [],
+      base: common,
+      pairs: [one, two],
+    };
+    const asked: Half = { ...gone.half, cycle: { ...shipping.cycle!, confirmed: false } };
+    const heard = ok(asked, {
+      kind: 'outcome',
+      outcome: { kind: 'contact', result: { ok: true, view: theirs, common, said: { state: 'Synchronizing' } } },
+    });
+    expect(heard.step).toEqual(wanted);
   });
 
   it('who comes or goes once the target is frozen is of the next cycle [C3.1]', () => {

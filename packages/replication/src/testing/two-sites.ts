@@ -9,6 +9,7 @@ import {
   seededRandom,
   smallLogLimits,
 } from '@antipode/blocks/testing';
+import { tlsLinks } from '../transfer/frame-links.ts';
 import { createReceiver, type Receiver } from '../transfer/receiver.ts';
 import { createShipper, type Shipper } from '../transfer/shipper.ts';
 import { testIdentity } from '../transfer/test-identity.ts';
@@ -220,7 +221,7 @@ export class TwoSites {
   #startShipper(): void {
     this.shipper = createShipper({
       engine: this.#wrapSource(this.#a.face),
-      identity: this.here,
+      links: tlsLinks(this.here, systemClock),
       clock: systemClock,
       localSerial: 'A',
     });
@@ -229,7 +230,7 @@ export class TwoSites {
   async #startReceiver(): Promise<void> {
     this.#receiver = createReceiver({
       engine: this.#wrap(this.#b.face),
-      identity: this.there,
+      links: tlsLinks(this.there, systemClock),
       clock: systemClock,
       localSerial: 'B',
       peers: () => [this.here.fingerprint],

@@ -1,4 +1,7 @@
-/** Buffers of one size that are used again: a fresh megabyte for every frame costs more in page faults than its encryption. */
+/**
+ * Buffers of one size that are used again: a fresh megabyte for every frame costs more in page faults than its encryption. Threads see
+ * them alike, so that nothing is copied between the one that encrypts and the one that orders.
+ */
 export class BufferPool {
   readonly #size: number;
   readonly #most: number;
@@ -11,8 +14,8 @@ export class BufferPool {
 
   /** A buffer of at least `length` bytes, with anything in it. */
   take(length: number): Uint8Array {
-    if (length > this.#size) return Buffer.allocUnsafeSlow(length);
-    return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#size);
+    if (length > this.#size) return shared(length);
+    return this.#free.pop() ?? shared(this.#size);
   }
 
   /** Gives a buffer back that nobody reads or writes any more. */
@@ -20,3 +23,5 @@ export class BufferPool {
     if (buffer.length === this.#size && this.#free.length < this.#most) this.#free.push(buffer);
   }
 }
+
+const shared = (length: number): Uint8Array => Buffer.from(new SharedArrayBuffer(length));

@@ -1,32 +1,20 @@
 import type { Clock } from '@antipode/base';
-import type { DataNetwork } from './data-network.ts';
-import { FrameLink, LinkLost } from './frame-link.ts';
 import { transferLimits } from './limits.ts';
+import type { Link, Links } from './link.ts';
+import { LinkLost } from './link-lost.ts';
 import { channelVersion, oldestChannelVersion } from './protocol.ts';
 import { ShipRefused } from './shipment.ts';
-import { plainFingerprint, tlsNetwork } from './tls-network.ts';
-import type { LinkIdentity, PeerEndpoint } from './types.ts';
+import type { PeerEndpoint } from './types.ts';
 
-/** The other end shows a certificate that was not exchanged at pairing. */
-export class Untrusted extends Error {
-  override name = 'Untrusted';
-}
-
-/** Connects to a peer's data listener: both certificates pinned, greeted. Rejects with LinkLost, Untrusted or ShipRefused; `signal` gives up. */
+/** Connects to a peer's data listener and greets. Rejects with LinkLost, Untrusted or ShipRefused; `signal` gives up. */
 export async function connectLink(
+  links: Links,
   peer: PeerEndpoint,
-  identity: LinkIdentity,
   serial: string,
   clock: Clock,
   signal?: AbortSignal,
-  network: DataNetwork = tlsNetwork,
-): Promise<FrameLink> {
-  const { socket, fingerprint } = await network.connect(peer, identity, clock, signal);
-  if (fingerprint !== plainFingerprint(peer.fingerprint)) {
-    socket.destroy();
-    throw new Untrusted('the peer’s data connection shows another certificate than the one exchanged');
-  }
-  const link = new FrameLink(socket, clock);
+): Promise<Link> {
+  const link = await links.connect(peer, signal);
   const deadline = clock.after(transferLimits.connect_ms, () =>
     link.close(new LinkLost('the peer did not greet in time')),
   );

@@ -2,17 +2,15 @@ import type { Clock, Timer } from '@antipode/base';
 import type { PeerSocket } from './data-network.ts';
 import { encodeFrame, type Frame, FrameReader } from './frame-codec.ts';
 import { transferLimits } from './limits.ts';
+import type { Link } from './link.ts';
 import { LinkLost } from './link-lost.ts';
 import { type ChannelMessage, channelVersion } from './protocol.ts';
-
-export type { Frame };
-export { LinkLost };
 
 /**
  * Frames over one connection, both ways. Received payloads are put together once, in a buffer of their own size; a receiver
  * that does not keep up pauses the socket; a link without a sign of life is ended.
  */
-export class FrameLink {
+export class FrameLink implements Link {
   readonly #socket: PeerSocket;
   readonly #timer: { cancel(): void };
   readonly #clock: Clock;
@@ -38,20 +36,24 @@ export class FrameLink {
     return this.#ended !== undefined;
   }
 
-  /** A frame has arrived that nobody has taken yet. */
   get waiting(): boolean {
     return this.#frames.length > 0;
   }
 
-  /**
-   * Sends a frame; resolves (or returns) when there is room for more. `taken` hears that the payload may be written over, or that
-   * the link is gone.
-   */
   send(message: ChannelMessage, payload?: Uint8Array, taken?: () => void): void | Promise<void> {
+    this.write(encodeFrame(message, payload?.length ?? 0, channelVersion), payload, taken);
+    return this.#room();
+  }
+
+  /** Sends a frame whose prefix and header are encoded already, whether or not there is room. */
+  write(head: Uint8Array, payload?: Uint8Array, taken?: () => void): void {
     if (this.#ended !== undefined) throw this.#ended;
-    this.#socket.write(encodeFrame(message, payload?.length ?? 0, channelVersion));
-    if (payload !== undefined && payload.length > 0) this.#socket.write(payload, taken);
-    else taken?.();
+    const alone = payload === undefined || payload.length === 0;
+    this.#socket.write(head, alone ? taken : undefined);
+    if (!alone) this.#socket.write(payload, taken);
+  }
+
+  #room(): void | Promise<void> {
     if (this.#socket.writableLength < transferLimits.socket_bytes) return;
     return new Promise((resolve, reject) => {
       const done = () => {
@@ -65,7 +67,6 @@ export class FrameLink {
     });
   }
 
-  /** Sends a frame that nobody waits for: signs of life, acknowledgements. On a link that has ended it is nothing. */
   post(message: ChannelMessage): void {
     if (this.#ended !== undefined) return;
     if (this.#socket.writableLength > transferLimits.unread_bytes)
@@ -75,7 +76,7 @@ export class FrameLink {
     });
   }
 
-  /** The next frame in order; rejects when the link ends. Pings are answered in between. */
+  /** Pings are answered in between. */
   next(): Promise<Frame> {
     const frame = this.#frames.shift();
     if (frame !== undefined) {
@@ -89,7 +90,6 @@ export class FrameLink {
     });
   }
 
-  /** Ends the link at once; what was sent and not taken is lost. */
   close(reason: Error = new LinkLost('the link was closed')): void {
     if (this.#ended !== undefined) return;
     this.#ended = reason;
@@ -99,7 +99,6 @@ export class FrameLink {
     this.#waiting = undefined;
   }
 
-  /** Sends what is waiting and ends the link. */
   end(): Promise<void> {
     return new Promise((resolve) => {
       if (this.#ended !== undefined) return resolve();

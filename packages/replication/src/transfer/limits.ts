@@ -27,6 +27,8 @@ export const transferLimits = {
   unread_bytes: 16 * 1024 * 1024,
   /** Received and not yet given to the engine, before the socket is paused. */
   queue_bytes: 16 * 1024 * 1024,
+  /** Handed from the thread that decrypts to the one that orders, and not given back: more waits in the queue above. */
+  handed_bytes: 4 * 1024 * 1024,
   /** A sign of life is sent this often, and a link without one for this long is dead. */
   ping_ms: 3_000,
   silence_ms: 12_000,

@@ -1,17 +1,16 @@
-import type { Clock, SessionId } from '@antipode/base';
+import { type Clock, passFaultPoint, type SessionId } from '@antipode/base';
 import { type BlockEngine, type CyclePlan, type Digest, isBlockError, sameGeneration } from '@antipode/blocks';
-import type { DataListener, DataNetwork } from './data-network.ts';
 import { FrameLink } from './frame-link.ts';
 import { transferLimits } from './limits.ts';
+import { type Link, type Links, type ListenAddress, type Listener, plainFingerprint } from './link.ts';
 import { type ChannelMessage, channelVersion, oldestChannelVersion, type RefusalCode } from './protocol.ts';
 import { findElsewhere, type Others, relay } from './relay.ts';
 import { runsOf } from './run-payload.ts';
-import { plainFingerprint, tlsNetwork } from './tls-network.ts';
-import type { Admission, LinkIdentity } from './types.ts';
+import type { Admission } from './types.ts';
 
 export interface ReceiverOptions {
   readonly engine: BlockEngine;
-  readonly identity: LinkIdentity;
+  readonly links: Links;
   readonly clock: Clock;
   readonly localSerial: string;
   /** Fingerprints of the peers whose connections are taken. */
@@ -20,11 +19,10 @@ export interface ReceiverOptions {
   readonly admit: (session: SessionId, from: string | undefined) => Admission;
   /** The cluster's other data planes: a cycle of a session that is not here is passed on to the one that has it. */
   readonly others?: Others;
-  /** Absent: TLS. */
-  readonly network?: DataNetwork;
 }
 
-export interface Receiver extends Pick<DataListener, 'listen'> {
+export interface Receiver {
+  listen(address: ListenAddress): Promise<ListenAddress>;
   /** Ends all connections and resolves when none of them touches the engine any more; what is durable stays staged. */
   close(): Promise<void>;
 }
@@ -42,15 +40,12 @@ class Refusal extends Error {
 export function createReceiver(options: ReceiverOptions): Receiver {
   const active = new Map<SessionId, Reception>();
   const serving = new Set<Promise<void>>();
-  const { network = tlsNetwork } = options;
-  const take = (link: FrameLink, connection: ConnectionOptions): void => {
+  let listener: Listener | undefined;
+  const trusted = (fingerprint: string) => options.peers().some((peer) => plainFingerprint(peer) === fingerprint);
+  const take = (link: Link, connection: ConnectionOptions): void => {
     const served = serve(link, connection, active).finally(() => serving.delete(served));
     serving.add(served);
   };
-  const listener = network.listener(options.identity, ({ socket, fingerprint: shown }) => {
-    if (shown === '' || !options.peers().some((peer) => plainFingerprint(peer) === shown)) return void socket.destroy();
-    take(new FrameLink(socket, options.clock), { ...options, admit: (session) => options.admit(session, shown) });
-  });
   options.others?.take((socket) =>
     // Whom it comes from, the one that passes it on has looked at; and it is passed on once.
     take(new FrameLink(socket, options.clock), {
@@ -59,12 +54,17 @@ export function createReceiver(options: ReceiverOptions): Receiver {
       admit: (session) => options.admit(session, undefined),
     }),
   );
-
   return {
-    listen: (address) => listener.listen(address),
+    async listen(address) {
+      listener = await options.links.listen(address, trusted, (link, from) =>
+        take(link, { ...options, admit: (session) => options.admit(session, from) }),
+      );
+      return { host: listener.host, port: listener.port };
+    },
     async close() {
       options.others?.take(undefined);
-      await Promise.all([listener.close(), ...serving]);
+      await listener?.close();
+      await Promise.all(serving);
     },
   };
 }
@@ -75,7 +75,7 @@ type ConnectionOptions = Omit<ReceiverOptions, 'admit' | 'others'> & {
   readonly others?: Others | undefined;
 };
 
-async function serve(link: FrameLink, options: ConnectionOptions, active: Map<SessionId, Reception>): Promise<void> {
+async function serve(link: Link, options: ConnectionOptions, active: Map<SessionId, Reception>): Promise<void> {
   const deadline = options.clock.after(transferLimits.connect_ms, () => link.close());
   let reception: Reception | undefined;
   try {
@@ -125,7 +125,7 @@ async function serve(link: FrameLink, options: ConnectionOptions, active: Map<Se
 
 /** Says no, and reads on until the source has heard it: closing at once would throw the word away with what is still arriving. */
 async function refuse(
-  link: FrameLink,
+  link: Link,
   refusal: { readonly code: RefusalCode; readonly message: string },
   clock: Clock,
 ): Promise<void> {
@@ -142,7 +142,7 @@ async function refuse(
 /** One cycle on its way into its stage. */
 class Reception {
   readonly session: SessionId;
-  readonly #link: FrameLink;
+  readonly #link: Link;
   readonly #options: ConnectionOptions;
   readonly #plan: CyclePlan;
   #failed: unknown;
@@ -151,7 +151,7 @@ class Reception {
   readonly #done: Promise<void>;
   finished: () => void = () => undefined;
 
-  constructor(link: FrameLink, options: ConnectionOptions, plan: CyclePlan) {
+  constructor(link: Link, options: ConnectionOptions, plan: CyclePlan) {
     this.#link = link;
     this.#options = options;
     this.#plan = plan;
@@ -220,12 +220,16 @@ class Reception {
         this.#proven = undefined;
         if (message.repair) await engine.repairStage(this.session, cycle, message.point, message.pair, runs);
         else await engine.writeStage(this.session, cycle, message.point, message.pair, runs);
+        passFaultPoint('receiver.runs.staged');
         return false;
       }
       case 'sync':
         // The address is ordered now, behind what it covers; later runs need not wait until it is durable.
         engine.syncStage(this.session, cycle, message.address).then(
-          (address) => this.#link.post({ type: 'durable', address }),
+          (address) => {
+            passFaultPoint('receiver.address.durable');
+            this.#link.post({ type: 'durable', address });
+          },
           (error: unknown) => this.#fail(error),
         );
         return false;
@@ -254,6 +258,7 @@ class Reception {
         if (this.#proven === undefined || this.#proven.join() !== message.digests.join())
           throw new Refusal('bad_message', 'a commit carries the digests that were proven last');
         await engine.commitStage(this.session, cycle, generation, message.digests);
+        passFaultPoint('receiver.cycle.committed');
         await this.#link.send({ type: 'committed', digests: message.digests });
         return true;
       default:
@@ -264,6 +269,7 @@ class Reception {
   async #prove(): Promise<void> {
     const digests = await this.#verify();
     this.#proven = digests.at(-1);
+    passFaultPoint('receiver.cycle.proved');
     await this.#link.send({ type: 'proved', digests });
   }
 

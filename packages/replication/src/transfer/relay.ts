@@ -1,7 +1,10 @@
 import type { Clock } from '@antipode/base';
 import type { PeerSocket } from './data-network.ts';
-import { type Frame, FrameLink, LinkLost } from './frame-link.ts';
+import type { Frame } from './frame-codec.ts';
+import { FrameLink } from './frame-link.ts';
 import { transferLimits } from './limits.ts';
+import type { Link } from './link.ts';
+import { LinkLost } from './link-lost.ts';
 import { type ChannelMessage, channelVersion, oldestChannelVersion } from './protocol.ts';
 
 /** The other data planes of one cluster, reached within the machine. */
@@ -61,8 +64,8 @@ export async function findElsewhere(
 }
 
 /** Passes frames on, both ways, until either end is over; then the other one is as well. */
-export async function relay(outer: FrameLink, { link: inner, first }: TakenElsewhere): Promise<void> {
-  const pump = async (from: FrameLink, to: FrameLink): Promise<void> => {
+export async function relay(outer: Link, { link: inner, first }: TakenElsewhere): Promise<void> {
+  const pump = async (from: Link, to: Link): Promise<void> => {
     for (;;) {
       const frame = await from.next();
       await to.send(frame.message, frame.payload, frame.release);

@@ -10,9 +10,10 @@ import {
   type RestartAddress,
 } from '@antipode/blocks';
 import { BufferPool } from './buffer-pool.ts';
-import { frameBuffer_bytes } from './frame-codec.ts';
-import { type Frame, type FrameLink, LinkLost } from './frame-link.ts';
+import { type Frame, frameBuffer_bytes } from './frame-codec.ts';
 import { transferLimits } from './limits.ts';
+import type { Link } from './link.ts';
+import { LinkLost } from './link-lost.ts';
 import { Pace } from './pace.ts';
 import type { ChannelMessage, RefusalCode, WireRun } from './protocol.ts';
 import type { ShipOrder, ShipProgress } from './types.ts';
@@ -93,7 +94,7 @@ export class Shipment {
   }
 
   /** Runs the cycle to its end over a fresh link; the digests of the pairs at the target. */
-  async run(link: FrameLink): Promise<readonly Digest[]> {
+  async run(link: Link): Promise<readonly Digest[]> {
     this.signal.throwIfAborted();
     this.signal.addEventListener('abort', () => link.close(this.signal.reason as Error), { once: true });
     const { plan, end } = this.#order;
@@ -149,7 +150,7 @@ export class Shipment {
 
   // --- copying ------------------------------------------------------------------------------------------------------
 
-  async #copy(link: FrameLink, part: Part, address: RestartAddress): Promise<void> {
+  async #copy(link: Link, part: Part, address: RestartAddress): Promise<void> {
     const { point, pair } = part;
     const start =
       compareAddress({ point, pair, block: 0 }, address) >= 0
@@ -190,7 +191,7 @@ export class Shipment {
     return { batch, buffer, payload };
   }
 
-  async #send(link: FrameLink, part: Part, { batch, buffer, payload: reading }: Reading): Promise<void> {
+  async #send(link: Link, part: Part, { batch, buffer, payload: reading }: Reading): Promise<void> {
     const { point, pair } = part;
     const payload = await reading;
     await this.#throttle(payload.length);
@@ -206,7 +207,7 @@ export class Shipment {
   }
 
   /** Waits until the frame fits into what may be on its way above the durable address [C3.6]. */
-  async #room(link: FrameLink, { point, pair }: Part, batch: Batch): Promise<void> {
+  async #room(link: Link, { point, pair }: Part, batch: Batch): Promise<void> {
     const bytes = batch.blocks * BLOCK_BYTES;
     while (this.#unacknowledged > 0 && this.#unacknowledged + bytes > this.#pace.inFlight_bytes) {
       if (this.#windows.length === 0) await this.#sync(link, { point, pair, block: batch.start });
@@ -236,14 +237,14 @@ export class Shipment {
     return payload;
   }
 
-  async #sync(link: FrameLink, address: RestartAddress): Promise<void> {
+  async #sync(link: Link, address: RestartAddress): Promise<void> {
     this.#windows.push({ address, bytes: this.#sinceSync });
     this.#sinceSync = 0;
     await link.send({ type: 'sync', address });
   }
 
   /** Waits for the destination's next word that a window is durable. */
-  async #acknowledge(link: FrameLink): Promise<void> {
+  async #acknowledge(link: Link): Promise<void> {
     this.#acknowledged((await this.#answer(link, 'durable')).address);
   }
 
@@ -271,7 +272,7 @@ export class Shipment {
   // --- proof --------------------------------------------------------------------------------------------------------
 
   /** Both sides compute the roots of every image; a difference is named by page, shipped once more and proven again [C8.4]. */
-  async #prove(link: FrameLink): Promise<readonly Digest[]> {
+  async #prove(link: Link): Promise<readonly Digest[]> {
     const { plan } = this.#order;
     for (let attempt = 0; ; attempt++) {
       await link.send({ type: 'prove' });
@@ -296,7 +297,7 @@ export class Shipment {
   }
 
   /** Finds the pages that differ and, if wanted, ships them once more. */
-  async #repair(link: FrameLink, point: number, pair: number, ship: boolean): Promise<string> {
+  async #repair(link: Link, point: number, pair: number, ship: boolean): Promise<string> {
     const { plan } = this.#order;
     const target = plan.points[point]!;
     const volume = plan.pairs[pair]!.local;
@@ -336,7 +337,7 @@ export class Shipment {
   // --- words --------------------------------------------------------------------------------------------------------
 
   async #answer<T extends ChannelMessage['type']>(
-    link: FrameLink,
+    link: Link,
     ...types: readonly T[]
   ): Promise<Extract<ChannelMessage, { type: T }>> {
     for (;;) {

@@ -1,19 +1,17 @@
 import type { Clock, SessionId } from '@antipode/base';
 import { type BlockEngine, isBlockError } from '@antipode/blocks';
-import { connectLink, Untrusted } from './connect-link.ts';
-import type { DataNetwork } from './data-network.ts';
-import { LinkLost } from './frame-link.ts';
+import { connectLink } from './connect-link.ts';
+import { type Links, Untrusted } from './link.ts';
+import { LinkLost } from './link-lost.ts';
 import type { RefusalCode } from './protocol.ts';
 import { Shipment, ShipRefused } from './shipment.ts';
-import type { LinkIdentity, PeerEndpoint, ShipFailure, ShipOrder, ShipOutcome, ShipProgress } from './types.ts';
+import type { PeerEndpoint, ShipFailure, ShipOrder, ShipOutcome, ShipProgress } from './types.ts';
 
 export interface ShipperOptions {
   readonly engine: BlockEngine;
-  readonly identity: LinkIdentity;
+  readonly links: Links;
   readonly clock: Clock;
   readonly localSerial: string;
-  /** Absent: TLS. */
-  readonly network?: DataNetwork;
 }
 
 export interface Shipper {
@@ -55,19 +53,16 @@ export function createShipper(options: ShipperOptions): Shipper {
     progress: (session) => running.get(session)?.shipment.progress,
     async probe(peer) {
       const start = options.clock.monotonic();
-      const link = await connect(peer, options);
+      const link = await connectLink(options.links, peer, options.localSerial, options.clock);
       await link.end();
       return options.clock.monotonic() - start;
     },
   };
 }
 
-const connect = (peer: PeerEndpoint, options: ShipperOptions, signal?: AbortSignal) =>
-  connectLink(peer, options.identity, options.localSerial, options.clock, signal, options.network);
-
 async function attempt(shipment: Shipment, options: ShipperOptions, order: ShipOrder): Promise<ShipOutcome> {
   try {
-    const link = await connect(order.peer, options, shipment.signal);
+    const link = await connectLink(options.links, order.peer, options.localSerial, options.clock, shipment.signal);
     try {
       return { kind: 'done', digests: await shipment.run(link), progress: shipment.progress };
     } finally {

@@ -2,10 +2,9 @@ import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type TLSSocket, connect as tlsConnect } from 'node:tls';
 import type { DataNetwork } from './data-network.ts';
 import { transferLimits } from './limits.ts';
+import { plainFingerprint } from './link.ts';
 import { LinkLost } from './link-lost.ts';
 
-/** A fingerprint as it is compared: lower-case hex without colons. */
-export const plainFingerprint = (fingerprint: string): string => fingerprint.replaceAll(':', '').toLowerCase();
 const shownFingerprint = (socket: TLSSocket): string =>
   plainFingerprint(socket.getPeerCertificate().fingerprint256 ?? '');
 

@@ -5,8 +5,11 @@ import { join } from 'node:path';
 import { cycleId, pointId, sessionId, systemClock, volumeId } from '@antipode/base';
 import { BLOCK_BYTES, type BlockEngine, type CyclePlan, type Generation, openEmbeddedEngine } from '@antipode/blocks';
 import { readAll } from '@antipode/blocks/testing';
-import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { tlsLinks } from './frame-links.ts';
 import { transferLimits } from './limits.ts';
+import type { Links } from './link.ts';
+import { type LinkThread, startLinkThread } from './link-thread.ts';
 import { createReceiver } from './receiver.ts';
 import { createShipper } from './shipper.ts';
 import { testIdentity } from './test-identity.ts';
@@ -30,6 +33,18 @@ afterEach(async () => {
   for (const clean of cleanups.splice(0).reverse()) await clean();
 });
 
+let linksOf: (identity: Identity) => Links;
+
+/** A thread takes its time to start: those of all tests are the same. */
+const threads = new Map<Identity, LinkThread>();
+afterAll(() => Promise.all([...threads.values()].map((thread) => thread.close())));
+
+function threadOf(identity: Identity): Links {
+  const known = threads.get(identity) ?? startLinkThread(identity);
+  threads.set(identity, known);
+  return known;
+}
+
 async function engine(): Promise<BlockEngine> {
   const directory = await mkdtemp(join(tmpdir(), 'antipode-transfer-'));
   const opened = await openEmbeddedEngine({ directory });
@@ -51,7 +66,7 @@ async function pair(size: number, wrap: (engine: BlockEngine) => BlockEngine = (
   let admission: Admission = { admit: true };
   const receiver = createReceiver({
     engine: wrap(target),
-    identity: there,
+    links: linksOf(there),
     clock: systemClock,
     localSerial: 'B',
     peers: () => [here.fingerprint],
@@ -60,7 +75,7 @@ async function pair(size: number, wrap: (engine: BlockEngine) => BlockEngine = (
   const address = await receiver.listen({ host: '127.0.0.1', port: 0 });
   cleanups.push(() => receiver.close());
   const endpoint: PeerEndpoint = { ...address, fingerprint: there.fingerprint };
-  const shipper = createShipper({ engine: source, identity: here, clock: systemClock, localSerial: 'A' });
+  const shipper = createShipper({ engine: source, links: linksOf(here), clock: systemClock, localSerial: 'A' });
   let number = 0;
   const freeze = async (): Promise<CyclePlan> => {
     number += 1;
@@ -140,7 +155,14 @@ async function cuttingLink(to: PeerEndpoint, allowances: number[]): Promise<Peer
   return { ...to, port: (server.address() as AddressInfo).port };
 }
 
-describe('the data channel', () => {
+describe.each([
+  { where: 'on this thread', threaded: false },
+  { where: 'on a thread of its own', threaded: true },
+])('the data channel, encrypted $where', ({ threaded }) => {
+  beforeEach(() => {
+    linksOf = threaded ? threadOf : (identity) => tlsLinks(identity, systemClock);
+  });
+
   it('ships the whole, then only what changed, then nothing; copied and remaining add up [C2.5] [P3]', async () => {
     const { source, target, cycle } = await pair(32 * MiB);
     await source.open(a).write(0, noise(10 * MiB, 1), false);
@@ -231,7 +253,7 @@ describe('the data channel', () => {
     expect(
       await code({ plan: { ...plan, cycle: cycleId('y'), base: pointId('nowhere') }, peer: endpoint, end: 'commit' }),
     ).not.toBe('done');
-    const other = createShipper({ engine: source, identity: stranger, clock: systemClock, localSerial: 'X' });
+    const other = createShipper({ engine: source, links: linksOf(stranger), clock: systemClock, localSerial: 'X' });
     expect((await other.ship({ plan, peer: endpoint, end: 'commit' })).kind).toBe('failed');
     expect(target.half(session)?.base).toBeUndefined();
   });

@@ -1,4 +1,4 @@
-import { AssertionError, assert, type Clock, type Timer } from '@antipode/base';
+import { AssertionError, assert, type Clock, passFaultPoint, type Timer } from '@antipode/base';
 import type { EndOfTurn } from '../end-of-turn.ts';
 import { type Deferred, deferred } from './deferred.ts';
 import { asBlockError, isNoSpace } from './disk-errors.ts';
@@ -332,6 +332,7 @@ export class Tail {
       .filter((segment) => segment.writtenEnd > segment.durableEnd)
       .map((segment) => ({ segment, end: segment.writtenEnd, last: Math.min(segment.last, target) }));
     if (batch.length === 0) return;
+    passFaultPoint('log.group.written');
     const bytes = batch.reduce((sum, { segment, end }) => sum + end - segment.durableEnd, 0);
     this.smallSyncs = bytes <= this.deps.limits.small_sync_bytes;
     try {
@@ -341,6 +342,7 @@ export class Tail {
       return;
     }
     if (epoch !== this.epoch) return;
+    passFaultPoint('log.group.synced');
     for (const { segment, end, last } of batch) segment.markDurable(end, last);
     this.durableTo = Math.max(this.durableTo, target);
     this.retire();
@@ -354,6 +356,7 @@ export class Tail {
     while (this.segments[0]!.full && this.segments[0]!.durableEnd === this.segments[0]!.end) {
       const full = this.segments.shift()!;
       full.memory.dropAll();
+      passFaultPoint('log.segment.full');
       this.deps.onFull(full);
     }
   }

@@ -87,8 +87,11 @@ export class SimulatedFile {
   }
 
   private touch(from: number, to: number): void {
-    for (let sector = Math.floor(from / SECTOR_BYTES); sector * SECTOR_BYTES < to; sector++) {
-      const version = this.current.slice(sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES);
+    const first = Math.floor(from / SECTOR_BYTES);
+    const bytes = this.current.slice(first * SECTOR_BYTES, Math.ceil(to / SECTOR_BYTES) * SECTOR_BYTES);
+    for (let sector = first; sector * SECTOR_BYTES < to; sector++) {
+      const at = (sector - first) * SECTOR_BYTES;
+      const version = bytes.subarray(at, at + SECTOR_BYTES);
       const versions = this.dirty.get(sector);
       if (versions === undefined) this.dirty.set(sector, [version]);
       else if (versions.push(version) > VERSIONS_MAX) versions.shift();

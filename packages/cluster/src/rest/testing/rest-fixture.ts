@@ -2,7 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, systemRandom } from '@antipode/base';
-import { administratorRole, operatorRole, roles } from '@antipode/contract';
+import { administratorRole, operatorRole, resources, roles } from '@antipode/contract';
+import { checkAnswer } from '@antipode/contract/testing';
+import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify';
+import { Value } from 'typebox/value';
 import { Catalog } from '../../catalog/catalog.ts';
 import type { VolumeDocument } from '../../catalog/documents.ts';
 import { Authenticator, type Principal } from '../../security/authenticator.ts';
@@ -110,9 +113,7 @@ export async function restFixture(options: { readonly tls?: { readonly cert: str
       operation,
       async (context: RequestContext, id: string, body: unknown) => {
         calls.push({ operation, id, body });
-        return (
-          answers.get(operation)?.(context, id, body) ?? (operation.endsWith('.create') ? { id: 'made' } : undefined)
-        );
+        return answers.get(operation)?.(context, id, body) ?? somethingOf(operation);
       },
     ]),
   );
@@ -137,6 +138,7 @@ export async function restFixture(options: { readonly tls?: { readonly cert: str
     audit: (_, principal, operation, status) => audits.push({ operation, user: principal?.user, status }),
     onError: (error) => errors.push(error),
   });
+  checkEveryAnswer(app);
   return {
     app,
     catalog,
@@ -165,6 +167,32 @@ export async function restFixture(options: { readonly tls?: { readonly cert: str
       rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** What an operation answers as its specification says. */
+function somethingOf(operation: string): unknown {
+  const [name = '', verb = ''] = operation.split('.');
+  if (verb === 'create') return { id: 'made' };
+  const action = resources[name]?.actions[verb] ?? resources[name]?.collectionActions?.[verb];
+  return action?.answer && Value.Create(action.answer);
+}
+
+/** Whatever a test asks, the answer must be of the published form. */
+function checkEveryAnswer(app: FastifyInstance): void {
+  const inject = app.inject.bind(app) as (request: InjectOptions) => Promise<LightMyRequestResponse>;
+  const checked = async (request: InjectOptions): Promise<LightMyRequestResponse> => {
+    const answer = await inject(request);
+    const range = answer.headers['content-range'];
+    checkAnswer({
+      method: request.method ?? 'GET',
+      url: String(request.url),
+      status: answer.statusCode,
+      contentRange: typeof range === 'string' ? range : undefined,
+      body: answer.body === '' ? undefined : answer.json(),
+    });
+    return answer;
+  };
+  app.inject = checked as typeof app.inject;
 }
 
 export type RestFixture = Awaited<ReturnType<typeof restFixture>>;

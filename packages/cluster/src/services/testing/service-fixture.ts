@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock, systemRandom, volumeId } from '@antipode/base';
 import { type BlockEngine, openEmbeddedEngine } from '@antipode/blocks';
-import { createShipper } from '@antipode/replication';
+import { createShipper, tlsLinks } from '@antipode/replication';
 import { Catalog } from '../../catalog/catalog.ts';
 import type { PolicyDocument, SessionDocument, VolumeDocument } from '../../catalog/documents.ts';
 import { ScrubJob, scrubFile } from '../../dataplane/scrub-job.ts';
@@ -45,6 +45,7 @@ class RecordedHooks implements ReplicationHooks {
     if (this.refusal !== undefined) throw this.refusal;
     this.asked.push(`members +${add.map(({ name }) => name)} -${remove.map(({ name }) => name)}`);
   };
+  directionDecided = async () => undefined;
   membersChanged = async () => undefined;
   resourceChanged = () => void this.asked.push('changed');
   ruleChanged = () => void this.asked.push('rule changed');
@@ -74,7 +75,12 @@ export async function serviceFixture() {
     const real = engineDataPlane({
       appliance: 'A1',
       engine,
-      shipper: createShipper({ engine, identity, clock: systemClock, localSerial: 'PS000000000001' }),
+      shipper: createShipper({
+        engine,
+        links: tlsLinks(identity, systemClock),
+        clock: systemClock,
+        localSerial: 'PS000000000001',
+      }),
       addresses: () => ({ nbd: { host: '127.0.0.1', port: 0 }, replication: { host: '127.0.0.1', port: 0 } }),
       ioCounters: () => [],
       setAccess: (hosts) => {

@@ -1,0 +1,31 @@
+import { Scheduler } from './scheduler.ts';
+
+/** What a simulated program must not ask the machine for: it is no part of the seed. */
+const forbidden = (what: string) => (): never => {
+  throw new Error(`${what} was asked of the machine in a simulated world`);
+};
+
+/**
+ * Runs `work` in a process whose end-of-turn is the scheduler's, and in which the machine's clock, timers and chance are out of
+ * reach: whatever asks for them fails, so two runs of a seed cannot differ by them. One world at a time.
+ */
+export async function onlySimulated<T>(start_ms: number, work: (scheduler: Scheduler) => Promise<T>): Promise<T> {
+  const { setImmediate: endOfTurn, setTimeout, setInterval } = globalThis;
+  const { now: dateNow } = Date;
+  const { random } = Math;
+  const scheduler = new Scheduler(start_ms, () => new Promise((resolve) => void endOfTurn(resolve)));
+  const replaced = globalThis as unknown as Record<string, unknown>;
+  replaced.setImmediate = (callback: (...args: unknown[]) => void, ...args: unknown[]) =>
+    scheduler.turn(() => callback(...args));
+  replaced.setTimeout = forbidden('a timer');
+  replaced.setInterval = forbidden('a timer');
+  Date.now = forbidden('the clock');
+  Math.random = forbidden('chance');
+  try {
+    return await work(scheduler);
+  } finally {
+    Object.assign(replaced, { setImmediate: endOfTurn, setTimeout, setInterval });
+    Date.now = dateNow;
+    Math.random = random;
+  }
+}

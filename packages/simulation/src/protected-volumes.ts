@@ -1,0 +1,492 @@
+import type { SessionId, VolumeId } from '@antipode/base';
+import {
+  BLOCK_BYTES,
+  type BlockEngine,
+  type CyclePlan,
+  compareAddress,
+  isBlockError,
+  type PointSpec,
+  type RestartAddress,
+} from '@antipode/blocks';
+import type { Half } from '@antipode/replication';
+import { History, type Image, type OpId } from './history.ts';
+import { ProcessDied } from './process-died.ts';
+import type { Invariant } from './report.ts';
+import type { Engine, Site } from './site.ts';
+import { imageOf, marked, marksIn } from './volumes.ts';
+
+export interface ProtectedDeps {
+  readonly violate: (invariant: Invariant, message: string) => void;
+  readonly tell: (text: string) => void;
+  readonly count: (what: string, by?: number) => void;
+  readonly fraction: () => number;
+  readonly now_ms: () => number;
+}
+
+export type SideIndex = 0 | 1;
+
+/** What hosts know of the volumes at one side. */
+interface Head {
+  /** Role, generation and test under which it was looked at; undefined: to be looked at before anything is written. */
+  key: string | undefined;
+  tip: OpId;
+  /** Newest operation that was acknowledged, and newest that was flushed. */
+  acked: OpId;
+  flushed: OpId;
+  /** The machine has lost power since: what was only acknowledged may be gone. */
+  powerLost: boolean;
+  looking: boolean;
+}
+
+interface Side {
+  readonly site: Site;
+  readonly volumes: readonly VolumeId[];
+  readonly head: Head;
+  /** Newest moment that the destination here is known to show, and under which generation. */
+  shown: { readonly generation: number; readonly moment: OpId } | undefined;
+  /** Durable addresses that the engine here has given out, by cycle. */
+  readonly addresses: Map<string, RestartAddress>;
+}
+
+/** A promotion at a side: from then on the other is fenced. */
+interface Promotion {
+  readonly side: SideIndex;
+  readonly generation: number;
+  readonly planned: boolean;
+  readonly at_ms: number;
+}
+
+const failed = (error: unknown): boolean => !(error instanceof ProcessDied);
+
+/** The volumes of one session on both sides, the hosts that use them, and what must be true of them. */
+export class ProtectedVolumes {
+  readonly session: SessionId;
+  readonly name: string;
+  readonly sides: readonly [Side, Side];
+  readonly #blocksEach: number;
+  readonly history: History;
+  readonly #deps: ProtectedDeps;
+  #tips = new Set<OpId>([0]);
+  #promotion: Promotion | undefined;
+  /** Since when both sides could talk to each other without hindrance; undefined: they cannot. */
+  healthySince_ms: number | undefined;
+  /** Hosts leave the volumes alone. */
+  quiet = false;
+
+  constructor(
+    given: {
+      readonly session: SessionId;
+      readonly name: string;
+      readonly sites: readonly [Site, Site];
+      readonly volumes: readonly [readonly VolumeId[], readonly VolumeId[]];
+      readonly blocksEach: number;
+    },
+    deps: ProtectedDeps,
+  ) {
+    this.session = given.session;
+    this.name = given.name;
+    this.#deps = deps;
+    this.#blocksEach = given.blocksEach;
+    this.history = new History(given.blocksEach * given.volumes[0].length);
+    const side = (index: SideIndex): Side => ({
+      site: given.sites[index],
+      volumes: given.volumes[index],
+      head: { key: undefined, tip: 0, acked: 0, flushed: 0, powerLost: false, looking: false },
+      shown: undefined,
+      addresses: new Map(),
+    });
+    this.sides = [side(0), side(1)];
+  }
+
+  sideOf(site: Site): SideIndex | undefined {
+    return this.sides[0].site === site ? 0 : this.sides[1].site === site ? 1 : undefined;
+  }
+
+  half(side: SideIndex): Half | undefined {
+    return this.sides[side].site.management?.services.sessions.entries.get(this.session)?.record.half;
+  }
+
+  // --- hosts ----------------------------------------------------------------------------------------------------------
+
+  /** A host does something at one side, or tries to. */
+  async hostTurn(side: SideIndex): Promise<void> {
+    const { site, head } = this.sides[side];
+    const running = site.dataPlane;
+    if (running === undefined || this.quiet) return;
+    const { engine } = running;
+    const key = this.#keyOf(engine);
+    if (key === undefined || !key.startsWith('open')) return this.#tryFenced(side, engine);
+    if (head.key !== key) return this.#look(side, engine, key);
+    const { fraction } = this.#deps;
+    const burst = fraction() < 0.1 ? 6 : 1;
+    for (let index = 0; index < burst; index++) this.#write(side, engine);
+    if (fraction() < 0.3) await this.#flush(side, engine);
+  }
+
+  /** Role, generation and test, with `open` before it where hosts may write. */
+  #keyOf(engine: BlockEngine): string | undefined {
+    const half = engine.half(this.session);
+    if (half === undefined) return undefined;
+    const writable = half.role === 'source' ? half.seal === undefined : half.test !== undefined;
+    return `${writable ? 'open' : 'shut'} ${half.role} ${half.generation.number} ${half.test?.id ?? ''}`;
+  }
+
+  #write(side: SideIndex, engine: Engine): void {
+    const { fraction, count } = this.#deps;
+    const { volumes, head } = this.sides[side];
+    const member = Math.floor(fraction() * volumes.length);
+    const blocks = 1 + Math.floor(fraction() ** 3 * 12);
+    // Some places are written again and again.
+    const at = Math.floor(fraction() ** 2 * (this.#blocksEach - blocks));
+    const kind = fraction();
+    const zero = kind < 0.12;
+    const fua = fraction() < 0.1;
+    const place = member * this.#blocksEach + at;
+    const half = engine.half(this.session);
+    const op = this.history.add(head.tip, place, blocks, zero);
+    const before = head.tip;
+    head.tip = op;
+    const device = engine.open(volumes[member]!);
+    const done = () => {
+      if (this.history.depth(op) > this.history.depth(head.acked) && this.history.includes(head.tip, op))
+        head.acked = op;
+      if (fua && this.history.includes(head.tip, op) && this.history.depth(op) > this.history.depth(head.flushed))
+        head.flushed = op;
+      count('host writes');
+    };
+    try {
+      const [offset, length] = [at * BLOCK_BYTES, blocks * BLOCK_BYTES];
+      const result = zero
+        ? kind < 0.06
+          ? device.trim(offset, length, fua)
+          : device.writeZeroes(offset, length, fua)
+        : device.write(offset, marked(op, place, blocks), fua);
+      this.#accepted(side, half?.generation.number ?? 0, half?.test !== undefined);
+      if (result === undefined) done();
+      else result.then(done, (error: unknown) => failed(error) && this.history.doubt(op));
+    } catch (error) {
+      if (isBlockError(error) || error instanceof ProcessDied) {
+        // Refused before it was ordered: or the process ended in the middle.
+        if (error instanceof ProcessDied) return;
+        this.history.doubt(op);
+        count(`host writes refused ${error.code}`);
+        if (error.code === 'read_only' && head.tip === op) head.tip = before;
+      } else throw error;
+    } finally {
+      device.close();
+    }
+  }
+
+  async #flush(side: SideIndex, engine: Engine): Promise<void> {
+    const { volumes, head } = this.sides[side];
+    const covered = head.acked;
+    const { key } = head;
+    try {
+      await engine.open(volumes[0]!).flush();
+      if (head.key !== key || !this.history.includes(head.tip, covered)) return;
+      if (this.history.depth(covered) > this.history.depth(head.flushed)) head.flushed = covered;
+      this.#deps.count('host flushes');
+    } catch (error) {
+      if (!isBlockError(error) && failed(error)) throw error;
+    }
+  }
+
+  /** Where nobody may write, a write must be refused. */
+  #tryFenced(side: SideIndex, engine: Engine): void {
+    const { volumes } = this.sides[side];
+    const half = engine.half(this.session);
+    if (half === undefined) return;
+    try {
+      const device = engine.open(volumes[0]!);
+      const result = device.write(0, marked(1, 0, 1), false);
+      Promise.resolve(result).then(
+        () =>
+          this.#deps.violate(
+            'd-one-writer',
+            `a host wrote at ${this.sides[side].site.name}, which is ${this.#keyOf(engine)}`,
+          ),
+        () => undefined,
+      );
+    } catch {
+      this.#deps.count('host writes fenced');
+    }
+  }
+
+  /** A write was ordered at a side: it must not be fenced [d]. */
+  #accepted(side: SideIndex, generation: number, testing: boolean): void {
+    const promotion = this.#promotion;
+    if (testing || promotion === undefined || promotion.side === side || generation >= promotion.generation) return;
+    const { now_ms, violate } = this.#deps;
+    const { site } = this.sides[side];
+    if (promotion.planned)
+      violate('d-one-writer', `a host wrote at ${site.name} after the other side took over as planned`);
+    const together = Math.max(this.healthySince_ms ?? Number.POSITIVE_INFINITY, promotion.at_ms);
+    if (now_ms() - together > fence_ms)
+      violate('d-one-writer', `a host wrote at ${site.name} ${now_ms() - together} ms after it could know better`);
+  }
+
+  // --- looking --------------------------------------------------------------------------------------------------------
+
+  /** Looks at what hosts find before they write: after a start, a change of role, or a test's beginning. */
+  async #look(side: SideIndex, engine: Engine, key: string): Promise<void> {
+    const { head, volumes, site } = this.sides[side];
+    if (head.looking) return;
+    head.looking = true;
+    try {
+      const image = await this.#stable(engine, volumes);
+      if (image === undefined || this.#keyOf(engine) !== key) return;
+      const moment = this.#momentOf(image, `hosts of ${site.name} find`);
+      if (moment === undefined) return;
+      const same = head.key === undefined && this.#lastKey.get(side) === key;
+      if (same) this.#checkKept(side, moment);
+      else this.#checkPromoted(side, moment, key);
+      this.#tips.add(head.tip);
+      head.tip = moment;
+      head.acked = moment;
+      head.flushed = moment;
+      head.powerLost = false;
+      head.key = key;
+      this.#lastKey.set(side, key);
+      this.#deps.tell(`${this.name}: hosts of ${site.name} go on from ${moment} (${key})`);
+    } catch (error) {
+      if (!isBlockError(error) && failed(error)) throw error;
+    } finally {
+      head.looking = false;
+    }
+  }
+
+  readonly #lastKey = new Map<SideIndex, string>();
+
+  #momentOf(image: Image, who: string): OpId | undefined {
+    const tips = [this.sides[0].head.tip, this.sides[1].head.tip, ...this.#tips];
+    const moment = this.history.momentOf(image, tips);
+    if (moment === undefined)
+      this.#deps.violate('a-one-moment', `${who} a mixture in ${this.name}: ${this.history.explain(image)}`);
+    return moment;
+  }
+
+  /** After a start: everything flushed is there, and without a loss of power everything acknowledged [b]. */
+  #checkKept(side: SideIndex, moment: OpId): void {
+    const { head, site } = this.sides[side];
+    const required = head.powerLost ? head.flushed : head.acked;
+    if (this.history.includes(head.tip, moment) && this.history.depth(moment) >= this.history.depth(required)) return;
+    this.#deps.violate(
+      'b-flushed-survives',
+      `after a ${head.powerLost ? 'loss of power' : 'kill'} ${site.name} shows ${this.name} as after ${moment}; ${required} was ${head.powerLost ? 'flushed' : 'acknowledged'}`,
+    );
+  }
+
+  /** A side that has become the source as planned has all that was acknowledged at the other [c]. */
+  #checkPromoted(side: SideIndex, moment: OpId, key: string): void {
+    const promotion = this.#promotion;
+    if (promotion === undefined || promotion.side !== side || !promotion.planned || key.includes('destination')) return;
+    if (!key.includes(` ${promotion.generation} `)) return;
+    const { acked } = this.sides[side === 0 ? 1 : 0].head;
+    if (
+      this.#atPromotion.get(promotion) !== undefined &&
+      !this.history.includes(moment, this.#atPromotion.get(promotion)!)
+    )
+      this.#deps.violate(
+        'c-planned-failover-loses-nothing',
+        `${this.name} goes on from ${moment} after a planned failover; ${acked} was acknowledged`,
+      );
+  }
+
+  /** What was acknowledged at the old source when a planned promotion happened. */
+  readonly #atPromotion = new Map<Promotion, OpId>();
+
+  /** Reads all volumes while nothing moves them; undefined: something did. */
+  async #stable(engine: Engine, volumes: readonly VolumeId[]): Promise<Image | undefined> {
+    const pointers = () => volumes.map((id) => engine.volume(id)?.replica ?? '').join();
+    const before = `${pointers()} ${this.#keyOf(engine)}`;
+    const image = await imageOf(engine, volumes, this.#blocksEach);
+    return `${pointers()} ${this.#keyOf(engine)}` === before ? image : undefined;
+  }
+
+  /** A destination shows one moment of its source, and never an older one than before [a]. */
+  async checkDestination(side: SideIndex): Promise<void> {
+    const { site, volumes } = this.sides[side];
+    const engine = site.dataPlane?.engine;
+    const half = engine?.half(this.session);
+    if (engine === undefined || half?.role !== 'destination' || half.test !== undefined) return;
+    try {
+      const image = await this.#stable(engine, volumes);
+      if (image === undefined) return;
+      this.#deps.count('destination images checked');
+      const moment = this.#momentOf(image, `the destination ${site.name} shows`);
+      if (moment === undefined) return;
+      const shown = this.sides[side].shown;
+      const generation = half.generation.number;
+      if (shown?.generation === generation && this.history.depth(moment) < this.history.depth(shown.moment))
+        this.#deps.violate('a-one-moment', `${site.name} went back from ${shown.moment} to ${moment} in ${this.name}`);
+      this.sides[side].shown = { generation, moment };
+    } catch (error) {
+      if (!isBlockError(error) && failed(error)) throw error;
+    }
+  }
+
+  // --- what happens ----------------------------------------------------------------------------------------------------
+
+  /** A process or machine at a site has ended. */
+  ended(site: Site, power: boolean): void {
+    const side = this.sideOf(site);
+    if (side === undefined) return;
+    const { head } = this.sides[side];
+    head.key = undefined;
+    head.powerLost ||= power;
+  }
+
+  /** What the engine at a side does for this session, as it does it. */
+  observe(side: SideIndex, method: string, args: readonly unknown[], result: () => Promise<unknown>): void {
+    switch (method) {
+      case 'promote':
+        return this.#promoted(side, args[1] as { next: { number: number }; proposal?: string }, result);
+      case 'demote':
+        return this.#demoted(side, args[3] as PointSpec, result);
+      case 'openStage':
+        return this.#staged(side, args[0] as CyclePlan, result);
+      case 'syncStage':
+        return this.#synced(side, String(args[1]), result);
+      case 'writeStage':
+        return this.#shipped(side, args);
+      case 'commitStage':
+        result().then(
+          () => {
+            this.#deps.count('cycles committed');
+            void this.checkDestination(side);
+          },
+          () => undefined,
+        );
+    }
+  }
+
+  #promoted(
+    side: SideIndex,
+    { next, proposal }: { next: { number: number }; proposal?: string },
+    result: () => Promise<unknown>,
+  ): void {
+    const other = this.sides[side === 0 ? 1 : 0];
+    result().then(
+      () => {
+        if (this.#promotion !== undefined && this.#promotion.generation >= next.number) return;
+        const planned = proposal !== undefined;
+        const promotion = { side, generation: next.number, planned, at_ms: this.#deps.now_ms() };
+        this.#promotion = promotion;
+        if (planned) this.#atPromotion.set(promotion, other.head.acked);
+        this.#deps.count(planned ? 'planned failovers' : 'unplanned failovers');
+        this.#deps.tell(`${this.name}: ${this.sides[side].site.name} is the source, generation ${next.number}`);
+      },
+      () => undefined,
+    );
+  }
+
+  /** What an old source held beyond the common base is kept [b]. */
+  #demoted(side: SideIndex, preserve: PointSpec, result: () => Promise<unknown>): void {
+    const { head, site, volumes } = this.sides[side];
+    const engine = site.dataPlane?.engine;
+    const known = head.key !== undefined;
+    const check = async (bytes: number) => {
+      if (engine === undefined || !known || engine.point(preserve.id) === undefined) return;
+      const image = await imageOf(engine, volumes, this.#blocksEach, preserve.id);
+      this.#deps.count('diverged images checked');
+      const moment = this.#momentOf(image, `what diverged at ${site.name} holds`);
+      if (moment !== undefined && this.history.depth(moment) < this.history.depth(head.acked))
+        this.#deps.violate(
+          'b-flushed-survives',
+          `of what diverged at ${site.name}, ${bytes} bytes, ${head.acked} is missing`,
+        );
+    };
+    result().then(
+      (value) => {
+        const { diverged_bytes } = value as { diverged_bytes: number };
+        this.#deps.tell(`${this.name}: ${site.name} is a destination now, ${diverged_bytes} bytes diverged`);
+        check(diverged_bytes).catch((error: unknown) => {
+          if (!isBlockError(error) && failed(error)) throw error;
+        });
+      },
+      () => undefined,
+    );
+  }
+
+  #staged(side: SideIndex, plan: CyclePlan, result: () => Promise<unknown>): void {
+    const { addresses, site } = this.sides[side];
+    result().then(
+      (stage) => {
+        const known = addresses.get(plan.cycle);
+        const { address } = stage as { address: RestartAddress };
+        if (known !== undefined && compareAddress(address, known) < 0)
+          this.#deps.violate('f-nothing-twice', `${site.name} has forgotten how far cycle ${plan.cycle} had come`);
+      },
+      () => undefined,
+    );
+  }
+
+  #synced(side: SideIndex, cycle: string, result: () => Promise<unknown>): void {
+    const { addresses } = this.sides[side];
+    result().then(
+      (address) => {
+        const known = addresses.get(cycle);
+        const reached = address as RestartAddress;
+        if (known === undefined || compareAddress(reached, known) > 0) addresses.set(cycle, reached);
+        if (addresses.size > 16) addresses.delete(addresses.keys().next().value!);
+      },
+      () => undefined,
+    );
+  }
+
+  /** What is durable at the destination, or in its copy already, is not sent to it [f]. */
+  #shipped(side: SideIndex, args: readonly unknown[]): void {
+    const [, cycle, point, pair, runs] = args as [
+      string,
+      string,
+      number,
+      number,
+      readonly { block: number; count: number; payload?: Uint8Array }[],
+    ];
+    const { addresses, site, volumes } = this.sides[side];
+    const durable = addresses.get(cycle);
+    const stage = site.dataPlane?.engine.half(this.session)?.stage;
+    const shown = this.sides[side].shown;
+    const generation = site.dataPlane?.engine.half(this.session)?.generation.number;
+    const comparable =
+      stage?.plan.cycle === cycle &&
+      stage.plan.points.length === 1 &&
+      stage.plan.base !== undefined &&
+      shown?.generation === generation;
+    const held = comparable && shown !== undefined ? this.history.state(shown.moment) : undefined;
+    for (const { block, count, payload } of runs) {
+      if (payload === undefined) continue;
+      this.#deps.count('blocks shipped', count);
+      if (durable !== undefined && compareAddress({ point, pair, block }, durable) < 0)
+        this.#deps.violate(
+          'f-nothing-twice',
+          `block ${block} of cycle ${cycle} was durable at ${site.name} and came again`,
+        );
+      if (held === undefined || volumes.length !== stage!.plan.pairs.length) continue;
+      const place = pair * this.#blocksEach + block;
+      const marks = new Uint32Array(this.history.blocks);
+      marksIn(payload.slice(), place, marks);
+      for (let index = 0; index < count; index++) {
+        if (marks[place + index] !== held[place + index]) continue;
+        this.#deps.violate('f-nothing-twice', `block ${block + index} is in the copy at ${site.name} and came again`);
+      }
+    }
+  }
+
+  /** Both sides hold the same, and nothing is under way [e]. */
+  async equal(): Promise<string | undefined> {
+    const images: Image[] = [];
+    for (const side of this.sides) {
+      const engine = side.site.dataPlane?.engine;
+      if (engine === undefined) return `${side.site.name} is not running`;
+      const image = await this.#stable(engine, side.volumes);
+      if (image === undefined) return 'it moves';
+      images.push(image);
+    }
+    const differing = images[0]!.findIndex((mark, block) => images[1]![block] !== mark);
+    return differing < 0 ? undefined : `block ${differing} differs: ${images[0]![differing]}, ${images[1]![differing]}`;
+  }
+}
+
+/** How long after an unhindered contact begins an old source may still take writes: heartbeats, back-offs and the demotion. */
+const fence_ms = 180_000;

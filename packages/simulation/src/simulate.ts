@@ -1,0 +1,220 @@
+import { Nemesis } from './nemesis.ts';
+import { onlySimulated } from './only-simulated.ts';
+import { operate, order } from './operators.ts';
+import type { ProtectedVolumes, SideIndex } from './protected-volumes.ts';
+import { type Report, Violated } from './report.ts';
+import { World } from './world.ts';
+
+export interface Setting {
+  readonly seed: number;
+  readonly hours: number;
+  /** Newest lines of the trace that are kept. */
+  readonly keep?: number;
+  readonly onEnd?: (world: World) => void;
+}
+
+const second = 1000;
+const minute = 60 * second;
+const hour = 60 * minute;
+
+const pace = {
+  /** Something goes wrong this often, and operators and hosts do something, on average. */
+  evil_ms: 25 * minute,
+  command_ms: 20 * minute,
+  host_ms: 60 * second,
+  /** How long everything goes wrong before it is left alone to heal. */
+  episode_ms: 6 * hour,
+  /** What a healed pair has to come to rest: heartbeats, back-offs, two objectives. */
+  heal_ms: 45 * minute,
+} as const;
+
+/** Simulates one world from a seed. The same seed gives the same report. */
+export function simulate(setting: Setting): Promise<Report> {
+  return onlySimulated(Date.parse('2026-06-01T00:00:00Z'), async (scheduler) => {
+    const sites = setting.seed % 4 === 3 ? 3 : 2;
+    const world = new World(scheduler, { seed: setting.seed, sites, keep: setting.keep ?? 0 });
+    const unheard = (error: unknown) => world.unheard(error);
+    process.on('unhandledRejection', unheard);
+    try {
+      await run(world, setting);
+    } catch (error) {
+      if (!(error instanceof Violated))
+        world.violate('no-failure-unheard', error instanceof Error ? error.stack! : String(error));
+    } finally {
+      process.off('unhandledRejection', unheard);
+      setting.onEnd?.(world);
+      world.stop();
+    }
+    const { counts, digest } = world.trace;
+    return {
+      seed: setting.seed,
+      hours: world.passed_ms / hour,
+      trace: digest,
+      ...(world.violation && { violation: world.violation }),
+      counts: { ...counts, events: scheduler.events, ...world.network.counts },
+    };
+  });
+}
+
+async function run(world: World, { hours }: Setting): Promise<void> {
+  const nemesis = new Nemesis(world);
+  nemesis.heal();
+  const toB = await world.pair(0, 1);
+  await world.protect({ from: 0, to: 1, members: 1, rpo: 'Fifteen_Minutes' }, toB);
+  await world.protect({ from: 0, to: 1, members: 2, rpo: 'Thirty_Minutes' }, toB);
+  if (world.sites.length === 3) {
+    const toC = await world.pair(1, 2);
+    await world.protect({ from: 1, to: 2, members: 1, rpo: 'Fifteen_Minutes' }, toC);
+  }
+  for (const volumes of world.protectedVolumes) hosts(world, volumes);
+  watchHealth(world);
+  await world.pass(10 * minute);
+  const until_ms = hours * hour;
+  while (world.passed_ms < until_ms && world.violation === undefined) {
+    await trouble(world, nemesis, Math.min(pace.episode_ms, until_ms - world.passed_ms));
+    await healed(world, nemesis);
+  }
+}
+
+/** Hosts use the volumes at both sides, where they may and where they may not. */
+function hosts(world: World, volumes: ProtectedVolumes): void {
+  const { random, scheduler } = world;
+  const next = (side: SideIndex, ms: number) =>
+    scheduler.after(-Math.log(1 - random.fraction()) * ms, () => {
+      volumes.hostTurn(side).catch((error: unknown) => world.unheard(error));
+      // Hosts come in bursts, close enough to fall into what is under way.
+      next(side, random.fraction() < 0.7 ? 50 : pace.host_ms * 3);
+    });
+  next(0, pace.host_ms);
+  next(1, pace.host_ms);
+}
+
+/** Knows since when two sides could talk to each other without hindrance. */
+function watchHealth(world: World): void {
+  const { scheduler, network } = world;
+  const look = () => {
+    for (const volumes of world.protectedVolumes) {
+      const [a, b] = volumes.sides.map(({ site }) => site);
+      const paths = [network.path(a!.index, b!.index), network.path(b!.index, a!.index)];
+      const well =
+        a!.isUp && b!.isUp && paths.every(({ faults }) => !faults.cut && faults.drop === 0 && faults.delay_ms < 100);
+      volumes.healthySince_ms = well ? (volumes.healthySince_ms ?? scheduler.now_ms) : undefined;
+    }
+    scheduler.after(5 * second, look);
+  };
+  look();
+}
+
+async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void> {
+  const { random, scheduler } = world;
+  let over = false;
+  const again = (mean_ms: number, work: () => void) => {
+    const next = () =>
+      scheduler.after(-Math.log(1 - random.fraction()) * mean_ms, () => {
+        if (over) return;
+        work();
+        next();
+      });
+    next();
+  };
+  again(pace.evil_ms, () => nemesis.strike());
+  again(pace.command_ms, () => {
+    const all = world.protectedVolumes;
+    operate(world, all[Math.floor(random.fraction() * all.length)]!);
+  });
+  again(10 * minute, () => {
+    for (const volumes of world.protectedVolumes)
+      for (const side of [0, 1] as const)
+        volumes.checkDestination(side).catch((error: unknown) => world.unheard(error));
+  });
+  await world.pass(ms);
+  over = true;
+}
+
+/** Nothing goes wrong any more: each session comes to rest by itself, or by what the guide asks of operators. */
+async function healed(world: World, nemesis: Nemesis): Promise<void> {
+  nemesis.heal();
+  if (!(await world.reached(() => world.sites.every(({ isUp }) => isUp), 10 * minute)))
+    return world.violate('e-converges', 'a site does not come up again');
+  await world.pass(pace.heal_ms);
+  for (const volumes of world.protectedVolumes) {
+    if (world.violation !== undefined) return;
+    await settle(world, volumes);
+  }
+}
+
+async function settle(world: World, volumes: ProtectedVolumes): Promise<void> {
+  const states = () => ([0, 1] as const).map((side) => `${volumes.half(side)?.role} ${volumes.half(side)?.state}`);
+  const tested = () => ([0, 1] as const).some((side) => volumes.half(side)?.test !== undefined);
+  const atRest = () => states().sort().join() === 'destination OK,source OK' && !tested();
+  // What a person has to do; each may need the one before.
+  for (let attempt = 0; attempt < 6 && !atRest(); attempt++) {
+    const wanted = remedy(volumes);
+    if (wanted === undefined) {
+      if (await world.reached(atRest, 20 * minute)) break;
+      continue;
+    }
+    order(world, volumes, wanted.side, wanted.command);
+    await world.reached(atRest, 20 * minute);
+  }
+  if (!atRest())
+    return world.violate(
+      'e-converges',
+      `${volumes.name} stays ${states().join(' and ')}: ${JSON.stringify(([0, 1] as const).map((side) => ({ fault: volumes.half(side)?.fault, operation: volumes.half(side)?.operation })))}`,
+    );
+  volumes.quiet = true;
+  const source = ([0, 1] as const).find((side) => volumes.half(side)?.role === 'source')!;
+  order(world, volumes, source, { name: 'sync' });
+  await world.reached(() => !atRest(), 5 * second);
+  await world.reached(atRest, 20 * minute);
+  const differing = await world.until(volumes.equal());
+  if (differing !== undefined)
+    return world.violate(
+      'e-converges',
+      `${volumes.name} is at rest (${states().join(' and ')}) and not equal: ${differing}`,
+    );
+  await accounts(world, volumes);
+  world.trace.count('convergences');
+  volumes.quiet = false;
+}
+
+/** What is kept for a session that is at rest, and whether the engines' counts are those of what is there [h]. */
+async function accounts(world: World, volumes: ProtectedVolumes): Promise<void> {
+  for (const { site } of volumes.sides) {
+    const engine = site.dataPlane?.engine;
+    if (engine === undefined) continue;
+    const errors = engine.accountErrors();
+    if (errors.length > 0) return world.violate('h-space', `${site.name}: ${errors.join('; ')}`);
+    const half = engine.half(volumes.session);
+    if (half?.stage !== undefined) return world.violate('h-space', `${site.name} keeps a stage of ${volumes.name}`);
+    const own = engine
+      .points()
+      .filter(
+        ({ kind, members }) =>
+          kind === 'internal' && members.some(({ volume }) => half?.pairs.some(({ local }) => local === volume)),
+      );
+    if (own.length > 2)
+      return world.violate('h-space', `${site.name} keeps ${own.length} internal points of ${volumes.name}`);
+  }
+}
+
+/** What the guide asks of a person in such a pair of states; undefined: nothing. */
+function remedy(volumes: ProtectedVolumes) {
+  const [a, b] = ([0, 1] as const).map((side) => volumes.half(side));
+  const at = (side: SideIndex, name: 'resume' | 'reprotect' | 'stop_test') =>
+    ({ side, command: name === 'stop_test' ? ({ name, force: true } as const) : ({ name } as const) }) as const;
+  for (const side of [0, 1] as const) {
+    const half = side === 0 ? a : b;
+    if (half?.test !== undefined) return at(side, 'stop_test');
+  }
+  const locally = ([0, 1] as const).find((side) => {
+    const half = side === 0 ? a : b;
+    return half?.state === 'Paused' && half.paused?.scope === 'local';
+  });
+  if (locally !== undefined) return at(locally, 'resume');
+  if (a?.state === 'Paused') return at(0, 'resume');
+  if (b?.state === 'Paused') return at(1, 'resume');
+  const source = ([0, 1] as const).find((side) => (side === 0 ? a : b)?.role === 'source');
+  if (source !== undefined && (source === 0 ? a : b)?.state === 'Failed_Over') return at(source, 'reprotect');
+  return undefined;
+}

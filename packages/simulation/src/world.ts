@@ -1,0 +1,242 @@
+import { type SessionId, sessionId, type VolumeId, volumeId } from '@antipode/base';
+import type { BlockEngine } from '@antipode/blocks';
+import { seededRandom } from '@antipode/blocks/testing';
+import { addressOf, Network } from './network.ts';
+import { ProcessDied } from './process-died.ts';
+import { ProtectedVolumes } from './protected-volumes.ts';
+import { type Invariant, Trace, Violated, type Violation } from './report.ts';
+import type { Scheduler } from './scheduler.ts';
+import { type Engine, Site } from './site.ts';
+
+const MiB = 2 ** 20;
+/** Blocks a volume: the smallest that there is. */
+export const blocksEach = MiB / 4096;
+
+/** One protected volume or group of a world: which site it begins at, where its copy goes, and how many members it has. */
+export interface Plan {
+  readonly from: number;
+  readonly to: number;
+  readonly members: number;
+  readonly rpo: string;
+}
+
+const context = {
+  principal: { user: 'admin', roleIds: ['1'], isBuiltIn: true, mustChangePassword: false },
+  clientAddress: '192.0.2.9',
+  progress: () => undefined,
+} as never;
+
+/** Sites, links and protected volumes on one virtual clock, and what is wrong with them. */
+export class World {
+  readonly scheduler: Scheduler;
+  readonly begun_ms: number;
+  readonly random;
+  readonly network: Network;
+  readonly sites: readonly Site[];
+  readonly protectedVolumes: ProtectedVolumes[] = [];
+  readonly trace: Trace;
+  violation: Violation | undefined;
+
+  constructor(scheduler: Scheduler, options: { readonly seed: number; readonly sites: number; readonly keep: number }) {
+    this.scheduler = scheduler;
+    this.begun_ms = scheduler.now_ms;
+    this.trace = new Trace(options.keep);
+    this.random = seededRandom(options.seed);
+    this.network = new Network(scheduler, () => this.random.fraction());
+    this.network.onMessage = (from, to, text, copy) => this.tell(`${from}>${to} ${copy} ${text.length}`);
+    this.network.around = (to, copy, text, work) => this.#answered(to, copy, text, work);
+    this.sites = Array.from(
+      { length: options.sites },
+      (_, index) =>
+        new Site(index, {
+          scheduler,
+          network: this.network,
+          seed: options.seed,
+          observe: (site, engine) => this.#observed(site, engine),
+          started: (site, kind) => this.tell(`${site.name} ${kind} is up`),
+          tell: (site, what) => {
+            this.tell(`${site.name} ${what}`);
+            this.trace.count(what.includes('did not start') ? 'starts refused' : what);
+            if (what === 'power lost' || what === 'dataplane killed')
+              for (const volumes of this.protectedVolumes) volumes.ended(site, what === 'power lost');
+          },
+          failed: (site, what, error) => this.tell(`${site.name} ${what}: ${String(error)}`),
+        }),
+    );
+    for (const site of this.sites) site.start();
+  }
+
+  get passed_ms(): number {
+    return this.scheduler.now_ms - this.begun_ms;
+  }
+
+  tell(text: string): void {
+    this.trace.tell(this.passed_ms, text);
+  }
+
+  violate(invariant: Invariant, message: string): void {
+    if (this.violation !== undefined) return;
+    this.violation = { invariant, at_ms: this.passed_ms, message };
+    this.tell(`VIOLATED ${invariant}: ${message}`);
+  }
+
+  /** Something rejected and nobody was there to hear it: in production that ends a process. */
+  unheard(error: unknown): void {
+    if (error instanceof ProcessDied) return;
+    if (error instanceof Error && error.message.includes('this process has crashed')) return;
+    this.violate('no-failure-unheard', error instanceof Error ? (error.stack ?? error.message) : String(error));
+  }
+
+  /** Runs the world until a promise is settled; what it came to. */
+  async until<T>(work: Promise<T>, most_ms = 3_600_000): Promise<T> {
+    let settled = false;
+    const seen = work.finally(() => {
+      settled = true;
+    });
+    seen.catch(() => undefined);
+    await this.scheduler.runUntil(this.scheduler.now_ms + most_ms, () => settled || this.violation !== undefined);
+    if (this.violation !== undefined) throw new Violated(this.violation);
+    if (!settled) throw new Error('it does not come to an end');
+    return seen;
+  }
+
+  /** Runs until a condition holds between two events; false: not within that time. */
+  async reached(condition: () => boolean, most_ms: number): Promise<boolean> {
+    await this.scheduler.runUntil(this.scheduler.now_ms + most_ms, () => condition() || this.violation !== undefined);
+    return condition();
+  }
+
+  async pass(ms: number): Promise<void> {
+    await this.scheduler.runUntil(this.scheduler.now_ms + ms, () => this.violation !== undefined);
+  }
+
+  /** A verb of a site's interface, as its handler gets it. */
+  async call(site: number, verb: string, id: string, body: unknown): Promise<Record<string, unknown>> {
+    const services = this.sites[site]!.management?.services;
+    if (services === undefined) throw new Error(`${this.sites[site]!.name} is not there`);
+    const handlers = services.handlers() as Record<
+      string,
+      (context: never, id: string, body: unknown) => Promise<unknown>
+    >;
+    return (await handlers[verb]!(context, id, body)) as Record<string, unknown>;
+  }
+
+  /** Pairs two sites as an administrator of both would. */
+  async pair(a: number, b: number): Promise<string> {
+    await this.reached(() => this.sites[a]!.isUp && this.sites[b]!.isUp, 60_000);
+    for (const [at, of] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      const { name, serial, certificate, fingerprint } = this.sites[of]!;
+      const identity = { serial, name, version: '1', certificate, managementAddress: `192.0.2.${of + 1}` };
+      this.sites[at]!.management!.services.remotes.trust(
+        { ...identity, peer: addressOf(of), data: addressOf(of) },
+        fingerprint,
+      );
+    }
+    const created = await this.until(
+      this.call(a, 'remote_system.create', '', { management_address: `192.0.2.${b + 1}` }),
+    );
+    return String(created.id);
+  }
+
+  /** Makes a volume, or a group with members, and protects it. */
+  async protect(plan: Plan, remote: string): Promise<ProtectedVolumes> {
+    const name = `v${this.protectedVolumes.length}`;
+    const { from, to, members, rpo } = plan;
+    const done = (verb: string, id: string, body: unknown) => this.until(this.call(from, verb, id, body));
+    const rule = await done('replication_rule.create', '', { name, rpo, remote_system_id: remote });
+    const policy = await done('policy.create', '', { name, replication_rule_ids: [rule.id] });
+    const ids: string[] = [];
+    for (let index = 0; index < members; index++)
+      ids.push(String((await done('volume.create', '', { name: `${name}.${index}`, size: MiB })).id));
+    let resource = ids[0]!;
+    if (members > 1) {
+      const group = await done('volume_group.create', '', { name, volume_ids: ids, is_write_order_consistent: true });
+      resource = String(group.id);
+    }
+    await done(members > 1 ? 'volume_group.modify' : 'volume.modify', resource, { protection_policy_id: policy.id });
+    const { catalog } = this.sites[from]!.management!;
+    const [document] = catalog.list('replication_session', 'local_resource_id', resource);
+    const session: SessionId = sessionId(document!.id);
+    const half = this.sites[from]!.dataPlane!.engine.half(session)!;
+    const locals: readonly VolumeId[] = half.pairs.map(({ local }) => volumeId(local));
+    const remotes: readonly VolumeId[] = half.pairs.map(({ remote: copy }) => volumeId(copy));
+    const made = new ProtectedVolumes(
+      {
+        session,
+        name,
+        sites: [this.sites[from]!, this.sites[to]!],
+        volumes: [locals, remotes],
+        blocksEach,
+      },
+      {
+        violate: (invariant, message) => this.violate(invariant, message),
+        tell: (text) => this.tell(text),
+        count: (what, by) => this.trace.count(what, by),
+        fraction: () => this.random.fraction(),
+        now_ms: () => this.scheduler.now_ms,
+      },
+    );
+    this.protectedVolumes.push(made);
+    return made;
+  }
+
+  stop(): void {
+    for (const site of this.sites) site.stop();
+  }
+
+  /** The engine as the data channel and management get it: observed, and otherwise itself. */
+  #observed(site: Site, engine: Engine): BlockEngine {
+    return new Proxy<BlockEngine>(engine, {
+      get: (target, key) => {
+        const value: unknown = Reflect.get(target, key);
+        if (typeof value !== 'function') return value;
+        return (...args: readonly unknown[]): unknown => {
+          const watched = watchedMethods.has(String(key))
+            ? this.protectedVolumes.find(({ session }) => session === sessionIn(String(key), args))
+            : undefined;
+          if (watched === undefined) return Reflect.apply(value, target, args);
+          const result: unknown = Reflect.apply(value, target, args);
+          this.tell(`${site.name} ${String(key)}`);
+          watched.observe(watched.sideOf(site)!, String(key), args, () => Promise.resolve(result));
+          return result;
+        };
+      },
+    });
+  }
+
+  /** A message that comes again finds a half that has moved on, and leaves it as it is [g]. */
+  async #answered(to: number, copy: 'first' | 'again', text: string, work: () => Promise<unknown>): Promise<unknown> {
+    if (copy === 'first') return work();
+    const watched = this.protectedVolumes.find(({ session }) => text.includes(session));
+    const side = watched?.sideOf(this.sites[to]!);
+    const summary = () => {
+      const half = side === undefined ? undefined : watched?.half(side);
+      return (
+        half && {
+          paused: half.paused,
+          generation: half.generation.number,
+          role: half.role,
+          operation: half.operation?.kind,
+        }
+      );
+    };
+    const before = summary();
+    const answer = await work();
+    const after = summary();
+    if (before === undefined || after === undefined || before.operation !== undefined) return answer;
+    if (after.generation < before.generation)
+      this.violate(
+        'g-old-messages',
+        `a message that came again took ${this.sites[to]!.name} back to generation ${after.generation}`,
+      );
+    return answer;
+  }
+}
+
+const watchedMethods = new Set(['promote', 'demote', 'openStage', 'syncStage', 'writeStage', 'commitStage']);
+
+const sessionIn = (method: string, args: readonly unknown[]): unknown =>
+  method === 'openStage' ? (args[0] as { session: unknown }).session : args[0];

@@ -1,0 +1,103 @@
+import type { OperationName } from './operations.ts';
+
+/** A place where a process is made to die, and the operation and side that lead there. */
+export interface Point {
+  readonly name: string;
+  readonly operation: OperationName;
+  readonly side: 'source' | 'destination';
+}
+
+const both = (name: string): string[] => [`${name}.ordered`, `${name}.durable`];
+const step = (kind: string): string[] => [`session.${kind}.begun`, `session.${kind}.done`];
+const at = (operation: OperationName, side: Point['side'], ...names: readonly string[]): Point[] =>
+  names.map((name) => ({ name, operation, side }));
+
+/** Every fault point of the product; a test compares this list with the sources. */
+export const points: readonly Point[] = [
+  ...at('sync', 'source', 'log.group.written', 'log.group.synced', 'log.segment.full'),
+  ...at('sync', 'destination', 'log.group.written', 'log.group.synced'),
+  ...at('churn', 'source', 'checkpoint.recorded', 'checkpoint.stored', 'folding.folded', 'compaction.relocated'),
+  ...at('churn', 'source', 'housekeeping.give_back.recorded', 'housekeeping.give_back.removed'),
+  ...at('sync', 'destination', 'checkpoint.recorded', 'checkpoint.stored', 'folding.folded'),
+  ...at(
+    'churn',
+    'source',
+    ...['create_volume', 'delete_volume', 'resize_volume', 'change_volume'].flatMap((op) => both(`engine.${op}`)),
+  ),
+  ...at(
+    'churn',
+    'source',
+    ...['freeze', 'change_point', 'drop_point', 'fork', 'restore'].flatMap((op) => both(`engine.${op}`)),
+  ),
+  ...at('churn', 'source', 'catalog.commit.ready', 'catalog.commit.durable'),
+  ...at('protection', 'source', ...['create_half', 'remove_half'].flatMap((op) => both(`engine.${op}`))),
+  ...at('protection', 'destination', ...['create_half', 'remove_half'].flatMap((op) => both(`engine.${op}`))),
+  ...at('protection', 'source', ...['tell_delete', 'remove'].flatMap(step)),
+  ...at('protection', 'destination', 'peer.delete.decided', ...step('remove')),
+  ...at('protection', 'source', 'catalog.commit.ready', 'catalog.commit.durable'),
+  ...at(
+    'sync',
+    'source',
+    ...['freeze', 'hold', 'release', 'drop_point', 'advance_base'].flatMap((op) => both(`engine.${op}`)),
+  ),
+  ...at(
+    'sync',
+    'destination',
+    ...['open_stage', 'stage_address', 'commit_stage', 'drop_point'].flatMap((op) => both(`engine.${op}`)),
+  ),
+  ...at(
+    'sync',
+    'destination',
+    'receiver.runs.staged',
+    'receiver.address.durable',
+    'receiver.cycle.proved',
+    'receiver.cycle.committed',
+  ),
+  ...at('sync', 'source', ...['contact', 'freeze', 'ship', 'advance_base'].flatMap(step), 'session.decision.durable'),
+  ...at('sync', 'destination', 'peer.contact.decided', 'session.decision.durable'),
+  ...at('pause', 'source', ...['tell_pause', 'tell_resume', 'measure'].flatMap(step), 'session.decision.durable'),
+  ...at('pause', 'destination', 'peer.pause.decided', 'peer.resume.decided', 'session.decision.durable'),
+  ...at('members', 'source', ...step('members'), ...both('engine.change_half')),
+  ...at('members', 'destination', ...both('engine.change_half'), ...both('engine.commit_stage')),
+  ...at(
+    'planned',
+    'source',
+    ...both('engine.seal'),
+    ...step('seal'),
+    ...step('send_promote'),
+    'session.decision.durable',
+  ),
+  ...at(
+    'planned',
+    'destination',
+    ...both('engine.promote'),
+    ...step('promote'),
+    'peer.promote.decided',
+    'receiver.cycle.proved',
+  ),
+  ...at('planned', 'source', ...both('engine.demote'), ...step('demote')),
+  ...at(
+    'planned',
+    'destination',
+    ...step('tell_reprotect'),
+    ...step('tell_activate'),
+    ...both('engine.reset_base'),
+    ...step('reset_base'),
+  ),
+  ...at('planned', 'source', 'peer.reprotect.decided', 'peer.activate.decided', ...both('engine.reset_base')),
+  ...at('refused', 'source', ...both('engine.unseal'), ...step('unseal')),
+  ...at('refused', 'destination', ...both('engine.refuse_proposal'), ...step('refuse_proposal')),
+  ...at('unplanned', 'destination', ...both('engine.promote'), ...step('promote'), ...both('engine.abandon_stage')),
+  ...at('unplanned', 'source', ...both('engine.demote'), ...step('demote'), ...both('engine.reset_base')),
+  ...at(
+    'test',
+    'destination',
+    ...both('engine.start_test'),
+    ...both('engine.stop_test'),
+    ...step('start_test'),
+    ...step('stop_test'),
+  ),
+];
+
+/** Names of all points, each once. */
+export const pointNames: readonly string[] = [...new Set(points.map(({ name }) => name))].sort();
