@@ -26,8 +26,15 @@ const spec = (id: PointId, kind: PointSpec['kind'] = 'snapshot'): PointSpec => (
   instant_ms: 1_000,
   tag: {},
 });
-const filled = (length: number, seed: number): Uint8Array =>
-  Uint8Array.from({ length }, (_, index) => (seed * 31 + index * 7) % 251 || 1);
+/** Bytes without a zero among them; those of every fourth seed cannot be packed. */
+function filled(length: number, seed: number): Uint8Array {
+  if (seed % 4 !== 3) return Uint8Array.from({ length }, (_, index) => (seed * 31 + index * 7) % 251 || 1);
+  let noise = seed;
+  return Uint8Array.from({ length }, () => {
+    noise = (Math.imul(noise, 1664525) + 1013904223) >>> 0;
+    return (noise >>> 16) % 251 || 1;
+  });
+}
 const first: Generation = { number: 1, site: 'A', nonce: 'one' };
 const second: Generation = { number: 2, site: 'B', nonce: 'two' };
 

@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from '@antipode/base';
 import type { EmbeddedEngine } from '../embedded/embedded-engine.ts';
 import { type EngineLimits, engineLimits } from '../embedded/limits.ts';
+import { inlinePacker } from '../embedded/log/frame.ts';
 import { smallLogLimits } from '../embedded/log/small-limits.ts';
 import { openEngineOn } from '../embedded/open-engine.ts';
 import { seededRandom } from '../embedded/simulated/seeded-random.ts';
@@ -19,6 +20,12 @@ export const tinyLimits: EngineLimits = {
   recordMost_bytes: 64 * 1024,
   pagesATurn: 1,
   compactBelow: 0.9,
+  packAfter_ms: 0,
+  packGain: 0.05,
+  packMost_bytes: 512 * 1024,
+  packPiece_bytes: 16 * 1024,
+  packLook_ms: 30_000,
+  cachedFrames: 2,
 };
 
 /** Time passes five hundred times as fast: what happens when it is quiet happens in the middle of everything. */
@@ -63,6 +70,7 @@ export async function simulatedEngine(
       checkpoints: checkpoints.mount(),
       clock: hurriedClock,
       limits: tinyLimits,
+      packer: inlinePacker,
       logLimits: { ...smallLogLimits, ...(waits && { group_bytes: 4096, group_buffers_max: 1024 }) },
     });
   };

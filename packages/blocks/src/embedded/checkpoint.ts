@@ -1,4 +1,5 @@
 import { passFaultPoint } from '@antipode/base';
+import { BLOCK_BYTES } from '../port/device.ts';
 import { BlockError } from '../port/errors.ts';
 import type { CheckpointStore } from './checkpoint-store.ts';
 import type { EngineCore } from './core.ts';
@@ -21,8 +22,8 @@ interface Head {
   /** Places are as of here: ahead of `sequence` or behind it only while a start is reading the log. */
   readonly placesAt: number;
   readonly graph: EncodedGraph;
-  /** Layer, blocks of data, blocks of holes. */
-  readonly layers: readonly (readonly [number, number, number])[];
+  /** Layer, blocks of data, blocks of holes, bytes that its data takes in the log (where those are fewer). */
+  readonly layers: readonly (readonly [number, number, number, number?])[];
   readonly live: readonly (readonly [number, number])[];
 }
 
@@ -38,7 +39,9 @@ export async function writeCheckpoint(core: EngineCore, replayed?: ReplayStart):
     graphAt: replayed?.graphAt ?? sequence,
     placesAt: replayed?.placesAt ?? sequence,
     graph: encodeGraph(core.graph),
-    layers: [...core.pages.layers()].map((layer) => [layer.id, layer.data, layer.holes]),
+    layers: [...core.pages.layers()].map(({ id, data, holes, stored_bytes }) =>
+      stored_bytes === data * BLOCK_BYTES ? [id, data, holes] : [id, data, holes, stored_bytes],
+    ),
     live: core.live.encode(),
   };
   const bytes = Buffer.from(JSON.stringify(head), 'utf8');
@@ -96,7 +99,8 @@ export function loadCheckpoint(core: EngineCore, store: CheckpointStore): Replay
     for (const [key, value] of graph[name]) into.set(key, value);
   }
   core.pages.load();
-  for (const [id, data, holes] of head.layers) Object.assign(core.pages.layer(id as LayerId), { data, holes });
+  for (const [id, data, holes, stored_bytes = data * BLOCK_BYTES] of head.layers)
+    Object.assign(core.pages.layer(id as LayerId), { data, holes, stored_bytes });
   core.live.load(head.live);
   return { after: head.sequence as Sequence, graphAt: head.graphAt, placesAt: head.placesAt };
 }

@@ -5,14 +5,17 @@ import { BlockError } from '../port/errors.ts';
 import { type Chain, Chains } from './chain.ts';
 import type { CheckpointStore } from './checkpoint-store.ts';
 import { Digests } from './digest.ts';
+import { FrameCache } from './frame-cache.ts';
 import { applyChange } from './graph/apply.ts';
 import { type Change, encodeChange } from './graph/changes.ts';
 import { emptyGraph, type Graph } from './graph/graph.ts';
 import { type LayerIndex, PageTable } from './index/page-table.ts';
 import { LayerWriter, LiveBytes } from './layer-writer.ts';
 import { type EngineLimits, engineLimits } from './limits.ts';
+import type { Packer } from './log/frame.ts';
 import { CONTROL_BYTES_MAX } from './log/limits.ts';
 import type { LayerId, SegmentLog, Sequence } from './log/types.ts';
+import { ColdSegments } from './packing.ts';
 import { readBlocks } from './read-image.ts';
 import { sumOf } from './zero-block.ts';
 
@@ -37,10 +40,20 @@ export class EngineCore {
   closed = false;
   /** How often records that were not durable were appended again elsewhere [C6.4]. */
   moves = 0;
-  /** Segments whose live records have been copied elsewhere: given back after the next checkpoint. */
+  /** Segments whose live records have been copied elsewhere, as a durable checkpoint says: they may be given back. */
   readonly emptied = new Set<number>();
+  /** Segments whose live records have been copied elsewhere, while the newest checkpoint still names them. */
+  readonly copied = new Set<number>();
   /** Bytes of ranges of zeros that compaction kept, by the segment they are in now; not known again after a restart. */
   readonly keptZeros = new LiveBytes();
+  /** Packs what is cold; absent: nothing is packed, though what is can be read. */
+  readonly packer: Packer | undefined;
+  readonly cold: ColdSegments;
+  readonly frames: FrameCache;
+  /** Counts what hosts, and what works on their behalf, ask for: background work asks whether it is alone. */
+  operations = 0;
+  /** Segments that are being rewritten: they may not be given back. */
+  rewriting: ReadonlySet<number> = new Set();
   #readers = 0;
   /** Segments that a rebuild may need for more than data: they hold changes of the graph, or ranges of zeros. */
   readonly #withMore = new Set<number>();
@@ -49,10 +62,13 @@ export class EngineCore {
   readonly #unheard: EngineEvent[] = [];
   readonly #listeners = new Set<(event: EngineEvent) => void>();
 
-  constructor(log: SegmentLog, store: CheckpointStore, limits: EngineLimits = engineLimits) {
+  constructor(log: SegmentLog, store: CheckpointStore, limits: EngineLimits = engineLimits, packer?: Packer) {
     this.log = log;
     this.store = store;
     this.limits = limits;
+    this.packer = packer;
+    this.cold = new ColdSegments(this);
+    this.frames = new FrameCache(limits.cachedFrames);
     this.pages = new PageTable(store, limits);
     this.writer = new LayerWriter(this.pages, this.live);
     this.chains = new Chains(this.graph, this.pages);
@@ -89,6 +105,7 @@ export class EngineCore {
   /** Orders blocks of a layer; `payload` is copied before this returns. Checksums are computed here unless they came along. */
   orderData(layer: LayerId, block: number, payload: Uint8Array, given?: BigUint64Array): void {
     this.#open();
+    this.operations += 1;
     const index = this.pages.layer(layer);
     const most = this.limits.recordMost_bytes / BLOCK_BYTES;
     const count = payload.length / BLOCK_BYTES;
@@ -132,8 +149,11 @@ export class EngineCore {
     sums: BigUint64Array,
     volume: VolumeId,
   ): void | Promise<void> {
+    this.operations += 1;
+    const { pages, log, frames } = this;
     const damaged = (at: number, detail: string) => this.emit({ kind: 'damage', volume, block: at, detail });
-    return readBlocks({ pages: this.pages, log: this.log, damaged }, chain, block, count, target, sums);
+    const used = (segment: number, blocks: number, unpacked: boolean) => this.cold.used(segment, blocks, unpacked);
+    return readBlocks({ pages, log, frames, damaged, used }, chain, block, count, target, sums);
   }
 
   /** Appends a record of the graph's changes. */
@@ -159,7 +179,9 @@ export class EngineCore {
   /** A segment was given back. */
   forgetSegment(segment: number): void {
     this.emptied.delete(segment);
+    this.copied.delete(segment);
     this.keptZeros.forget(segment);
+    this.cold.forget(segment);
     this.live.forget(segment);
     this.#withMore.delete(segment);
   }

@@ -7,6 +7,7 @@ import { simulatedEngine } from '../contract/simulated-engine.ts';
 import type { EmbeddedEngine } from './embedded-engine.ts';
 import { engineLimits } from './limits.ts';
 import { lmdbCheckpointStore } from './lmdb-checkpoint-store.ts';
+import { threadPacker } from './log/frame.ts';
 import { smallLogLimits } from './log/small-limits.ts';
 import { openNodeDisk } from './node-disk.ts';
 import { openEngineOn } from './open-engine.ts';
@@ -23,8 +24,10 @@ const small = {
     recordMost_bytes: 64 * 1024,
     pagesATurn: 2,
     compactBelow: 0.6,
+    packAfter_ms: 0,
   },
   logLimits: smallLogLimits,
+  packer: threadPacker,
 };
 
 async function onRealDisk(): Promise<EngineUnderTest> {

@@ -123,13 +123,19 @@ export class EmbeddedEngine implements BlockEngine {
     for (const other of graph.volumes.values())
       if (other.id !== id) for (const layer of ancestry(graph, other.top)) others.add(layer.id);
     let unique = 0;
+    let stored_bytes = 0;
     const mine = new Set<number>([...ancestry(graph, volume.top)].map((layer) => layer.id));
     for (const point of graph.points.values()) {
       for (const member of point.members)
         if (member.volume === id) for (const layer of ancestry(graph, member.layer)) mine.add(layer.id);
     }
-    for (const layer of mine) if (!others.has(layer)) unique += this.#core.layerIndex(layer as never).data;
-    return { logical_bytes: logical * BLOCK_BYTES, unique_bytes: unique * BLOCK_BYTES };
+    for (const layer of mine) {
+      if (others.has(layer)) continue;
+      const index = this.#core.layerIndex(layer as never);
+      unique += index.data;
+      stored_bytes += index.stored_bytes;
+    }
+    return { logical_bytes: logical * BLOCK_BYTES, unique_bytes: unique * BLOCK_BYTES, stored_bytes };
   }
 
   bytesSince(volume: VolumeId, point: PointId): number {
@@ -480,7 +486,9 @@ export class EmbeddedEngine implements BlockEngine {
   // --- the whole ----------------------------------------------------------------------------------------------------
 
   usage(): EngineUsage {
-    return { ...this.#core.log.usage(), live_bytes: this.#core.live.total() };
+    let blocks = 0;
+    for (const layer of this.#core.pages.layers()) blocks += layer.data;
+    return { ...this.#core.log.usage(), live_bytes: this.#core.live.total(), data_bytes: blocks * BLOCK_BYTES };
   }
 
   writeState(): WriteState {

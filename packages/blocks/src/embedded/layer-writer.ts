@@ -47,18 +47,27 @@ export class LayerWriter {
     this.#live = live;
   }
 
-  putData(layer: LayerIndex, block: number, count: number, place: Place, sums: BigUint64Array, sequence: number): void {
+  /** `frame`: the blocks are packed in the frame at the place; without, they stand there one after the other. */
+  putData(
+    layer: LayerIndex,
+    block: number,
+    count: number,
+    place: Place,
+    sums: BigUint64Array,
+    sequence: number,
+    frame?: FramePart,
+  ): void {
     for (let at = block; at < block + count; ) {
       const number = pageOf(at);
       const page = this.#pages.make(layer, number);
       const end = Math.min(block + count, (number + 1) * pageBlocks);
-      const before = { data: page.data, holes: page.holes };
+      const before = countsOf(page);
       for (; at < end; at++) {
         const index = at - number * pageBlocks;
         if (page.sequence[index]! > sequence) continue;
         this.#release(page, index);
-        page.setData(index, place.segment, place.offset + (at - block) * BLOCK_BYTES, sums[at - block]!, sequence);
-        this.#live.add(place.segment, BLOCK_BYTES);
+        setPlace(page, index, place, at - block, frame, sums[at - block]!, sequence);
+        this.#live.add(place.segment, page.bytesOf(index));
       }
       this.#tally(layer, number, page, before);
     }
@@ -73,7 +82,7 @@ export class LayerWriter {
       const lower = below.some((link) => link.index.present.has(number));
       if (!lower && !layer.present.has(number)) continue;
       const page = this.#pages.make(layer, number);
-      const before = { data: page.data, holes: page.holes };
+      const before = countsOf(page);
       const from = Math.max(block, number * pageBlocks) - number * pageBlocks;
       const to = Math.min(block + count, (number + 1) * pageBlocks) - number * pageBlocks;
       for (let index = from; index < to; index++) {
@@ -91,17 +100,15 @@ export class LayerWriter {
     const lower = this.#pages.get(from, number);
     if (lower === undefined) return this.dropPage(from, number);
     const upper = this.#pages.make(into, number);
-    const before = { data: upper.data, holes: upper.holes };
+    const before = countsOf(upper);
     for (let index = 0; index < pageBlocks; index++) {
       if (lower.isAbsent(index)) continue;
       if (!upper.isAbsent(index)) this.#release(lower, index);
-      else if (lower.isData(index))
-        upper.setData(index, lower.segment[index]!, lower.offset[index]!, lower.sum[index]!, lower.sequence[index]!);
+      else if (lower.isData(index)) upper.take(index, lower);
       else if (keepHoles) upper.setHole(index, lower.sequence[index]!);
     }
     this.#tally(into, number, upper, before);
-    from.data -= lower.data;
-    from.holes -= lower.holes;
+    subtract(from, lower);
     this.#pages.remove(from, number);
   }
 
@@ -110,40 +117,70 @@ export class LayerWriter {
     const page = this.#pages.get(layer, number);
     if (page !== undefined) {
       for (let index = 0; index < pageBlocks; index++) this.#release(page, index);
-      layer.data -= page.data;
-      layer.holes -= page.holes;
+      subtract(layer, page);
     }
     this.#pages.remove(layer, number);
   }
 
-  /** A record lies elsewhere now; entries that still are of it follow. */
-  move(layer: LayerIndex, block: number, count: number, to: Place, sequence: number): void {
+  /** A record lies elsewhere now; entries that still are of it follow. `frame`: as in {@link putData}. */
+  move(layer: LayerIndex, block: number, count: number, to: Place, sequence: number, frame?: FramePart): void {
     for (let at = block; at < block + count; at++) {
       const number = pageOf(at);
       const page = this.#pages.get(layer, number);
       const index = at - number * pageBlocks;
       if (page === undefined || page.sequence[index] !== sequence || !page.isData(index)) continue;
       this.#pages.changing(page);
+      const before = countsOf(page);
       this.#release(page, index);
-      page.segment[index] = to.segment;
-      page.offset[index] = to.offset + (at - block) * BLOCK_BYTES;
-      this.#live.add(to.segment, BLOCK_BYTES);
-      this.#pages.changed(layer, number, page);
+      setPlace(page, index, to, at - block, frame, page.sum[index]!, sequence);
+      this.#live.add(to.segment, page.bytesOf(index));
+      this.#tally(layer, number, page, before);
     }
   }
 
   #release(page: Page, index: number): void {
-    if (page.isData(index)) this.#live.add(page.segment[index]!, -BLOCK_BYTES);
+    if (page.isData(index)) this.#live.add(page.segment[index]!, -page.bytesOf(index));
   }
 
-  #tally(
-    layer: LayerIndex,
-    number: number,
-    page: Page,
-    before: { readonly data: number; readonly holes: number },
-  ): void {
+  #tally(layer: LayerIndex, number: number, page: Page, before: Counts): void {
     layer.data += page.data - before.data;
     layer.holes += page.holes - before.holes;
+    layer.stored_bytes += page.stored_bytes - before.stored_bytes;
     this.#pages.changed(layer, number, page);
   }
+}
+
+/** Blocks packed in a frame of `bytes` bytes and `of` blocks, from its block `part` on. */
+export interface FramePart {
+  readonly bytes: number;
+  readonly part: number;
+  readonly of: number;
+}
+
+/** All blocks of a frame. */
+export const wholeFrame = (bytes: number, of: number): FramePart => ({ bytes, part: 0, of });
+
+type Counts = Pick<LayerIndex, 'data' | 'holes' | 'stored_bytes'>;
+
+const countsOf = ({ data, holes, stored_bytes }: Page): Counts => ({ data, holes, stored_bytes });
+
+function subtract(layer: LayerIndex, page: Page): void {
+  layer.data -= page.data;
+  layer.holes -= page.holes;
+  layer.stored_bytes -= page.stored_bytes;
+}
+
+/** Block `at` of a record: as it is, or in a frame. */
+function setPlace(
+  page: Page,
+  index: number,
+  { segment, offset }: Place,
+  at: number,
+  frame: FramePart | undefined,
+  sum: bigint,
+  sequence: number,
+): void {
+  if (frame !== undefined)
+    page.setPacked(index, segment, offset, frame.bytes, frame.part + at, frame.of, sum, sequence);
+  else page.setData(index, segment, offset + at * BLOCK_BYTES, sum, sequence);
 }

@@ -21,6 +21,28 @@ export const engineLimits = {
   compactSmallFrom: 4,
   /** Bytes copied by one compaction: what it holds in memory. */
   compactMost_bytes: 32 * 1024 * 1024,
+  /** Blocks packed into one frame, at most; a read of one of them unpacks all. */
+  packBlocks: 2,
+  /** A frame is kept if it is no more than this share of what it holds. */
+  packBelow: 0.75,
+  /** A segment is packed if a sample says that at least this share of it is gained. */
+  packGain: 0.1,
+  /** A segment is cold when for so long no more than this share of it was overwritten, and no more than this share read. */
+  packAfter_ms: 300_000,
+  packWarm: 1 / 64,
+  /** A packed segment is hot, and unpacked, when in that time so much of its content was unpacked for blocks of it. */
+  packHot: 1 / 4,
+  /** Content that is packed in one go: what of it is dead is found and given back in between only. */
+  packMost_bytes: 64 * 1024 * 1024,
+  /** Content between two rests. */
+  packPiece_bytes: 256 * 1024,
+  /** Rests are so many times as long as the piece before them took: while nothing else is going on, and while hosts work. */
+  packRest: 1,
+  packRestBusy: 15,
+  /** How often segments are looked at for being cold. */
+  packLook_ms: 30_000,
+  /** Frames kept unpacked, for who reads one block after the other (16 KiB each). */
+  cachedFrames: 64,
   /** Smallest and largest volume, and the unit of its size, bytes. */
   volumeLeast_bytes: 1024 * 1024,
   volumeMost_bytes: 256 * 1024 ** 4,

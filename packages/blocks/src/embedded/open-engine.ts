@@ -8,6 +8,7 @@ import type { Disk } from './disk.ts';
 import { EmbeddedEngine } from './embedded-engine.ts';
 import { type EngineLimits, engineLimits } from './limits.ts';
 import { lmdbCheckpointStore } from './lmdb-checkpoint-store.ts';
+import { type Packer, threadPacker } from './log/frame.ts';
 import type { LogLimits } from './log/limits.ts';
 import { openSegmentLog } from './log/segment-log.ts';
 import type { SegmentLog } from './log/types.ts';
@@ -23,16 +24,23 @@ export interface EngineParts {
   readonly random?: Random;
   readonly limits?: EngineLimits;
   readonly logLimits?: Partial<LogLimits>;
+  /** Packs what is cold; absent: nothing is packed. */
+  readonly packer?: Packer;
 }
 
-/** Opens the embedded engine of a directory, as production does: the log in `log`, the checkpoint in `index`. */
+/**
+ * Opens the embedded engine of a directory, as production does: the log in `log`, the checkpoint in `index`. `packCold`: data
+ * that hosts leave alone is packed in the background (the default).
+ */
 export async function openEmbeddedEngine(options: {
   readonly directory: string;
   readonly clock?: Clock;
+  readonly packCold?: boolean;
 }): Promise<BlockEngine> {
   const clock = options.clock ?? systemClock;
   const disk = openNodeDisk(join(options.directory, 'log'), { pageCache: await openPageCache() });
-  return openEngineOn({ disk, checkpoints: lmdbCheckpointStore(join(options.directory, 'index')), clock });
+  const checkpoints = lmdbCheckpointStore(join(options.directory, 'index'));
+  return openEngineOn({ disk, checkpoints, clock, ...(options.packCold !== false && { packer: threadPacker }) });
 }
 
 /** Opens an engine on given stores: what a crash left is put in order, and what the checkpoint lacks is read from the log. */
@@ -44,17 +52,22 @@ export async function openEngineOn(parts: EngineParts): Promise<EmbeddedEngine> 
     ...(parts.random && { random: parts.random }),
     ...(parts.logLimits && { limits: parts.logLimits }),
   });
-  return new EmbeddedEngine(await restore(log, parts.checkpoints, limits), parts.clock);
+  return new EmbeddedEngine(await restore(log, parts.checkpoints, limits, parts.packer), parts.clock);
 }
 
-async function restore(log: SegmentLog, checkpoints: CheckpointStore, limits: EngineLimits): Promise<EngineCore> {
-  const core = new EngineCore(log, checkpoints, limits);
+async function restore(
+  log: SegmentLog,
+  checkpoints: CheckpointStore,
+  limits: EngineLimits,
+  packer: Packer | undefined,
+): Promise<EngineCore> {
+  const core = new EngineCore(log, checkpoints, limits, packer);
   const start = loadCheckpoint(core, checkpoints);
   if (start !== undefined && !(await isVoid(core, start))) {
     await replay(core, start);
     return core;
   }
-  const fresh = new EngineCore(log, checkpoints, limits);
+  const fresh = new EngineCore(log, checkpoints, limits, packer);
   await rebuild(fresh);
   return fresh;
 }

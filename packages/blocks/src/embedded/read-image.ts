@@ -1,24 +1,22 @@
 import { BLOCK_BYTES } from '../port/device.ts';
 import { BlockError } from '../port/errors.ts';
 import { type Chain, pagesAt, resolve } from './chain.ts';
+import type { FrameCache } from './frame-cache.ts';
 import { pageBlocks, pageOf } from './index/page.ts';
 import type { PageTable } from './index/page-table.ts';
+import { unpack } from './log/frame.ts';
 import type { SegmentLog } from './log/types.ts';
+import { joinRun, partStart, runAt, type StoredRun } from './stored-blocks.ts';
 import { sumOf, zeroSum } from './zero-block.ts';
 
 export interface ReadWorld {
   readonly pages: PageTable;
   readonly log: SegmentLog;
+  readonly frames: FrameCache;
   /** A stored block does not match its checksum: told before the read fails. */
   readonly damaged: (block: number, detail: string) => void;
-}
-
-interface Run {
-  readonly segment: number;
-  readonly offset: number;
-  /** First block, and how many. */
-  readonly block: number;
-  count: number;
+  /** So many blocks were wanted of a segment; `unpacked`: a frame was unpacked for some of its blocks only. */
+  readonly used: (segment: number, blocks: number, unpacked: boolean) => void;
 }
 
 /**
@@ -33,7 +31,7 @@ export function readBlocks(
   target: Uint8Array,
   sums: BigUint64Array,
 ): void | Promise<void> {
-  const runs: Run[] = [];
+  const runs: StoredRun[] = [];
   for (let number = pageOf(block); number <= pageOf(block + count - 1); number++) {
     const found = pagesAt(chain, number, world.pages);
     const from = Math.max(block, number * pageBlocks);
@@ -48,35 +46,88 @@ export function readBlocks(
       }
       // Taken now: a write that comes while the bytes are on their way must not change what they are compared with.
       sums[at - block] = page.sum[index]!;
-      const segment = page.segment[index]!;
-      const offset = page.offset[index]!;
-      const last = runs.at(-1);
-      if (
-        last !== undefined &&
-        last.segment === segment &&
-        last.block + last.count === at &&
-        last.offset + last.count * BLOCK_BYTES === offset
-      )
-        last.count += 1;
-      else runs.push({ segment, offset, block: at, count: 1 });
+      if (!joinRun(runs.at(-1), page, index, at)) runs.push(runAt(page, index, at));
     }
   }
   const pending: Promise<void>[] = [];
-  for (const run of runs) {
+  for (let at = 0, next = 0; at < runs.length; at = next) {
+    next = at + 1;
+    const run = runs[at]!;
+    if (run.frame_bytes > 0) {
+      while (next < runs.length && isNear(run, runs[next - 1]!, runs[next]!)) next += 1;
+      const reading = readPacked(world, runs.slice(at, next), { block, target, sums });
+      if (reading !== undefined) pending.push(reading);
+      continue;
+    }
     const part = target.subarray((run.block - block) * BLOCK_BYTES, (run.block - block + run.count) * BLOCK_BYTES);
-    const read = world.log.read({ segment: run.segment, offset: run.offset }, part);
+    world.used(run.segment, run.count, false);
+    const read = world.log.read(run, part);
     if (read === undefined) verify(world, run, part, sums, block);
     else pending.push(read.then(() => verify(world, run, part, sums, block)));
   }
   if (pending.length > 0) return Promise.all(pending).then(() => undefined);
 }
 
-function verify(world: ReadWorld, run: Run, part: Uint8Array, sums: BigUint64Array, first: number): void {
+/** Frames of one read that stand so close to each other are read together, up to so much. */
+const gapMost_bytes = 4096;
+const togetherMost_bytes = 1024 * 1024;
+
+const isNear = (first: StoredRun, last: StoredRun, next: StoredRun): boolean =>
+  next.frame_bytes > 0 &&
+  next.segment === first.segment &&
+  next.offset >= last.offset + last.frame_bytes &&
+  next.offset - last.offset - last.frame_bytes <= gapMost_bytes &&
+  next.offset + next.frame_bytes - first.offset <= togetherMost_bytes;
+
+/** What is asked for, and where it goes. */
+interface Wanted {
+  readonly block: number;
+  readonly target: Uint8Array;
+  readonly sums: BigUint64Array;
+}
+
+/** Reads frames that stand close to each other, and takes the wanted blocks out of them. */
+function readPacked(world: ReadWorld, runs: readonly StoredRun[], wanted: Wanted): void | Promise<void> {
+  const [first, last] = [runs[0]!, runs.at(-1)!];
+  const known = runs.length === 1 ? world.frames.get(first.segment, first.offset) : undefined;
+  if (known !== undefined) return give(world, first, known, wanted);
+  const bytes = Buffer.allocUnsafe(last.offset + last.frame_bytes - first.offset);
+  const frameOf = ({ offset, frame_bytes }: StoredRun) =>
+    bytes.subarray(offset - first.offset, offset - first.offset + frame_bytes);
+  const take = () => {
+    for (const run of runs) takeOut(world, run, unpack(frameOf(run), run.of), wanted);
+  };
+  const reading = world.log.read(first, bytes);
+  return reading === undefined ? take() : reading.then(take);
+}
+
+function takeOut(world: ReadWorld, run: StoredRun, content: Uint8Array | string, wanted: Wanted): void {
+  if (typeof content === 'string') throw damage(world, run, 0, content);
+  give(world, run, content, wanted);
+  const partly = run.count < run.of;
+  world.used(run.segment, run.count, partly);
+  // Who reads all of it at once does not come back for the rest.
+  if (partly) world.frames.put(run.segment, run.offset, content);
+}
+
+function give(world: ReadWorld, run: StoredRun, content: Uint8Array, wanted: Wanted): void {
+  const at = (run.block - wanted.block) * BLOCK_BYTES;
+  const part = wanted.target.subarray(at, at + run.count * BLOCK_BYTES);
+  part.set(content.subarray(partStart(run), partStart(run) + part.length));
+  verify(world, run, part, wanted.sums, wanted.block);
+}
+
+function verify(world: ReadWorld, run: StoredRun, part: Uint8Array, sums: BigUint64Array, first: number): void {
   for (let index = 0; index < run.count; index++) {
     if (sumOf(part.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES)) === sums[run.block - first + index])
       continue;
-    const detail = `block ${run.block + index} in segment ${run.segment} at ${run.offset + index * BLOCK_BYTES} does not match its checksum`;
-    world.damaged(run.block + index, detail);
-    throw new BlockError('corrupt', detail);
+    throw damage(world, run, index, 'does not match its checksum');
   }
+}
+
+function damage(world: ReadWorld, run: StoredRun, index: number, what: string): BlockError {
+  const offset = run.frame_bytes > 0 ? run.offset : run.offset + index * BLOCK_BYTES;
+  const detail = `block ${run.block + index} in segment ${run.segment} at ${offset} ${what}`;
+  world.damaged(run.block + index, detail);
+  return new BlockError('corrupt', detail);
 }

@@ -4,6 +4,7 @@ import type { EngineCore } from './core.ts';
 import { applyChange } from './graph/apply.ts';
 import { decodeChange, GraphGatherer } from './graph/changes.ts';
 import type { EncodedGraph } from './graph/graph.ts';
+import { wholeFrame } from './layer-writer.ts';
 import type { LayerId, ScannedRecord, Sequence } from './log/types.ts';
 
 /**
@@ -78,13 +79,16 @@ function enter(core: EngineCore, record: ScannedRecord, graphAt: number): void {
       core.chains.invalidate();
       return;
     }
-    case 'data': {
+    case 'data':
+    case 'packed': {
       const layer = living(core, record.layer);
       if (layer === undefined) return;
       // Checksum bytes stand anywhere in a buffer; words stand on multiples of eight.
       const sums = new BigUint64Array(record.count);
       new Uint8Array(sums.buffer).set(record.checksums);
-      core.writer.putData(core.layerIndex(layer), record.block, record.count, record.place, sums, record.sequence);
+      const { block, count, place, sequence } = record;
+      const frame = record.type === 'packed' ? wholeFrame(record.frame_bytes, count) : undefined;
+      core.writer.putData(core.layerIndex(layer), block, count, place, sums, sequence, frame);
       return;
     }
     case 'zero': {

@@ -181,6 +181,8 @@ export interface VolumeUsage {
   readonly logical_bytes: number;
   /** Bytes of blocks that only this volume's head and its points keep. */
   readonly unique_bytes: number;
+  /** What these unique bytes take where they are stored: less, where they are packed. */
+  readonly stored_bytes: number;
 }
 
 export interface EngineUsage {
@@ -190,6 +192,8 @@ export interface EngineUsage {
   /** Bytes the log occupies, and of these the bytes that something still refers to. */
   readonly log_bytes: number;
   readonly live_bytes: number;
+  /** What these live bytes come to when they are read: more than they are, where they are packed. */
+  readonly data_bytes: number;
 }
 
 /** Whether hosts' writes are taken now. What stops them goes away by itself, or with the cause. */

@@ -54,6 +54,7 @@ export function clusterConfig(values: ServeValues): ClusterConfig {
     heartbeat_ms: values.heartbeat,
     scrubEvery_ms: values.scrubEvery,
     scrubRate_bytes_per_s: values.scrubRate,
+    packCold: values.packCold,
     localPauseResume: values.localPauseResume,
     schedule: values.schedule,
     cyclesAtOnce: values.cyclesAtOnce,

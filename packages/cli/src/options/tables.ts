@@ -136,6 +136,11 @@ export const serveOptions = {
     fallback: '32MiB',
     help: 'How much a background verification reads a second at most.',
   }),
+  packCold: option(parseSwitch, {
+    name: 'pack-cold',
+    fallback: 'true',
+    help: 'Data that hosts have left alone for five minutes is compressed in the background; false: it stays as it was written.',
+  }),
   localPauseResume: option(parseChoice('pause_both', 'refuse'), {
     name: 'local-pause-resume',
     argument: 'RULE',

@@ -133,6 +133,7 @@ export function clusterDataPlane(
         total_bytes: sum('total_bytes'),
         free_bytes: sum('free_bytes'),
         log_bytes: sum('log_bytes'),
+        data_bytes: sum('data_bytes'),
         live_bytes: sum('live_bytes'),
       };
     },

@@ -48,7 +48,7 @@ export async function startDataPlane(
   await lockPart(config.dataDir, directory, clock);
   const identity = await loadLinkIdentity(config.dataDir);
   const ports = new ChosenPorts(config.dataDir);
-  const engine = await openEmbeddedEngine({ directory, clock });
+  const engine = await openEmbeddedEngine({ directory, clock, packCold: config.packCold });
   const links = startLinkThread(identity);
   const access = new HostAccessTable();
   const io = new IoStatistics(clock);

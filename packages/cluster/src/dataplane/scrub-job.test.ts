@@ -25,7 +25,7 @@ function fixture(options: { readonly every_ms?: number; readonly fail?: () => bo
   const clock = new ManualClock();
   const visited: number[] = [];
   const engine = {
-    usage: () => ({ total_bytes: 0, free_bytes: 0, log_bytes: 4 * MiB, live_bytes: 6 * MiB }),
+    usage: () => ({ total_bytes: 0, free_bytes: 0, log_bytes: 4 * MiB, live_bytes: 6 * MiB, data_bytes: 6 * MiB }),
     verifyStored: async (from: VerifyPosition | undefined): Promise<VerifyStep> => {
       if (options.fail?.()) throw new BlockError('io_error', 'the medium');
       const page = from?.phase === 'blocks' ? from.page : 0;

@@ -95,7 +95,7 @@ export class ScrubJob {
       return this.#status;
     }
     const { clock, random, engine } = this.#parts;
-    const { live_bytes, log_bytes } = engine.usage();
+    const { data_bytes, log_bytes } = engine.usage();
     this.#timer?.cancel();
     this.#position = undefined;
     this.#told = 0;
@@ -106,7 +106,7 @@ export class ScrubJob {
       rate_bytes_per_s,
       verified_bytes: 0,
       // Every block that is referred to, and then the records of every segment.
-      total_bytes: live_bytes + log_bytes,
+      total_bytes: data_bytes + log_bytes,
       damage_count: 0,
       damages: [],
     };

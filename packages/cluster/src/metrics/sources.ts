@@ -1,4 +1,5 @@
 import { volumeId } from '@antipode/base';
+import type { EngineUsage } from '@antipode/blocks';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { DataPlane } from '../local/api.ts';
 import { firstAppliance } from '../supervisor/appliances.ts';
@@ -14,16 +15,28 @@ export function metricsSources(
   dataPlane: Pick<DataPlane, 'ioCounters' | 'appliances' | 'volumeUsage'>,
   figures: (session: string) => Promise<Figures | undefined>,
 ): MetricsSources {
-  /** Logical bytes of volumes, measured again where something was written. */
-  const used = new Map<string, { readonly size: number; readonly logical: number }>();
+  /** Bytes of volumes, measured again where something was written. */
+  const used = new Map<string, Measured>();
+  const usages = new Map<string, EngineUsage>();
+  /** Whether an appliance keeps the same data as before in another way: packed, or moved. */
+  const isMoved = (id: string, now: EngineUsage | undefined): boolean => {
+    const before = usages.get(id);
+    if (now !== undefined) usages.set(id, now);
+    return before?.data_bytes === now?.data_bytes && before?.live_bytes !== now?.live_bytes;
+  };
   const heads = () => catalog.list('volume').filter(({ type }) => type !== 'Snapshot');
-  const measure = async (id: string, size: number, changed: boolean): Promise<number> => {
+  const measure = async (id: string, size: number, changed: boolean): Promise<Measured> => {
     const known = used.get(id);
-    if (known !== undefined && known.size === size && !changed) return known.logical;
+    if (known !== undefined && known.size === size && !changed) return known;
     const usage = await dataPlane.volumeUsage(volumeId(id)).catch(() => undefined);
-    const logical = usage?.logical_bytes ?? known?.logical ?? 0;
-    used.set(id, { size, logical });
-    return logical;
+    const measured = {
+      size,
+      logical: usage?.logical_bytes ?? known?.logical ?? 0,
+      unique: usage?.unique_bytes ?? known?.unique ?? 0,
+      stored: usage?.stored_bytes ?? known?.stored ?? 0,
+    };
+    used.set(id, measured);
+    return measured;
   };
   const applianceOf = (resource: string): string => {
     const volume = catalog.get('volume', resource) ?? catalog.list('volume', 'group_id', resource)[0];
@@ -36,29 +49,33 @@ export function metricsSources(
     appliances: () => catalog.list('appliance').map(({ id }) => id),
     async space(changed) {
       const measured: (readonly [SeriesKey, Sums])[] = [];
-      const groups = new Map<string, Sums[]>();
+      const groups = new Map<string, Measured[]>();
+      const appliances = await dataPlane.appliances();
+      const moved = new Set(appliances.filter(({ id, usage }) => isMoved(id, usage)).map(({ id }) => id));
       const onAppliance = new Map<string, { provisioned: number; logical: number }>();
       const known = new Set<string>();
       for (const { id, size, group_id, appliance_id, is_replication_destination } of heads()) {
         known.add(id);
         // A copy changes without a host's writes.
-        const bytes = await measure(id, size, changed.has(id) || is_replication_destination);
-        const sums = spaceOf(size, bytes);
-        measured.push([{ family: 'space', kind: 'volume', id }, sums]);
+        const again = changed.has(id) || is_replication_destination || (moved.has(appliance_id) && group_id != null);
+        const bytes = await measure(id, size, again);
+        measured.push([{ family: 'space', kind: 'volume', id }, spaceOf(size, bytes.logical)]);
         const { provisioned, logical } = onAppliance.get(appliance_id) ?? { provisioned: 0, logical: 0 };
-        onAppliance.set(appliance_id, { provisioned: provisioned + size, logical: logical + bytes });
-        if (group_id != null) groups.set(group_id, [...(groups.get(group_id) ?? []), sums]);
+        onAppliance.set(appliance_id, { provisioned: provisioned + size, logical: logical + bytes.logical });
+        if (group_id != null) groups.set(group_id, [...(groups.get(group_id) ?? []), bytes]);
       }
       for (const id of [...used.keys()]) if (!known.has(id)) used.delete(id);
       for (const [id, members] of groups) {
-        const total = (name: string) => members.reduce((sum, member) => sum + (member[name] ?? 0), 0);
-        measured.push([
-          { family: 'space', kind: 'vg', id },
-          spaceOf(total('logical_provisioned'), total('logical_used')),
-        ]);
+        const total = (name: keyof Measured) => members.reduce((sum, member) => sum + member[name], 0);
+        const group: Sums = {
+          ...spaceOf(total('size'), total('logical')),
+          unique_physical_used: total('stored'),
+          data_reduction: ratio(total('unique'), total('stored')),
+        };
+        measured.push([{ family: 'space', kind: 'vg', id }, group]);
       }
-      const total = { provisioned: 0, logical: 0, total_bytes: 0, free_bytes: 0, log_bytes: 0 };
-      for (const { id, usage } of await dataPlane.appliances()) {
+      const total = { provisioned: 0, logical: 0, ...nothing };
+      for (const { id, usage } of appliances) {
         if (usage === undefined) continue;
         const held = onAppliance.get(id) ?? { provisioned: 0, logical: 0 };
         measured.push([{ family: 'space', kind: 'appliance', id }, spaceOfAll({ ...held, ...usage })]);
@@ -90,12 +107,24 @@ export function metricsSources(
   };
 }
 
+/** Of one volume, bytes: of what its hosts see, of what nobody else keeps, and what the latter takes in the log. */
+interface Measured {
+  readonly size: number;
+  readonly logical: number;
+  readonly unique: number;
+  readonly stored: number;
+}
+
+const nothing = { total_bytes: 0, free_bytes: 0, log_bytes: 0, live_bytes: 0, data_bytes: 0 };
+
 function spaceOfAll(of: {
   readonly provisioned: number;
   readonly logical: number;
   readonly total_bytes: number;
   readonly free_bytes: number;
   readonly log_bytes: number;
+  readonly live_bytes: number;
+  readonly data_bytes: number;
 }): Sums {
   return {
     ...spaceOf(of.provisioned, of.logical),
@@ -106,7 +135,8 @@ function spaceOfAll(of: {
     physical_used: of.total_bytes - of.free_bytes,
     data_physical_used: of.log_bytes,
     system_free_space: of.free_bytes,
-    data_reduction: ratio(of.logical, of.log_bytes),
+    // What is kept by what it takes; space that compaction has still to give back is in the other one.
+    data_reduction: ratio(of.data_bytes, of.live_bytes),
     efficiency_ratio: ratio(of.provisioned, of.log_bytes),
   };
 }

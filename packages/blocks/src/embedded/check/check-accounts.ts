@@ -1,4 +1,3 @@
-import { BLOCK_BYTES } from '../../port/device.ts';
 import type { EngineCore } from '../core.ts';
 import { pageBlocks } from '../index/page.ts';
 
@@ -12,6 +11,7 @@ export function accountErrors(core: EngineCore): readonly string[] {
   for (const layer of core.pages.layers()) {
     let data = 0;
     let holes = 0;
+    let stored = 0;
     for (const number of layer.present.within(0, Number.MAX_SAFE_INTEGER)) {
       const page = core.pages.get(layer, number);
       if (page === undefined) {
@@ -22,11 +22,14 @@ export function accountErrors(core: EngineCore): readonly string[] {
         if (page.isHole(index)) holes += 1;
         if (!page.isData(index)) continue;
         data += 1;
-        live.set(page.segment[index]!, (live.get(page.segment[index]!) ?? 0) + BLOCK_BYTES);
+        stored += page.bytesOf(index);
+        live.set(page.segment[index]!, (live.get(page.segment[index]!) ?? 0) + page.bytesOf(index));
       }
     }
     if (data !== layer.data || holes !== layer.holes)
       errors.push(`layer ${layer.id} has ${data} blocks and ${holes} holes, not ${layer.data} and ${layer.holes}`);
+    if (stored !== layer.stored_bytes)
+      errors.push(`layer ${layer.id} takes ${stored} bytes of the log, not ${layer.stored_bytes}`);
   }
   for (const segment of new Set([...live.keys(), ...core.live.encode().map(([number]) => number)])) {
     const counted = core.live.of(segment);

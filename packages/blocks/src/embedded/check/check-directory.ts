@@ -174,7 +174,7 @@ function blockDamages(core: EngineCore, bad: readonly BadBlock[]): readonly Stor
     const layer = core.graph.folded.get(first.layer) ?? first.layer;
     const blocks = run.filter((block) => isEntry(core, layer, block)).map(({ block }) => block);
     const { segment, offset, detail } = first;
-    const bytes = run.length * BLOCK_BYTES;
+    const bytes = first.packed ? first.bytes : run.length * BLOCK_BYTES;
     damages.push({ detail, segment, offset, bytes, seen: blocks.length === 0 ? [] : whoSees(core, layer, blocks) });
     run = [];
   };
@@ -185,7 +185,8 @@ function blockDamages(core: EngineCore, bad: readonly BadBlock[]): readonly Stor
       last.segment === block.segment &&
       last.sequence === block.sequence &&
       last.block + 1 === block.block &&
-      last.offset + BLOCK_BYTES === block.offset;
+      last.packed === block.packed &&
+      (block.packed ? last.offset === block.offset : last.offset + BLOCK_BYTES === block.offset);
     if (!joins) close();
     run.push(block);
   }

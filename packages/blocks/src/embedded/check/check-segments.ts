@@ -2,6 +2,7 @@ import { BLOCK_BYTES } from '../../port/device.ts';
 import type { Disk } from '../disk.ts';
 import { messageOf } from '../log/disk-errors.ts';
 import { parseSegmentName } from '../log/file-names.ts';
+import { unpack } from '../log/frame.ts';
 import { blocksMatch, CHECKSUM_BYTES, decodeHeader, RECORD_HEADER_BYTES, RECORD_MAGIC } from '../log/record-format.ts';
 import { type Found, SegmentCursor } from '../log/segment-cursor.ts';
 import { decodeSegmentHeader, SEGMENT_HEADER_BYTES } from '../log/segment-header.ts';
@@ -12,7 +13,11 @@ const SCAN_BUFFER_BYTES = 1024 * 1024;
 /** One block whose bytes do not match the checksum in its record. */
 export interface BadBlock {
   readonly segment: number;
+  /** Of the block, or of the frame that it is packed in. */
   readonly offset: number;
+  readonly packed: boolean;
+  /** That are damaged: of the block or of the whole frame. */
+  readonly bytes: number;
   readonly layer: LayerId;
   readonly block: number;
   readonly sequence: number;
@@ -85,6 +90,7 @@ export async function checkSegments(
           damage(found.offset, `sequence ${found.header.sequence} stands behind ${last}`);
         last = found.header.sequence;
         if (found.header.type === 'data') blocks.push(...(await badBlocks(file, number, found)));
+        if (found.header.type === 'packed') blocks.push(...(await badPacked(file, number, found)));
         verified_bytes += found.header.total_bytes;
         progress(before + found.offset, total);
       }
@@ -169,10 +175,45 @@ async function badBlocks(
     bad.push({
       segment,
       offset: at + index * BLOCK_BYTES,
+      packed: false,
+      bytes: BLOCK_BYTES,
       layer: header.layer as LayerId,
       block: header.block + index,
       sequence: header.sequence,
       detail: 'stored data does not match its checksum',
+    });
+  }
+  return bad;
+}
+
+/** Blocks of a frame that do not come out of it as they were written: all of them, when the frame itself is damaged. */
+async function badPacked(
+  file: ReturnType<Disk['open']>,
+  segment: number,
+  found: Found & { readonly kind: 'record' },
+): Promise<readonly BadBlock[]> {
+  const { header, offset, checksums } = found;
+  const frame = new Uint8Array(header.payload_bytes);
+  const at = offset + header.header_bytes;
+  let content: Uint8Array | string = 'is not there';
+  // A read may have failed to give what is stored: look once more before calling it damage.
+  for (let look = 0; look < 2 && typeof content === 'string'; look++)
+    if ((await file.read(frame, at)) === frame.length) content = unpack(frame, header.count);
+  const bad: BadBlock[] = [];
+  for (let index = 0; index < header.count; index++) {
+    const sum = checksums!.subarray(index * CHECKSUM_BYTES, (index + 1) * CHECKSUM_BYTES);
+    const block =
+      typeof content === 'string' ? undefined : content.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES);
+    if (block !== undefined && blocksMatch(block, sum)) continue;
+    bad.push({
+      segment,
+      offset: at,
+      packed: true,
+      bytes: header.payload_bytes,
+      layer: header.layer as LayerId,
+      block: header.block + index,
+      sequence: header.sequence,
+      detail: `stored data ${typeof content === 'string' ? content : 'does not match its checksum'}`,
     });
   }
   return bad;

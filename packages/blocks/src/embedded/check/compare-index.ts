@@ -1,5 +1,4 @@
 import { BLOCK_BYTES } from '../../port/device.ts';
-import { isBlockError } from '../../port/errors.ts';
 import type { StoredDamage } from '../../port/types.ts';
 import { pagesAt, resolve } from '../chain.ts';
 import type { EngineCore } from '../core.ts';
@@ -7,6 +6,7 @@ import { encodeGraph, type Graph } from '../graph/graph.ts';
 import { type Page, pageBlocks } from '../index/page.ts';
 import { unionWithin } from '../index/page-set.ts';
 import type { LayerId } from '../log/types.ts';
+import { readAside, runAt, type StoredRun } from '../stored-blocks.ts';
 import { sumOf } from '../zero-block.ts';
 import { whoSees } from './seen.ts';
 
@@ -109,19 +109,21 @@ async function disagreement(
     return `the index says ${mine} where the log says ${log}`;
   }
   if (a.sum[index] !== b.sum[index]) return 'the index has another checksum than the log';
-  if (a.segment[index] === b.segment[index] && a.offset[index] === b.offset[index]) return undefined;
-  const place = { segment: b.segment[index]!, offset: b.offset[index]! };
+  const [inLog, inIndex] = [runAt(a, index, 0), runAt(b, index, 0)];
+  if (samePlace(inLog, inIndex)) return undefined;
   const bytes = new Uint8Array(BLOCK_BYTES);
-  try {
-    await stored.log.readAside(place, bytes);
-  } catch (error) {
-    if (!isBlockError(error)) throw error;
-    return `the index names a place that cannot be read: ${error.message}`;
-  }
+  const failure = await readAside(stored.log, inIndex, bytes);
+  if (failure !== undefined) return `the index names a place that cannot be read: ${failure}`;
   return sumOf(bytes) === b.sum[index]
     ? undefined
-    : `the index names a place that holds something else: segment ${place.segment} at ${place.offset}`;
+    : `the index names a place that holds something else: segment ${inIndex.segment} at ${inIndex.offset}`;
 }
+
+const samePlace = (a: StoredRun, b: StoredRun): boolean =>
+  a.segment === b.segment &&
+  a.offset === b.offset &&
+  a.frame_bytes === b.frame_bytes &&
+  (a.frame_bytes === 0 || (a.part === b.part && a.of === b.of));
 
 /** Blocks next to each other of which the same is to be said. */
 function ranges(wrong: readonly { readonly block: number; readonly detail: string }[]) {

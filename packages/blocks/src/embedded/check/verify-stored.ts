@@ -2,9 +2,10 @@ import { BLOCK_BYTES } from '../../port/device.ts';
 import { isBlockError } from '../../port/errors.ts';
 import type { StoredDamage, VerifyPosition, VerifyStep } from '../../port/types.ts';
 import type { EngineCore } from '../core.ts';
-import { type Page, pageBlocks } from '../index/page.ts';
+import { pageBlocks } from '../index/page.ts';
 import type { LayerIndex } from '../index/page-table.ts';
 import type { LogDamage } from '../log/types.ts';
+import { readAside, runsOf, type StoredRun } from '../stored-blocks.ts';
 import { sumOf } from '../zero-block.ts';
 import { whoSees } from './seen.ts';
 
@@ -49,6 +50,8 @@ interface BadRun {
   readonly count: number;
   readonly segment: number;
   readonly offset: number;
+  /** In the log. */
+  readonly bytes: number;
   readonly detail: string;
 }
 
@@ -61,13 +64,17 @@ export async function verifyPage(
   const page = core.pages.get(layer, number);
   if (page === undefined) return { bytes: 0, bad: [] };
   // Taken now: hosts write on while bytes are on their way.
-  const runs = runsOf(page, number);
+  const runs = runsOf(page, number).map((run) => {
+    const first = run.block - number * pageBlocks;
+    return { ...run, sums: page.sum.slice(first, first + run.count) };
+  });
   const bad: BadRun[] = [];
   for (const run of runs) {
     const wrong = await wrongBlocks(core, run);
     for (const [index, detail] of wrong) {
       const block = run.block + index;
-      const offset = run.offset + index * BLOCK_BYTES;
+      const packed = run.frame_bytes > 0;
+      const offset = packed ? run.offset : run.offset + index * BLOCK_BYTES;
       // Written again, or lying elsewhere by now: what was read was not what is stored there.
       if (!isStill(core, layer, number, block, run.segment, offset)) continue;
       const last = bad.at(-1);
@@ -75,72 +82,43 @@ export async function verifyPage(
         last !== undefined &&
         last.segment === run.segment &&
         last.block + last.count === block &&
-        last.offset + last.count * BLOCK_BYTES === offset;
-      if (joins) bad[bad.length - 1] = { ...last, count: last.count + 1 };
-      else bad.push({ block, count: 1, segment: run.segment, offset, detail });
+        (packed ? last.offset === offset : last.offset + last.bytes === offset);
+      const bytes = packed ? run.frame_bytes : BLOCK_BYTES;
+      if (!joins) bad.push({ block, count: 1, segment: run.segment, offset, bytes, detail });
+      else bad[bad.length - 1] = { ...last, count: last.count + 1, bytes: packed ? bytes : last.bytes + bytes };
     }
   }
-  return { bytes: runs.reduce((sum, run) => sum + run.sums.length * BLOCK_BYTES, 0), bad };
+  return { bytes: runs.reduce((sum, run) => sum + run.count * BLOCK_BYTES, 0), bad };
 }
 
-interface StoredRun {
-  readonly block: number;
-  readonly segment: number;
-  readonly offset: number;
-  readonly sums: bigint[];
-}
-
-function runsOf(page: Page, number: number): readonly StoredRun[] {
-  const runs: StoredRun[] = [];
-  for (let index = 0; index < pageBlocks; index++) {
-    if (!page.isData(index)) continue;
-    const block = number * pageBlocks + index;
-    const segment = page.segment[index]!;
-    const offset = page.offset[index]!;
-    const last = runs.at(-1);
-    const joins =
-      last !== undefined &&
-      last.segment === segment &&
-      last.block + last.sums.length === block &&
-      last.offset + last.sums.length * BLOCK_BYTES === offset;
-    if (joins) last.sums.push(page.sum[index]!);
-    else runs.push({ block, segment, offset, sums: [page.sum[index]!] });
-  }
-  return runs;
+interface SummedRun extends StoredRun {
+  readonly sums: BigUint64Array;
 }
 
 /** Index and reason of each block of a run that cannot be read as it was written. A second look decides. */
-async function wrongBlocks(core: EngineCore, run: StoredRun): Promise<readonly (readonly [number, string])[]> {
+async function wrongBlocks(core: EngineCore, run: SummedRun): Promise<readonly (readonly [number, string])[]> {
   const bytes = new Uint8Array(run.sums.length * BLOCK_BYTES);
   const matches = (index: number) =>
     sumOf(bytes.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES)) === run.sums[index];
-  const whole = await readInto(core, run.segment, run.offset, bytes);
+  const whole = await readAside(core.log, run, bytes);
   const wrong: [number, string][] = [];
   for (let index = 0; index < run.sums.length; index++) {
     if (whole === undefined && matches(index)) continue;
     const part = bytes.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES);
-    const failure = await readInto(core, run.segment, run.offset + index * BLOCK_BYTES, part);
+    const failure = await readAside(core.log, oneOf(run, index), part);
     if (failure === undefined && matches(index)) continue;
     wrong.push([index, failure ?? 'does not match its checksum']);
   }
   return wrong;
 }
 
-/** Why bytes could not be read; undefined when they were. */
-async function readInto(
-  core: EngineCore,
-  segment: number,
-  offset: number,
-  target: Uint8Array,
-): Promise<string | undefined> {
-  try {
-    await core.log.readAside({ segment, offset }, target);
-    return undefined;
-  } catch (error) {
-    if (!isBlockError(error)) throw error;
-    return error.message;
-  }
-}
+/** One block of a run. */
+const oneOf = (run: StoredRun, index: number): StoredRun => ({
+  ...run,
+  block: run.block + index,
+  count: 1,
+  ...(run.frame_bytes > 0 ? { part: run.part + index } : { offset: run.offset + index * BLOCK_BYTES }),
+});
 
 function isStill(
   core: EngineCore,
@@ -157,8 +135,7 @@ function isStill(
 
 function told(core: EngineCore, layer: LayerIndex, run: BadRun): StoredDamage {
   const blocks = Array.from({ length: run.count }, (_, index) => run.block + index);
-  const { segment, offset, detail } = run;
-  const bytes = run.count * BLOCK_BYTES;
+  const { segment, offset, bytes, detail } = run;
   return { detail: `stored data ${detail}`, segment, offset, bytes, seen: whoSees(core, layer.id, blocks) };
 }
 

@@ -15,6 +15,8 @@ export interface LayerIndex {
   /** Blocks of data and of holes in it. */
   data: number;
   holes: number;
+  /** Bytes that its blocks of data take in the log. */
+  stored_bytes: number;
 }
 
 export const pageKeyRange = (): { readonly from: Uint8Array; readonly to: Uint8Array } => ({
@@ -69,7 +71,7 @@ export class PageTable {
   layer(id: LayerId): LayerIndex {
     let layer = this.#layers.get(id);
     if (layer === undefined) {
-      layer = { id, present: new PageSet(), pages: new Map(), data: 0, holes: 0 };
+      layer = { id, present: new PageSet(), pages: new Map(), data: 0, holes: 0, stored_bytes: 0 };
       this.#layers.set(id, layer);
     }
     return layer;

@@ -1,11 +1,17 @@
 import { BLOCK_BYTES } from '../../port/device.ts';
+import { shareOf } from '../log/frame.ts';
+import { packedBytes } from '../log/record-format.ts';
 
 /** Blocks a page: 1 MiB of a volume. */
 export const pageBlocks = 256;
 /** Memory for one block. */
-const entry_bytes = 24;
+const entry_bytes = 27;
 /** In a checkpoint: what is said of a run, and the checksum of each block of data. */
 const run_bytes = 18;
+/** And of a run within a frame: bytes of the frame, and which of its blocks. */
+const frame_bytes = 3;
+/** Set in the segment of a run within a frame. */
+const isFrame = 0x80000000;
 const sum_bytes = 8;
 const absent = 0;
 const hole = 0xffffffff;
@@ -32,11 +38,15 @@ export const pageOf = (block: number): number => Math.floor(block / pageBlocks);
 
 /**
  * Where the blocks of one page of one layer are: place, checksum and sequence per block, in typed arrays. Absent: look in the
- * layer below. Hole: stop, it reads as zeros [C1.3].
+ * layer below. Hole: stop, it reads as zeros [C1.3]. A block that is packed together with others has the place of their frame.
  */
 export class Page {
   readonly segment: Uint32Array;
   readonly offset: Uint32Array;
+  /** Bytes of the frame that the block is packed in; 0: it stands at its place as it is. */
+  readonly frame: Uint16Array;
+  /** Which block of its frame it is, times 16, and how many blocks the frame has, less one. */
+  readonly part: Uint8Array;
   /** XXH64 of each block. */
   readonly sum: BigUint64Array;
   readonly sequence: Float64Array;
@@ -46,6 +56,8 @@ export class Page {
   used = true;
   data = 0;
   holes = 0;
+  /** Bytes that its blocks of data take in the log. */
+  stored_bytes = 0;
 
   constructor() {
     const { slab, at } = room();
@@ -53,6 +65,8 @@ export class Page {
     this.sequence = new Float64Array(slab, at + pageBlocks * 8, pageBlocks);
     this.segment = new Uint32Array(slab, at + pageBlocks * 16, pageBlocks);
     this.offset = new Uint32Array(slab, at + pageBlocks * 20, pageBlocks);
+    this.frame = new Uint16Array(slab, at + pageBlocks * 24, pageBlocks);
+    this.part = new Uint8Array(slab, at + pageBlocks * 26, pageBlocks);
   }
 
   isAbsent(index: number): boolean {
@@ -72,13 +86,62 @@ export class Page {
     return this.data === 0 && this.holes === 0;
   }
 
+  /** Which of the blocks of its frame a packed block is, and how many those are. */
+  partOf(index: number): { readonly part: number; readonly of: number } {
+    return { part: this.part[index]! >> 4, of: (this.part[index]! & 15) + 1 };
+  }
+
+  /** Bytes that a block of data takes in the log: its share, if it is packed. */
+  bytesOf(index: number): number {
+    const frame = this.frame[index]!;
+    if (frame === 0) return BLOCK_BYTES;
+    const { part, of } = this.partOf(index);
+    return shareOf(packedBytes(frame, of), part, of);
+  }
+
   setData(index: number, segment: number, offset: number, sum: bigint, sequence: number): void {
     this.#count(index, -1);
     this.segment[index] = segment;
     this.offset[index] = offset;
+    this.frame[index] = 0;
     this.sum[index] = sum;
     this.sequence[index] = sequence;
-    this.data += 1;
+    this.#count(index, 1);
+    this.dirty = true;
+  }
+
+  /** Block `part` of `of` in the frame at this place. */
+  setPacked(
+    index: number,
+    segment: number,
+    offset: number,
+    frame_bytes: number,
+    part: number,
+    of: number,
+    sum: bigint,
+    sequence: number,
+  ): void {
+    this.#count(index, -1);
+    this.segment[index] = segment;
+    this.offset[index] = offset;
+    this.frame[index] = frame_bytes;
+    this.part[index] = (part << 4) | (of - 1);
+    this.sum[index] = sum;
+    this.sequence[index] = sequence;
+    this.#count(index, 1);
+    this.dirty = true;
+  }
+
+  /** Takes over what another page says of a block of data. */
+  take(index: number, from: Page): void {
+    this.#count(index, -1);
+    this.segment[index] = from.segment[index]!;
+    this.offset[index] = from.offset[index]!;
+    this.frame[index] = from.frame[index]!;
+    this.part[index] = from.part[index]!;
+    this.sum[index] = from.sum[index]!;
+    this.sequence[index] = from.sequence[index]!;
+    this.#count(index, 1);
     this.dirty = true;
   }
 
@@ -99,14 +162,20 @@ export class Page {
 
   #count(index: number, by: number): void {
     if (this.isHole(index)) this.holes += by;
-    else if (this.isData(index)) this.data += by;
+    else if (this.isData(index)) {
+      this.data += by;
+      this.stored_bytes += by * this.bytesOf(index);
+    }
   }
 
   /** Bytes that {@link encode} needs. */
   get encoded_bytes(): number {
-    let runs = 0;
-    for (let index = 0; index < pageBlocks; index = this.#runEnd(index)) if (!this.isAbsent(index)) runs += 1;
-    return 2 + runs * run_bytes + this.data * sum_bytes;
+    let bytes = 2 + this.data * sum_bytes;
+    for (let index = 0; index < pageBlocks; index = this.#runEnd(index)) {
+      if (this.isAbsent(index)) continue;
+      bytes += this.#isPacked(index) ? run_bytes + frame_bytes : run_bytes;
+    }
+    return bytes;
   }
 
   /** For the checkpoint: what lies together in the log is one run (docs/formats/checkpoint.md). */
@@ -120,10 +189,16 @@ export class Page {
       runs += 1;
       view.setUint8(at, index);
       view.setUint8(at + 1, end - index - 1);
-      view.setUint32(at + 2, this.segment[index]!, true);
+      const packed = this.#isPacked(index);
+      view.setUint32(at + 2, packed ? (this.segment[index]! | isFrame) >>> 0 : this.segment[index]!, true);
       view.setUint32(at + 6, this.offset[index]!, true);
       view.setFloat64(at + 10, this.sequence[index]!, true);
       at += run_bytes;
+      if (packed) {
+        view.setUint16(at, this.frame[index]!, true);
+        view.setUint8(at + 2, this.part[index]!);
+        at += frame_bytes;
+      }
       if (this.isHole(index)) continue;
       for (let block = index; block < end; block++, at += sum_bytes) view.setBigUint64(at, this.sum[block]!, true);
     }
@@ -139,7 +214,8 @@ export class Page {
       const end = index + view.getUint8(at + 1) + 1;
       const segment = view.getUint32(at + 2, true);
       const offset = view.getUint32(at + 6, true);
-      page.segment.fill(segment, index, end);
+      const packed = segment !== hole && (segment & isFrame) !== 0;
+      page.segment.fill(packed ? segment & ~isFrame : segment, index, end);
       page.sequence.fill(view.getFloat64(at + 10, true), index, end);
       at += run_bytes;
       if (segment === hole) {
@@ -147,25 +223,50 @@ export class Page {
         continue;
       }
       page.data += end - index;
+      const frame = packed ? view.getUint16(at, true) : 0;
+      const part = packed ? view.getUint8(at + 2) : 0;
+      if (packed) at += frame_bytes;
       for (let block = index; block < end; block++, at += sum_bytes) {
-        page.offset[block] = offset + (block - index) * BLOCK_BYTES;
+        page.offset[block] = packed ? offset : offset + (block - index) * BLOCK_BYTES;
+        page.frame[block] = frame;
+        page.part[block] = packed ? part + ((block - index) << 4) : 0;
         page.sum[block] = view.getBigUint64(at, true);
+        page.stored_bytes += page.bytesOf(block);
       }
     }
     return page;
+  }
+
+  #isPacked(index: number): boolean {
+    return this.isData(index) && this.frame[index] !== 0;
   }
 
   /** Where the run that begins at a block ends: blocks of one record next to each other, or holes of one, or absent ones. */
   #runEnd(start: number): number {
     const segment = this.segment[start];
     const sequence = this.sequence[start];
+    if (this.#isPacked(start)) return this.#frameEnd(start);
     const step = this.isData(start) ? BLOCK_BYTES : 0;
     let end = start + 1;
     while (
       end < pageBlocks &&
       this.segment[end] === segment &&
       this.sequence[end] === sequence &&
-      (step === 0 || this.offset[end] === this.offset[start]! + (end - start) * step)
+      (step === 0 || (this.frame[end] === 0 && this.offset[end] === this.offset[start]! + (end - start) * step))
+    )
+      end += 1;
+    return end;
+  }
+
+  #frameEnd(start: number): number {
+    let end = start + 1;
+    while (
+      end < pageBlocks &&
+      this.segment[end] === this.segment[start] &&
+      this.offset[end] === this.offset[start] &&
+      this.sequence[end] === this.sequence[start] &&
+      this.frame[end] === this.frame[start] &&
+      this.part[end] === this.part[start]! + ((end - start) << 4)
     )
       end += 1;
     return end;

@@ -22,6 +22,10 @@ export class ResolvedPages {
   readonly #stacks = new Map<LayerId, { readonly layers: ReadonlySet<LayerId>; kept: number }>();
   readonly #order: { readonly top: LayerId; readonly number: number }[] = [];
   #kept = 0;
+  /** Something was asked for since the last {@link rest}. */
+  #asked = false;
+  /** Called when something is kept again after there was nothing. */
+  onKept: () => void = () => undefined;
 
   constructor(most: number) {
     this.#most = most;
@@ -29,6 +33,7 @@ export class ResolvedPages {
 
   /** The page of the stack, as if it were one layer; absent and hole both mean zeros. Undefined: no layer has anything of it. */
   get(stack: readonly Storey[], number: number): Page | undefined {
+    this.#asked = true;
     const top = stack[0]!.id;
     const known = this.#byNumber.get(number);
     const ready = known?.get(top);
@@ -45,6 +50,18 @@ export class ResolvedPages {
     for (const top of known.keys()) if (this.#stacks.get(top)?.layers.has(layer)) this.#drop(top, number);
   }
 
+  /** To be called now and then: if nothing was asked for since the last time, all is given up. False once nothing is kept. */
+  rest(): boolean {
+    if (!this.#asked) {
+      this.#byNumber.clear();
+      this.#stacks.clear();
+      this.#order.length = 0;
+      this.#kept = 0;
+    }
+    this.#asked = false;
+    return this.#kept > 0;
+  }
+
   #keep(stack: readonly Storey[], number: number, page: Page): void {
     const top = stack[0]!.id;
     let of = this.#stacks.get(top);
@@ -54,6 +71,7 @@ export class ResolvedPages {
     }
     of.kept += 1;
     this.#kept += 1;
+    if (this.#kept === 1) this.onKept();
     const pages = this.#byNumber.get(number) ?? new Map<LayerId, Page>();
     pages.set(top, page);
     this.#byNumber.set(number, pages);
@@ -100,8 +118,7 @@ function make(
       const beyond = number * pageBlocks + index >= limit;
       if (!beyond && page.isAbsent(index)) continue;
       open.delete(index);
-      if (!beyond && page.isData(index))
-        made.setData(index, page.segment[index]!, page.offset[index]!, page.sum[index]!, page.sequence[index]!);
+      if (!beyond && page.isData(index)) made.take(index, page);
     }
     // An older stack's page is what all the layers below come to.
     if (older !== undefined || open.size === 0) break;

@@ -4,7 +4,7 @@ import { systemClock } from '@antipode/base';
 import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../simulated/seeded-random.ts';
 import { SimulatedDisk } from '../simulated/simulated-disk.ts';
-import { asAppended, controlRecord, dataRecord, scanAll, zeroRecord } from './log-fixture.ts';
+import { asAppended, controlRecord, dataRecord, relocateAll, scanAll, zeroRecord } from './log-fixture.ts';
 import { SEGMENT_VERSION, SEGMENT_VERSION_OLDEST } from './segment-header.ts';
 import { openSegmentLog } from './segment-log.ts';
 import { smallLogLimits } from './small-limits.ts';
@@ -55,7 +55,7 @@ async function build(): Promise<Record<'log' | 'relocated', Uint8Array>> {
   const log = await openSegmentLog({ disk: disk.mount(), clock: systemClock, random, limits: smallLogLimits });
   for (const record of RECORDS) log.append(record);
   await log.durable();
-  await log.relocate([{ record: RECORDS[0]!, sequence: 1 as Sequence }]);
+  await relocateAll(log, [{ record: RECORDS[0]!, sequence: 1 as Sequence }]);
   await log.close();
   return { log: disk.contents('segment-0000000001'), relocated: disk.contents('segment-0000000002') };
 }

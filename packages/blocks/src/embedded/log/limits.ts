@@ -47,6 +47,8 @@ export interface LogLimits {
 
 /** Most blocks in one data record: 1 MiB. A longer write is several records. */
 export const RECORD_BLOCKS_MAX = 256;
+/** Most blocks packed into one frame: a read of any of them unpacks all. */
+export const FRAME_BLOCKS_MAX = 16;
 /** Longest body of a control record, bytes. */
 export const CONTROL_BYTES_MAX = 1024 * 1024;
 /** Smallest segment that holds its header and a record of any kind. */

@@ -7,7 +7,16 @@ import { SimulatedDisk } from '../simulated/simulated-disk.ts';
 import type { LogLimits } from './limits.ts';
 import { openSegmentLog } from './segment-log.ts';
 import { smallLogLimits } from './small-limits.ts';
-import type { DataRecord, LayerId, LogRecord, ScannedRecord, SegmentLog, Sequence } from './types.ts';
+import type {
+  DataRecord,
+  LayerId,
+  LogRecord,
+  Place,
+  RelocatedRecord,
+  ScannedRecord,
+  SegmentLog,
+  Sequence,
+} from './types.ts';
 
 /** A data record whose bytes follow from its block and fill. */
 export function dataRecord(block: number, fill: number, count = 1): DataRecord {
@@ -34,6 +43,19 @@ export const controlRecord = (value: unknown): LogRecord => ({
   type: 'control',
   body: new TextEncoder().encode(JSON.stringify(value)),
 });
+
+/** Relocates records, whatever order they are given in; answers the new places in that order. */
+export async function relocateAll(
+  log: SegmentLog,
+  items: readonly { readonly record: RelocatedRecord; readonly sequence: Sequence }[],
+): Promise<readonly Place[]> {
+  const relocation = log.relocation(false);
+  const places = new Map<number, Place>();
+  const order = items.map((_, index) => index).sort((a, b) => items[a]!.sequence - items[b]!.sequence || a - b);
+  for (const index of order) places.set(index, await relocation.add(items[index]!.record, items[index]!.sequence));
+  await relocation.finish();
+  return items.map((_, index) => places.get(index)!);
+}
 
 /** A disk and the processes that open a log on it, one after the other. */
 export class Bench {
@@ -68,13 +90,19 @@ export async function scanAll(log: SegmentLog, after = 0): Promise<ScannedRecord
 }
 
 /** A scanned record with its payload read, as it was appended. */
-export async function asAppended(log: SegmentLog, scanned: ScannedRecord): Promise<LogRecord> {
+export async function asAppended(log: SegmentLog, scanned: ScannedRecord): Promise<RelocatedRecord> {
   switch (scanned.type) {
     case 'data': {
       const payload = new Uint8Array(scanned.count * BLOCK_BYTES);
       await log.read(scanned.place, payload);
       const { type, layer, block, count, checksums } = scanned;
       return { type, layer, block, count, payload, checksums };
+    }
+    case 'packed': {
+      const frame = new Uint8Array(scanned.frame_bytes);
+      await log.read(scanned.place, frame);
+      const { type, layer, block, count, checksums } = scanned;
+      return { type, layer, block, count, frame, checksums };
     }
     case 'zero': {
       const { type, layer, block, count } = scanned;

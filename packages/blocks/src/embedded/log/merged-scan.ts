@@ -47,8 +47,7 @@ export async function* mergeSegments<T>(
 async function nextRecord<T>(cursor: SegmentCursor, tag: T, onBad: (tag: T, offset: number, end: number) => void) {
   for (let found = await cursor.next(); found !== undefined; found = await cursor.next()) {
     if (found.kind === 'bad') onBad(tag, found.offset, found.end);
-    else if (found.header.type === 'data' || found.header.type === 'zero' || found.header.type === 'control')
-      return found;
+    else if (found.header.type !== 'start' && found.header.type !== 'footer') return found;
   }
   return undefined;
 }

@@ -1,8 +1,8 @@
 import { assert } from '@antipode/base';
 import { xxh64 } from '@node-rs/xxhash';
 import { BLOCK_BYTES } from '../../port/device.ts';
-import { CONTROL_BYTES_MAX, RECORD_BLOCKS_MAX } from './limits.ts';
-import type { LogRecord } from './types.ts';
+import { CONTROL_BYTES_MAX, FRAME_BLOCKS_MAX, RECORD_BLOCKS_MAX } from './limits.ts';
+import type { RelocatedRecord } from './types.ts';
 
 /**
  * Records as bytes; docs/formats/segment.md is the reference. Little-endian throughout. A record starts at a multiple of
@@ -17,9 +17,17 @@ export const RECORD_HEADER_BYTES_MAX = RECORD_HEADER_BYTES + RECORD_BLOCKS_MAX *
 export const RECORD_MAGIC = 0x5243_4e41; // "ANCR" in file order
 
 /** `start` and `footer` belong to the log itself; scans do not show them. */
-export type RecordType = 'data' | 'zero' | 'control' | 'start' | 'footer';
-const TYPE_CODES = { data: 1, zero: 2, control: 3, start: 4, footer: 5 } as const;
-const TYPES_BY_CODE: readonly (RecordType | undefined)[] = [undefined, 'data', 'zero', 'control', 'start', 'footer'];
+export type RecordType = 'data' | 'zero' | 'control' | 'start' | 'footer' | 'packed';
+const TYPE_CODES = { data: 1, zero: 2, control: 3, start: 4, footer: 5, packed: 6 } as const;
+const TYPES_BY_CODE: readonly (RecordType | undefined)[] = [
+  undefined,
+  'data',
+  'zero',
+  'control',
+  'start',
+  'footer',
+  'packed',
+];
 
 /** The fixed fields. For `start`: `sequence` is the first that may follow. For `footer`: see {@link footerFields}. */
 export interface RecordFields {
@@ -42,15 +50,21 @@ export interface RecordHeader extends RecordFields {
 const align8 = (n: number): number => (n + 7) & ~7;
 
 function checksumCount(type: RecordType, count: number): number {
-  if (type === 'data') return count;
+  if (type === 'data' || type === 'packed') return count;
   return type === 'control' ? 1 : 0;
 }
 
+/** Bytes that a record of packed blocks takes in a segment. */
+export const packedBytes = (frame_bytes: number, count: number): number =>
+  RECORD_HEADER_BYTES + count * CHECKSUM_BYTES + align8(frame_bytes);
+
 /** Bytes a record takes in a segment. */
-export function recordBytes(record: LogRecord): number {
+export function recordBytes(record: RelocatedRecord): number {
   switch (record.type) {
     case 'data':
       return RECORD_HEADER_BYTES + record.count * CHECKSUM_BYTES + record.payload.length;
+    case 'packed':
+      return packedBytes(record.frame.length, record.count);
     case 'zero':
       return RECORD_HEADER_BYTES;
     case 'control':
@@ -59,20 +73,26 @@ export function recordBytes(record: LogRecord): number {
 }
 
 /** Offset of the payload or body within the record. */
-export function payloadStart(record: LogRecord): number {
+export function payloadStart(record: RelocatedRecord): number {
   return (
     RECORD_HEADER_BYTES + checksumCount(record.type, record.type === 'control' ? 1 : record.count) * CHECKSUM_BYTES
   );
 }
 
 /** A caller that breaks these is a programmer's error: the engine splits what is longer. */
-export function assertRecord(record: LogRecord): void {
+export function assertRecord(record: RelocatedRecord): void {
   if (record.type === 'control') {
     assert(record.body.length <= CONTROL_BYTES_MAX, 'control record within CONTROL_BYTES_MAX');
     return;
   }
   assert(record.count > 0 && Number.isSafeInteger(record.block + record.count), 'a record has blocks');
   if (record.type === 'zero') return;
+  if (record.type === 'packed') {
+    assert(record.count <= FRAME_BLOCKS_MAX, 'packed record within FRAME_BLOCKS_MAX');
+    assert(record.frame.length > 0 && record.frame.length < record.count * BLOCK_BYTES, 'packing makes it smaller');
+    assert(record.checksums.length === record.count * CHECKSUM_BYTES, 'one checksum a block');
+    return;
+  }
   assert(record.count <= RECORD_BLOCKS_MAX, 'data record within RECORD_BLOCKS_MAX');
   assert(record.payload.length === record.count * BLOCK_BYTES, 'payload is whole blocks');
   assert(record.checksums.length === record.count * CHECKSUM_BYTES, 'one checksum a block');
@@ -122,7 +142,7 @@ export function encodeRecord(
   bytes: Uint8Array,
   view: DataView,
   at: number,
-  record: LogRecord,
+  record: RelocatedRecord,
   place: RecordPlacement,
 ): void {
   const { sequence, durable } = place;
@@ -132,6 +152,15 @@ export function encodeRecord(
       bytes.set(record.payload, at + RECORD_HEADER_BYTES + record.checksums.length);
       const { layer, block, count, payload } = record;
       const fields = { type: record.type, sequence, durable, layer, block, count, payload_bytes: payload.length };
+      return finishHeader(bytes, view, at, fields, place);
+    }
+    case 'packed': {
+      const { type, layer, block, count, frame, checksums } = record;
+      const frameAt = at + RECORD_HEADER_BYTES + checksums.length;
+      bytes.set(checksums, at + RECORD_HEADER_BYTES);
+      bytes.set(frame, frameAt);
+      bytes.fill(0, frameAt + frame.length, frameAt + align8(frame.length));
+      const fields = { type, sequence, durable, layer, block, count, payload_bytes: frame.length };
       return finishHeader(bytes, view, at, fields, place);
     }
     case 'zero': {
@@ -194,6 +223,7 @@ export function decodeHeader(
   if (type === undefined) return 'invalid';
   const count = getU64(view, at + 48);
   if (type === 'data' && !(count > 0 && count <= RECORD_BLOCKS_MAX)) return 'invalid';
+  if (type === 'packed' && !(count > 0 && count <= FRAME_BLOCKS_MAX)) return 'invalid';
   const header_bytes = RECORD_HEADER_BYTES + checksumCount(type, count) * CHECKSUM_BYTES;
   const payload_bytes = view.getUint32(at + 56, true);
   const total_bytes = header_bytes + align8(payload_bytes);
@@ -212,6 +242,8 @@ function payloadFits(type: RecordType, count: number, payload_bytes: number): bo
   switch (type) {
     case 'data':
       return payload_bytes === count * BLOCK_BYTES;
+    case 'packed':
+      return payload_bytes > 0 && payload_bytes < count * BLOCK_BYTES;
     case 'control':
       return payload_bytes <= CONTROL_BYTES_MAX;
     default:

@@ -162,7 +162,7 @@ class Recovery {
       }
     }
     for (const [i, segment] of this.opened.entries()) {
-      if (segment.header?.kind === 'relocated' || segment.header === undefined) this.keepAside(segment);
+      if (segment.header?.kind !== 'log') this.keepAside(segment);
       else await this.takeInOrder(segment, found.get(segment.number), baseAfter(this.opened, i));
     }
     if (this.expected <= this.durable) {
@@ -228,11 +228,11 @@ class Recovery {
       this.stored.push({ ...base, kind: 'log', salt: undefined, first: 1, last: 0, end: SEGMENT_HEADER_BYTES });
     } else if (footer === undefined) {
       this.damage(number, size, 'the footer of a relocated segment is not readable');
-      this.stored.push({ ...base, kind: 'relocated', salt: header.salt, first: 1, last: this.durable, end: size });
+      this.stored.push({ ...base, kind: header.kind, salt: header.salt, first: 1, last: this.durable, end: size });
     } else {
       const end = size - RECORD_HEADER_BYTES;
       const { layer: first, sequence: last } = footer;
-      this.stored.push({ ...base, kind: 'relocated', salt: header.salt, first, last, end });
+      this.stored.push({ ...base, kind: header.kind, salt: header.salt, first, last, end });
     }
   }
 

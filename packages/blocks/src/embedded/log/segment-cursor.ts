@@ -89,7 +89,7 @@ export class SegmentCursor {
     if (header === 'more' || header === 'invalid') return undefined;
     const at = offset - this.windowAt;
     const checksums = this.window.slice(at + RECORD_HEADER_BYTES, at + header.header_bytes);
-    if (header.type === 'data') return { kind: 'record', offset, header, checksums };
+    if (header.type === 'data' || header.type === 'packed') return { kind: 'record', offset, header, checksums };
     if (header.type !== 'control') return { kind: 'record', offset, header };
     const body = await this.body(offset + header.header_bytes, header.payload_bytes);
     const wanted = new DataView(checksums.buffer).getBigUint64(0, true);

@@ -14,8 +14,12 @@ const MAGIC = 0x4745_5350_4954_4e41n; // "ANTIPSEG" in file order
 const COPY_BYTES = 64;
 const COPIES_AT = [0, 2048];
 
-/** `log`: records in the one order. `relocated`: copies of older records, written by compaction. */
-export type SegmentKind = 'log' | 'relocated';
+/**
+ * `log`: records in the one order. `relocated`: copies of older records, written by compaction. `packed`: the same, with what
+ * can be packed in frames.
+ */
+export type SegmentKind = 'log' | 'relocated' | 'packed';
+const KINDS: readonly SegmentKind[] = ['log', 'relocated', 'packed'];
 
 export interface SegmentHeader {
   readonly number: number;
@@ -34,7 +38,7 @@ export function encodeSegmentHeader(
   for (const at of COPIES_AT) {
     view.setBigUint64(at + 8, MAGIC, true);
     view.setUint16(at + 16, version, true);
-    view.setUint16(at + 18, header.kind === 'relocated' ? 1 : 0, true);
+    view.setUint16(at + 18, KINDS.indexOf(header.kind), true);
     view.setUint32(at + 20, SEGMENT_HEADER_BYTES, true);
     view.setUint32(at + 24, header.number, true);
     view.setBigUint64(at + 32, header.salt, true);
@@ -58,7 +62,8 @@ export function decodeSegmentHeader(bytes: Uint8Array): SegmentHeader | undefine
           `this build reads ${SEGMENT_VERSION_OLDEST} to ${SEGMENT_VERSION}`,
       );
     }
-    const kind = view.getUint16(at + 18, true) === 1 ? 'relocated' : 'log';
+    const kind = KINDS[view.getUint16(at + 18, true)];
+    if (kind === undefined) continue;
     return { number: view.getUint32(at + 24, true), kind, salt: view.getBigUint64(at + 32, true), version };
   }
   return undefined;

@@ -1,6 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { diskError } from '../simulated/simulated-disk.ts';
-import { asAppended, Bench, controlRecord, dataRecord, scanAll, turns, zeroRecord } from './log-fixture.ts';
+import {
+  asAppended,
+  Bench,
+  controlRecord,
+  dataRecord,
+  relocateAll,
+  scanAll,
+  turns,
+  zeroRecord,
+} from './log-fixture.ts';
 import type { LogState, MovedRecord, SegmentLog, Sequence } from './types.ts';
 
 const MIB = 1024 * 1024;
@@ -340,7 +349,7 @@ describe('compaction', () => {
       if (scanned.sequence % 2 === 1)
         items.push({ record: await asAppended(log, scanned), sequence: scanned.sequence });
     }
-    const places = await log.relocate(items.toReversed());
+    const places = await relocateAll(log, items.toReversed());
     const last = log.lastSequence();
     disk.crash();
     const again = await open();
@@ -365,10 +374,10 @@ describe('compaction', () => {
     const names = disk.fileNames();
     disk.faults = { sync: () => diskError('EIO') };
     const record = dataRecord(5, 5);
-    await expect(log.relocate([{ record, sequence: 1 as Sequence }])).rejects.toMatchObject({ code: 'io_error' });
+    await expect(relocateAll(log, [{ record, sequence: 1 as Sequence }])).rejects.toMatchObject({ code: 'io_error' });
     expect(disk.fileNames()).toEqual(names);
     disk.faults = { sync: () => new Promise(() => {}) };
-    void log.relocate([{ record, sequence: 1 as Sequence }]);
+    void relocateAll(log, [{ record, sequence: 1 as Sequence }]);
     await turns();
     disk.crash();
     disk.faults = {};

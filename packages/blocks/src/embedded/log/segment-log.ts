@@ -11,7 +11,7 @@ import { Reserve } from './reserve.ts';
 import { Scratch } from './scratch.ts';
 import { type Found, SegmentCursor } from './segment-cursor.ts';
 import { SEGMENT_HEADER_BYTES } from './segment-header.ts';
-import { relocateRecords } from './segment-writer.ts';
+import { SegmentsRelocation } from './segment-writer.ts';
 import type { StoredSegment } from './stored-segment.ts';
 import { StoredSegments } from './stored-segments.ts';
 import { Tail } from './tail.ts';
@@ -23,6 +23,7 @@ import type {
   LogState,
   MovedRecord,
   Place,
+  Relocation,
   ScannedRecord,
   SegmentInfo,
   SegmentLog,
@@ -183,36 +184,38 @@ class FileSegmentLog implements SegmentLog {
   }
 
   segments(): readonly SegmentInfo[] {
-    const stored = this.stored.all().map(({ number, end, settled, last }) => ({
+    const stored = this.stored.all().map(({ number, kind, end, settled, first, last }) => ({
       segment: number,
       used: end - SEGMENT_HEADER_BYTES,
       sealed: settled,
+      first: first as Sequence,
       last: last as Sequence,
+      packed: kind === 'packed',
     }));
-    const growing = this.tail.unsealed().map(({ number, end, last }) => ({
+    const growing = this.tail.unsealed().map(({ number, end, first, last }) => ({
       segment: number,
       used: end - SEGMENT_HEADER_BYTES,
       sealed: false,
+      first: first as Sequence,
       last: last as Sequence,
+      packed: false,
     }));
     return [...stored, ...growing];
   }
 
-  async relocate(
-    records: readonly { readonly record: LogRecord; readonly sequence: Sequence }[],
-  ): Promise<readonly Place[]> {
-    const deps = { ...this.deps, nextNumber: () => this.number++, buffer: this.relocateBuffer };
-    const write = () => relocateRecords(deps, records, this.tail.durableSequence());
-    try {
-      const { segments, places } = await write().catch((error: unknown) => {
-        if (!isNoSpace(error) || !this.tail.service.releaseReserve(error)) throw error;
-        return write();
-      });
-      for (const segment of segments) this.stored.add(segment);
-      return places;
-    } catch (error) {
-      throw asBlockError(error, 'records could not be relocated');
-    }
+  relocation(packed: boolean): Relocation {
+    return new SegmentsRelocation({
+      ...this.deps,
+      kind: packed ? 'packed' : 'relocated',
+      nextNumber: () => this.number++,
+      durable: () => this.tail.durableSequence(),
+      buffer: this.relocateBuffer,
+      // Compaction is how a full disk gets room again.
+      makeRoom: (error) => isNoSpace(error) && this.tail.service.releaseReserve(error),
+      onFinished: (segments) => {
+        for (const segment of segments) this.stored.add(segment);
+      },
+    });
   }
 
   async removeSegment(segment: number): Promise<void> {
@@ -329,6 +332,10 @@ function scanned(segment: number, found: Found & { readonly kind: 'record' }): S
   if (header.type === 'control') return { type: 'control', body: found.body!, sequence, place };
   const { block, count } = header;
   const layer = header.layer as LayerId;
+  if (header.type === 'packed') {
+    const { payload_bytes: frame_bytes } = header;
+    return { type: 'packed', layer, block, count, frame_bytes, checksums: found.checksums!, sequence, place };
+  }
   if (header.type === 'zero') return { type: 'zero', layer, block, count, sequence, place };
   return { type: 'data', layer, block, count, checksums: found.checksums!, sequence, place };
 }

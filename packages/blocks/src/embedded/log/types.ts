@@ -21,6 +21,19 @@ export interface DataRecord {
   readonly checksums: Uint8Array;
 }
 
+/**
+ * The same blocks packed into one frame (docs/formats/segment.md); checksums are those of the blocks as they were written. Only
+ * what compaction rewrites is packed: the tail never has such a record.
+ */
+export interface PackedRecord {
+  readonly type: 'packed';
+  readonly layer: LayerId;
+  readonly block: number;
+  readonly count: number;
+  readonly frame: Uint8Array;
+  readonly checksums: Uint8Array;
+}
+
 /** A range of a layer that reads as zeros from here on (trim, write-zeroes) [C1.3]. */
 export interface ZeroRecord {
   readonly type: 'zero';
@@ -36,6 +49,8 @@ export interface ControlRecord {
 }
 
 export type LogRecord = DataRecord | ZeroRecord | ControlRecord;
+/** What compaction may write. */
+export type RelocatedRecord = LogRecord | PackedRecord;
 
 export interface Appended {
   readonly sequence: Sequence;
@@ -46,6 +61,7 @@ export interface Appended {
 /** A record found by a scan, payload not read: `checksums` only for data, `body` only for control. */
 export type ScannedRecord =
   | (Omit<DataRecord, 'payload'> & Appended)
+  | (Omit<PackedRecord, 'frame'> & Appended & { readonly frame_bytes: number })
   | (ZeroRecord & Appended)
   | (ControlRecord & Appended);
 
@@ -63,8 +79,21 @@ export interface SegmentInfo {
   /** Bytes used by records. */
   readonly used: number;
   readonly sealed: boolean;
-  /** Highest sequence in it. */
+  /** Lowest and highest sequence in it. */
+  readonly first: Sequence;
   readonly last: Sequence;
+  /** Written by a compaction that packed what could be packed. */
+  readonly packed: boolean;
+}
+
+/** Segments that compaction is writing. Nothing of them counts before {@link finish} has resolved. */
+export interface Relocation {
+  /** Takes a record with its old sequence; sequences do not fall from one call to the next. Copied before it resolves. */
+  add(record: RelocatedRecord, sequence: Sequence): Promise<Place>;
+  /** Durable, directory entries included, when it resolves. */
+  finish(): Promise<void>;
+  /** Gives up what was written, as far as it is not finished. */
+  discard(): void;
 }
 
 /** A record that lies elsewhere now [C6.4]: same sequence, same bytes. Places are as in {@link Appended}. */
@@ -109,10 +138,10 @@ export interface SegmentLog {
   scanSegment(segment: number): AsyncIterable<ScannedRecord>;
   segments(): readonly SegmentInfo[];
   /**
-   * Compaction [C6.2]: writes records with their own old sequence into segments that hold nothing else. Durable, directory
-   * entry included, when it resolves; answers the new places in order.
+   * Compaction [C6.2]: writes records with their own old sequences into segments that hold nothing else. `packed`: what could be
+   * packed is, so that nobody needs to try again.
    */
-  relocate(records: readonly { readonly record: LogRecord; readonly sequence: Sequence }[]): Promise<readonly Place[]>;
+  relocation(packed: boolean): Relocation;
   /** Bytes of the segment are on their way to somebody who asked for them: it may not be given back. */
   isBeingRead(segment: number): boolean;
   /** Gives a sealed segment's space back. The caller has seen to [C6.2]. */
