@@ -1,7 +1,8 @@
-// Writes docs/errors.md and docs/api.md from the contract, and the tables of docs/replication.md from the state machine: `node scripts/generate-docs.mjs` after a build.
+// Writes docs/errors.md and docs/api.md from the contract, docs/events.md from what clusters tell, and the tables of docs/replication.md from the state machine: `node scripts/generate-docs.mjs` after a build.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { occurrences } from '@antipode/cluster/occurrences';
 import { catalogue, enums, resources, roles } from '@antipode/contract';
 import { stateDiagram, tableOfCommands } from '@antipode/replication/describe';
 
@@ -66,6 +67,31 @@ ${table(
     entry.message,
     entry.remedy,
     known.has(entry.code) ? 'PowerStore' : 'ours',
+  ]),
+)}
+`;
+}
+
+/** What operators are told of, by code. */
+export function eventsPage() {
+  const entries = Object.values(occurrences).sort((a, b) => (a.code < b.code ? -1 : 1));
+  return `# Events and alerts
+
+${generated}
+
+Everything that a cluster tells by itself, with codes that do not change: \`event\` has all of it, \`alert\` what stays until it is over, raised once about
+each thing and cleared by itself. {0} is the name of what it is about, {1} what else there is to say. What users do is in \`audit_event\`, and what
+each changing request came to in \`job\`. Scheduled cycles leave no events; the history of their session has them.
+
+${table(
+  ['Code', 'Severity', 'Kind', 'Text', 'What it means', 'What to do'],
+  entries.map((entry) => [
+    `\`${entry.code}\``,
+    entry.severity,
+    entry.alert === true ? 'alert' : 'event',
+    entry.text,
+    entry.impact,
+    entry.remedy,
   ]),
 )}
 `;
@@ -180,6 +206,7 @@ export function replicationPage() {
 export const pages = [
   { path: join(docs, 'replication.md'), text: replicationPage },
   { path: join(docs, 'errors.md'), text: errorsPage },
+  { path: join(docs, 'events.md'), text: eventsPage },
   { path: join(docs, 'api.md'), text: apiPage },
 ];
 

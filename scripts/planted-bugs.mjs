@@ -193,13 +193,6 @@ const bugs = [
     wrong: 'content.subarray(0, part.count * BLOCK_BYTES);',
   },
   {
-    name: 'copied-counts-as-proven',
-    what: 'a segment is given back although the newest checkpoint still names it',
-    file: `${engine}/rewriting.ts`,
-    right: 'core.copied.add(segment);',
-    wrong: 'core.emptied.add(segment);',
-  },
-  {
     name: 'digest-remembered-wrongly',
     what: 'a digest is remembered though a size above cuts it',
     file: `${engine}/digest.ts`,

@@ -131,6 +131,22 @@ describe('the house is tidy', () => {
     expect(promised.filter((number) => !tests.some((text) => text.includes(`[${number}]`)))).toEqual([]);
   });
 
+  it('no test puts another module in the place of one: only ports are simulated [C10.2]', () => {
+    const replaced = new RegExp(`\\bvi\\.(${['mock', 'doMock', 'spyOn', 'stubGlobal'].join('|')})\\(`);
+    const tests = [...filesBelow(join(root, 'packages')), ...filesBelow(join(root, 'tests'))];
+    const found = tests
+      .filter((path) => path.endsWith('.ts') && replaced.test(readFileSync(path, 'utf8')))
+      .map((path) => relative(root, path));
+    expect(found).toEqual([]);
+  });
+
+  it('the pages say what is proven, and against what [C8.6]', () => {
+    const page = readFileSync(join(root, 'docs/replication.md'), 'utf8');
+    const [, section = ''] = page.split('## What is proven, and against what');
+    for (const said of ['XXH64', 'SHA-256', 'accidents', 'does not\nstop somebody', 'mutual TLS'])
+      expect(section).toContain(said);
+  });
+
   it('every package of npm in use has a line on why', () => {
     const why = readFileSync(join(root, 'docs/dependencies.md'), 'utf8');
     const manifests = ['package.json', ...Object.keys(mayImport).map((name) => `packages/${name}/package.json`)];

@@ -26,7 +26,7 @@ export type CrashStep =
   | { kind: 'write'; volume: number; block: number; count: number }
   | { kind: 'zero'; volume: number; block: number; count: number }
   | { kind: 'freeze'; volume: number; many: boolean }
-  | { kind: 'drop' | 'restore' | 'fork'; volume: number; point: number }
+  | { kind: 'drop' | 'restore' | 'restore all' | 'fork'; volume: number; point: number }
   | { kind: 'delete'; volume: number }
   | { kind: 'grow'; volume: number; units: number }
   | { kind: 'flush' | 'settle' | 'reopen' | 'crash' }
@@ -51,7 +51,13 @@ export const crashStep: fc.Arbitrary<CrashStep> = fc.oneof(
   {
     weight: 6,
     arbitrary: fc.record({
-      kind: fc.constantFrom('drop' as const, 'drop' as const, 'restore' as const, 'fork' as const),
+      kind: fc.constantFrom(
+        'drop' as const,
+        'drop' as const,
+        'restore' as const,
+        'restore all' as const,
+        'fork' as const,
+      ),
       volume,
       point: fc.nat(8),
     }),
@@ -159,8 +165,15 @@ export class CrashHistory {
       case 'restore': {
         const [point, of, image] = this.#image(step) ?? [];
         if (point === undefined || of === undefined || image === undefined || !this.#now.heads.has(of)) return;
-        this.#order(this.engine.restore(of, point, of));
+        this.#order(this.engine.restore([{ volume: of, point: point, of: of }]));
         return this.#push({ heads: new Map([...this.#now.heads, [of, image]]), points: this.#now.points });
+      }
+      case 'restore all': {
+        const [point] = this.#image(step) ?? [];
+        if (point === undefined) return;
+        const images = [...this.#now.points.get(point)!].filter(([id]) => this.#now.heads.has(id));
+        this.#order(this.engine.restore(images.map(([id]) => ({ volume: id, point, of: id }))));
+        return this.#push({ heads: new Map([...this.#now.heads, ...images]), points: this.#now.points });
       }
       case 'fork': {
         const [point, of, image] = this.#image(step) ?? [];

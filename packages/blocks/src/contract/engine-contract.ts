@@ -192,7 +192,7 @@ export function describeEngineContract(name: string, open: () => Promise<EngineU
         await engine.resizeVolume(v('a'), 4 * MiB);
         await engine.open(v('a')).write(3 * MiB, filled(4096, 9), false);
         await engine.freeze(spec(p('large')), [v('a')]);
-        await engine.restore(v('a'), p('small'), v('a'));
+        await engine.restore([{ volume: v('a'), point: p('small'), of: v('a') }]);
         expect(engine.volume(v('a'))?.size).toBe(2 * MiB);
         await engine.resizeVolume(v('a'), 4 * MiB);
         same(await readAll(engine.open(v('a'))), new Uint8Array(4 * MiB), 'the volume');
@@ -243,6 +243,27 @@ export function describeEngineContract(name: string, open: () => Promise<EngineU
         expect((await readAll(again.engine.openPoint(p('1'), v('a')))).subarray(0, 8192)).toEqual(filled(8192, 7));
       });
 
+      it('several volumes are restored together, or none of them', async () => {
+        const { engine } = await start();
+        for (const name of ['a', 'b']) {
+          await engine.createVolume({ id: v(name), name, size: MiB, tag: {} });
+          await engine.open(v(name)).write(0, filled(4096, 1), false);
+        }
+        await engine.freeze(spec(p('both')), [v('a'), v('b')]);
+        for (const name of ['a', 'b']) await engine.open(v(name)).write(0, filled(4096, 2), false);
+        await engine.resizeVolume(v('b'), 2 * MiB);
+        const image = (name: string, point = p('both')) => ({ volume: v(name), point, of: v(name) });
+        const holds = async (name: string, seed: number) =>
+          expect((await readAll(engine.open(v(name)))).subarray(0, 4096), name).toEqual(filled(4096, seed));
+        await expect(engine.restore([image('a'), image('b', p('none'))])).rejects.toMatchObject({ code: 'not_found' });
+        await expect(engine.restore([image('a'), image('a')])).rejects.toMatchObject({ code: 'out_of_range' });
+        for (const name of ['a', 'b']) await holds(name, 2);
+        await engine.restore([image('a'), image('b')]);
+        for (const name of ['a', 'b']) await holds(name, 1);
+        expect(engine.volume(v('b'))?.size).toBe(MiB);
+        await engine.restore([]);
+      });
+
       it('difference walks the tree, not the line [C1.2]', async () => {
         const { engine } = await start();
         await engine.createVolume({ id: v('a'), name: 'a', size: MiB, tag: {} });
@@ -251,7 +272,7 @@ export function describeEngineContract(name: string, open: () => Promise<EngineU
         await engine.freeze(spec(p('root')), [v('a')]);
         await device.write(4096, filled(4096, 2), false);
         await engine.freeze(spec(p('left')), [v('a')]);
-        await engine.restore(v('a'), p('root'), v('a'));
+        await engine.restore([{ volume: v('a'), point: p('root'), of: v('a') }]);
         await device.write(8192, filled(4096, 3), false);
         await engine.freeze(spec(p('right')), [v('a')]);
         const difference = await engine.difference(v('a'), p('left'), p('right'));
@@ -656,7 +677,7 @@ class History {
         const { id } = this.#volume(step.volume);
         const point = this.#point(step.point);
         if (point === undefined || !this.model.points.get(point)?.has(id)) return;
-        await this.engine.restore(id, point, id);
+        await this.engine.restore([{ volume: id, point: point, of: id }]);
         return this.model.restore(id, point, id);
       }
       case 'fork': {

@@ -126,7 +126,7 @@ describe('the embedded engine', () => {
     await write(source.engine, a, 800, 7);
     await source.engine.freeze(spec('p1', 'internal'), [a]);
     await complete(source.engine, target.engine, planOf('c1', [[spec('p1', 'internal'), 4 * MiB]]));
-    await source.engine.restore(a, p('small'), a);
+    await source.engine.restore([{ volume: a, point: p('small'), of: a }]);
     await source.engine.freeze(spec('p2', 'internal'), [a]);
     await complete(source.engine, target.engine, planOf('c2', [[spec('p2', 'internal'), 2 * MiB]], 'p1'));
     await target.engine.promote(session, { next: second });
@@ -147,7 +147,7 @@ describe('the embedded engine', () => {
     await source.engine.freeze(spec('p1', 'internal'), [a], 'me');
     await complete(source.engine, target.engine, planOf('c1', [[spec('p1', 'internal'), 4 * MiB]]));
     await target.engine.hold(p('p1'), 'me');
-    await source.engine.restore(a, p('small'), a);
+    await source.engine.restore([{ volume: a, point: p('small'), of: a }]);
     await write(source.engine, a, 1, 5);
     await source.engine.freeze(spec('p2', 'internal'), [a], 'me');
     // The same block of the same content is shipped again; without it the layer at the destination would be empty.

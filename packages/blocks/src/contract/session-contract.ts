@@ -275,7 +275,7 @@ export class SessionHistory {
 
   async #restore(point: PointId): Promise<void> {
     const source = this.#engine(this.#source);
-    for (const id of names[this.#source as 0]) await source.restore(id, point, id);
+    for (const id of names[this.#source as 0]) await source.restore([{ volume: id, point: point, of: id }]);
     this.#heads = [...this.#frozen.get(point)!];
   }
 

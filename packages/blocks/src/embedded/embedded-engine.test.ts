@@ -54,5 +54,6 @@ async function onRealDisk(): Promise<EngineUnderTest> {
   return wrap(await openHere());
 }
 
+// By example in the suite: [C1.1] [C1.2] [C1.3] [C1.4] [C2.1] [C2.6] [C3.2] [C3.4] [C4.1], each in the name of its test.
 describeEngineContract('embedded, on a real disk', onRealDisk);
 describeEngineContract('embedded, on a simulated disk that crashes', () => simulatedEngine(7, { fallBack_max: 2 }));

@@ -22,6 +22,7 @@ import type {
   PointInfo,
   PointSpec,
   RestartAddress,
+  Restoration,
   Role,
   StageInfo,
   Tag,
@@ -207,9 +208,9 @@ export class EmbeddedEngine implements BlockEngine {
     await this.#do(plan.planFork(this.#core.graph, spec));
   }
 
-  async restore(volume: VolumeId, point: PointId, of: VolumeId): Promise<void> {
-    await this.#do(plan.planRestore(this.#core.graph, volume, point, of));
-    this.#core.emit({ kind: 'volume_changed', volume });
+  async restore(images: readonly Restoration[]): Promise<void> {
+    await this.#do(plan.planRestore(this.#core.graph, images));
+    for (const { volume } of images) this.#core.emit({ kind: 'volume_changed', volume });
   }
 
   // --- bytes --------------------------------------------------------------------------------------------------------

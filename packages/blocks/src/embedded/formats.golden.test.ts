@@ -48,7 +48,7 @@ async function live(engine: BlockEngine): Promise<void> {
   await engine.changePoint(pointId('p1'), { name: 'x' });
   await engine.hold(pointId('p1'), 'you');
   await engine.fork({ id: b, name: 'b', point: pointId('p1'), of: a, tag: {} });
-  await engine.restore(a, pointId('p1'), a);
+  await engine.restore([{ volume: a, point: pointId('p1'), of: a }]);
   await engine.createHalf({
     session,
     role: 'source',

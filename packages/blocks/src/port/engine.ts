@@ -13,6 +13,7 @@ import type {
   PointInfo,
   PointSpec,
   RestartAddress,
+  Restoration,
   Role,
   StageInfo,
   Tag,
@@ -93,8 +94,11 @@ export interface BlockEngine {
   point(id: PointId): PointInfo | undefined;
   /** A new, writable volume on a frozen image: constant time, shares blocks. */
   fork(spec: { id: VolumeId; name: string; point: PointId; of: VolumeId; tag: Tag }): Promise<void>;
-  /** The head of `volume` becomes a fork of an image of the same family (restore, refresh); size follows. What it held since its last point is given up. */
-  restore(volume: VolumeId, point: PointId, of: VolumeId): Promise<void>;
+  /**
+   * The head of each `volume` becomes a fork of an image of the same family (restore, refresh); sizes follow. What they held since their
+   * last points is given up. Of all at one instant, or of none: hosts and crashes see the members of a group old together or new together.
+   */
+  restore(images: readonly Restoration[]): Promise<void>;
 
   // --- bytes -----------------------------------------------------------------------------------------------------
   /** A device on the volume's head. */

@@ -171,6 +171,13 @@ export interface HalfInfo {
   readonly tag: Tag;
 }
 
+/** What a volume becomes: the image of `of` at `point`. */
+export interface Restoration {
+  readonly volume: VolumeId;
+  readonly point: PointId;
+  readonly of: VolumeId;
+}
+
 export interface Tombstone {
   readonly session: SessionId;
   readonly generation: Generation;

@@ -75,7 +75,7 @@ export function clusterDataPlane(
     volume: async (id) => (await ofVolume(id)).volume(id),
     volumeUsage: async (id) => (await ofVolume(id)).volumeUsage(id),
     bytesSince: async (id, point) => (await ofVolume(id)).bytesSince(id, point),
-    restore: async (volume, point, of) => (await ofVolume(volume)).restore(volume, point, of),
+    restore: async (images) => (await ofVolumes(images.map(({ volume }) => volume))).restore(images),
     fork: async (spec) => (await ofPoint(spec.point)).fork(spec),
     freeze: async (point, volumes, hold) => (await ofVolumes(volumes)).freeze(point, volumes, hold),
     digest: async (volume, point) => (await ofPoint(point)).digest(volume, point),

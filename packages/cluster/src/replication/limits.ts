@@ -36,6 +36,8 @@ export const driverLimits = {
   cyclesKept: 360,
   /** How often objectives are looked at: an alert comes no later than this after its moment. */
   complianceEvery_ms: 10_000,
+  /** Sessions of one peer that are told of one by one when an outage parks them; the others are one alert. */
+  parkedTold: 8,
   /** A change of a policy that its copy could not be told of is told again after this. */
   policyAgain_ms: 10_000,
   /** Every how many heartbeats the data connection is tried as well. */

@@ -5,6 +5,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { DataPlane } from '../local/api.ts';
 import { enterSnapshot } from '../services/found-snapshots.ts';
 import type { About, OccurrenceName, Reporter } from '../services/occurrences.ts';
+import { driverLimits } from './limits.ts';
 import { resourceOf, type SessionRecord } from './session-store.ts';
 import { testPurpose } from './step-runner.ts';
 
@@ -19,6 +20,8 @@ export interface SessionReportsDeps {
 /** What the state machine's notices mean for operators and for the catalog. */
 export class SessionReports {
   readonly #deps: SessionReportsDeps;
+  /** Sessions parked since the link to a peer was lost, by its remote system. */
+  readonly #parked = new Map<string, number>();
 
   constructor(deps: SessionReportsDeps) {
     this.#deps = deps;
@@ -45,6 +48,7 @@ export class SessionReports {
         reporter.clear('session_parked', about);
         return notice.trigger === 'schedule' ? undefined : tell('synchronized', String(notice.duration_ms));
       case 'parked':
+        if (notice.fault.code === 'link_lost' && this.#isOneOfMany(record)) return;
         return tell('session_parked', notice.fault.message);
       case 'recovered':
         return reporter.clear('session_parked', about);
@@ -92,6 +96,25 @@ export class SessionReports {
       case 'fault':
         return tell('session_parked', notice.message);
     }
+  }
+
+  /** An outage parks all sessions with a peer: the first are told of one by one, the others by one alert about the remote system. */
+  #isOneOfMany({ remoteSystemId }: SessionRecord): boolean {
+    const { catalog, reporter } = this.#deps;
+    const told = (this.#parked.get(remoteSystemId) ?? 0) + 1;
+    this.#parked.set(remoteSystemId, told);
+    if (told <= driverLimits.parkedTold) return false;
+    const name = catalog.get('remote_system', remoteSystemId)?.name ?? remoteSystemId;
+    // Raised once, with the first of them; the sessions themselves say which.
+    if (told === driverLimits.parkedTold + 1)
+      reporter.tell('sessions_parked', { type: 'remote_system', id: remoteSystemId, name });
+    return true;
+  }
+
+  /** The peer can be reached again: its sessions go on by themselves. */
+  linkBack(remoteSystemId: string): void {
+    this.#parked.delete(remoteSystemId);
+    this.#deps.reporter.clear('sessions_parked', { type: 'remote_system', id: remoteSystemId, name: '' });
   }
 
   /** Whether hosts can write here: of a group and all its members at once. */

@@ -338,7 +338,9 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   linkChanged(remote: RemoteRecord, up: boolean): void {
     for (const entry of this.entries.values())
       if (entry.record.remoteSystemId === remote.id) entry.driver.submit({ kind: 'link', up });
-    if (up) this.#copies.linkUp(remote.id);
+    if (!up) return;
+    this.#reports.linkBack(remote.id);
+    this.#copies.linkUp(remote.id);
   }
 
   dataPlaneEvent(event: DataPlaneEvent): void {

@@ -256,7 +256,7 @@ describe('a kill in the middle, and the start after it', () => {
   );
 
   it.each(['before', 'after'] as const)(
-    '%s the first of a group’s restores: all members are restored',
+    '%s a group’s restore: no member without the others, and all of them in the end',
     async (when) => {
       const [a, b] = [await volume('a'), await volume('b')];
       const id = await group('g', [a, b]);
@@ -264,6 +264,8 @@ describe('a kill in the middle, and the start after it', () => {
       const set = await site.made('volume_group.snapshot', id, { name: 's' });
       for (const one of [a, b]) await site.write(one, 0, 2);
       await site.killed('restore', when, 'volume_group.restore', id, { from_snap_id: set, create_backup_snap: false });
+      const found = when === 'before' ? 2 : 1;
+      expect([await site.read(a, 0), await site.read(b, 0)]).toEqual([found, found]);
       await site.volumes.recover();
       expect([await site.read(a, 0), await site.read(b, 0)]).toEqual([1, 1]);
       expect(site.catalog.list('intent')).toEqual([]);

@@ -45,6 +45,13 @@ export const occurrences = {
     'The copy gets older.',
     'Remove the cause; the session goes on by itself.',
   ),
+  sessions_parked: raised(
+    '0x02010205',
+    'Major',
+    'More sessions with the remote system {0} were paused by the system because it cannot be reached.',
+    'Their copies get older; each session shows it in its state.',
+    'Check the network and the peer; they go on by themselves.',
+  ),
   session_paused: told(
     '0x02010104',
     'Info',

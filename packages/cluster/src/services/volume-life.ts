@@ -110,8 +110,8 @@ export class VolumeLife {
   }
 
   /**
-   * The content of volumes becomes that of others, all of one instant. For more than one an intent in the catalog finishes it after a restart: a group is
-   * never left with some members old and some new.
+   * The content of volumes becomes that of others, all of one instant and all at one instant: one record of the engine. For more than one an
+   * intent has the catalog say the same after a restart.
    */
   async replace(pairs: readonly { readonly volume: VolumeDocument; readonly origin: VolumeDocument }[]): Promise<void> {
     const { catalog, random, clock } = this.#deps;
@@ -154,7 +154,9 @@ export class VolumeLife {
 
   async #carryOut(items: readonly Replacement[]): Promise<void> {
     const { catalog, dataPlane } = this.#deps;
-    for (const { volume, point, of } of items) await dataPlane.restore(volumeId(volume), pointId(point), volumeId(of));
+    await dataPlane.restore(
+      items.map(({ volume, point, of }) => ({ volume: volumeId(volume), point: pointId(point), of: volumeId(of) })),
+    );
     for (const { volume, source, moment } of items) {
       const info = await dataPlane.volume(volumeId(volume));
       const present = catalog.get('volume', volume);

@@ -580,7 +580,7 @@ function endSuspensions(pair: TwoHalves): void {
 }
 
 describe('any history of commands, cuts, losses and crashes', () => {
-  it('never lets generations fall, never gives a destination a cycle, and heals to a settled pair [S1] [S2] [S3] [C5.5]', () => {
+  it('never lets generations fall, never gives a destination a cycle, and heals to a settled pair [S1] [S2] [S3] [C4.1] [C5.5]', () => {
     fc.assert(
       fc.property(fc.array(event, { maxLength: 80 }), (events) => {
         const pair = synced();

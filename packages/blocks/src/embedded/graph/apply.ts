@@ -1,5 +1,5 @@
 import { assert, assertNever, type PointId, type SessionId, type VolumeId } from '@antipode/base';
-import type { Pair, PointSpec } from '../../port/types.ts';
+import type { Pair, PointSpec, Restoration } from '../../port/types.ts';
 import { engineLimits } from '../limits.ts';
 import type { LayerId } from '../log/types.ts';
 import type { Change } from './changes.ts';
@@ -71,12 +71,10 @@ export function applyChange(graph: Graph, change: Change): void {
       graph.volumes.set(id, { id, name, family, top: change.layer, follows: false, destination: false, tag });
       return;
     }
-    case 'restore': {
-      const member = memberOf(pointOf(graph, change.point), change.of);
-      assert(member !== undefined, 'the image exists');
-      own(graph, volumeOf(graph, change.volume), member.layer, change.layer, member.size);
-      return;
-    }
+    case 'restore':
+      return restore(graph, [change]);
+    case 'restore_all':
+      return restore(graph, change.images);
     case 'create_half': {
       const { session, role, generation, pairs, tag } = change;
       graph.halves.set(session, { session, role, generation, pairs, refused: [], tag });
@@ -238,6 +236,14 @@ function own(graph: Graph, volume: VolumeNode, below: LayerId, layer: LayerId, s
   addLayer(graph, layer, below, size ?? graph.layers.get(below)?.size ?? 0);
   volume.top = layer;
   volume.follows = false;
+}
+
+function restore(graph: Graph, images: readonly (Restoration & { readonly layer: LayerId })[]): void {
+  for (const { volume, point, of, layer } of images) {
+    const member = memberOf(pointOf(graph, point), of);
+    assert(member !== undefined, 'the image exists');
+    own(graph, volumeOf(graph, volume), member.layer, layer, member.size);
+  }
 }
 
 /** The tops become the point's image, and fresh ones sit on them: one turn, whatever the size [C9.3]. */

@@ -7,6 +7,7 @@ import type {
   Pair,
   PointSpec,
   RestartAddress,
+  Restoration,
   Role,
   Tag,
 } from '../../port/types.ts';
@@ -64,6 +65,7 @@ export type Change =
       readonly of: VolumeId;
       readonly layer: LayerId;
     }
+  | { readonly op: 'restore_all'; readonly images: readonly (Restoration & { readonly layer: LayerId })[] }
   | {
       readonly op: 'create_half';
       readonly session: SessionId;

@@ -43,7 +43,10 @@ const step: fc.Arbitrary<Step> = fc
       case 5:
         return pick % 2 === 0 ? plan.planHold(graph, point, 'holder') : plan.planRelease(graph, point, 'holder');
       case 6:
-        return plan.planRestore(graph, id, point, id);
+        return plan.planRestore(
+          graph,
+          (pick % 2 === 0 ? [id] : [...new Set([id, volumes[other]!])]).map((one) => ({ volume: one, point, of: one })),
+        );
       case 7:
         return plan.planFork(graph, { id: volumes[other]!, name: 'fork', point, of: id, tag: {} });
       case 8:
@@ -191,7 +194,7 @@ function check(graph: Graph, used: Set<number>): void {
 }
 
 describe('the graph', () => {
-  it('keeps its invariants through any history of verbs, and a refusal changes nothing [G1] [G2] [G3] [G4] [G5]', () => {
+  it('keeps its invariants through any history of verbs, and a refusal changes nothing [G1] [G2] [G3] [G4] [G5] [C1.1]', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const graph = emptyGraph();

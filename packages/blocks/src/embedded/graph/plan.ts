@@ -9,6 +9,7 @@ import {
   type Pair,
   type PointSpec,
   type RestartAddress,
+  type Restoration,
   type Role,
   sameGeneration,
   type Tag,
@@ -166,13 +167,22 @@ export function planFork(
   return { op: 'fork', ...spec, layer: freshLayers(graph, 1)[0]! };
 }
 
-export function planRestore(graph: Graph, volume: VolumeId, point: PointId, of: VolumeId): Planned {
-  const target = needVolume(graph, volume);
-  needMember(graph, point, of);
-  if (!canWrite(graph, target)) refuse('read_only', 'a destination or sealed volume cannot be restored');
-  const origin = graph.volumes.get(of);
-  if (origin !== undefined && origin.family !== target.family) refuse('out_of_range', 'the image is of another family');
-  return { op: 'restore', volume, point, of, layer: freshLayers(graph, 1)[0]! };
+export function planRestore(graph: Graph, images: readonly Restoration[]): Planned {
+  if (new Set(images.map(({ volume }) => volume)).size !== images.length)
+    refuse('out_of_range', 'a volume is restored to one image');
+  for (const { volume, point, of } of images) {
+    const target = needVolume(graph, volume);
+    needMember(graph, point, of);
+    if (!canWrite(graph, target)) refuse('read_only', 'a destination or sealed volume cannot be restored');
+    const origin = graph.volumes.get(of);
+    if (origin !== undefined && origin.family !== target.family)
+      refuse('out_of_range', 'the image is of another family');
+  }
+  const layers = freshLayers(graph, images.length);
+  const placed = images.map(({ volume, point, of }, index) => ({ volume, point, of, layer: layers[index]! }));
+  const [only] = placed;
+  if (only === undefined) return undefined;
+  return placed.length === 1 ? { op: 'restore', ...only } : { op: 'restore_all', images: placed };
 }
 
 /** The right to write: from role and seal, never from what an upper floor believes [C4.3]. */
