@@ -87,6 +87,7 @@ export async function startDataPlane(
     scrubPlace: scrubFile(join(directory, 'scrub.json')),
     addresses: () => ({ nbd: nbdAddress, ...(replication && { replication }) }),
     ioCounters: () => io.counters(),
+    hostCounters: () => io.hostCounters(),
     setAccess: (hosts) => {
       access.set(hosts);
       // A host that was detached ends what it is doing and does no more [C11.2].

@@ -6,6 +6,8 @@ export const restLimits = {
   connection_ms: 0,
   /** A request must have arrived whole within this: slow senders do not hold connections. */
   request_ms: 30_000,
+  /** How often those that have not are looked for. */
+  lookAtSlow_ms: 5_000,
   keepAlive_ms: 75_000,
   /** Largest file: a dozen times what a release has. */
   upload_bytes: 512 * 1024 * 1024,

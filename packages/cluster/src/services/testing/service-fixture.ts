@@ -83,6 +83,7 @@ export async function serviceFixture() {
       }),
       addresses: () => ({ nbd: { host: '127.0.0.1', port: 0 }, replication: { host: '127.0.0.1', port: 0 } }),
       ioCounters: () => [],
+      hostCounters: () => [],
       setAccess: (hosts) => {
         access = hosts;
       },
