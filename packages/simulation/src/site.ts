@@ -249,6 +249,7 @@ export class Site {
       config: { scrubEvery_ms: 7 * 86_400_000, scrubRate_bytes_per_s: 2 ** 24 },
       addresses: () => ({ nbd: here, replication: here }),
       ioCounters: () => [],
+      hostCounters: () => [],
       setAccess: () => undefined,
       setLimits: () => undefined,
     });

@@ -3,7 +3,7 @@ import type { BlockEngine } from '@antipode/blocks';
 import type { Admission, PeerEndpoint, ShipOrder, ShipOutcome, ShipProgress } from '@antipode/replication';
 import { changedChunks } from '../dataplane/changed-chunks.ts';
 import type { ScrubJob } from '../dataplane/scrub-job.ts';
-import type { IoCounters } from '../metrics/figures.ts';
+import type { HostCounters, IoCounters } from '../metrics/figures.ts';
 import type {
   Addresses,
   ChunkRange,
@@ -28,6 +28,7 @@ export interface EngineDataPlaneParts {
   };
   readonly addresses: () => Addresses;
   readonly ioCounters: () => readonly IoCounters[];
+  readonly hostCounters: () => readonly HostCounters[];
   readonly setAccess: (hosts: readonly HostAccess[]) => void;
   readonly setLimits: (limits: readonly IoLimit[]) => void;
   /** Takes the list of peers whose data connections are accepted. */
@@ -51,6 +52,7 @@ export function engineDataPlane(parts: EngineDataPlaneParts): DataPlane {
       { id: parts.appliance, usage: engine.usage(), writes: engine.writeState(), nbd: parts.addresses().nbd },
     ],
     ioCounters: async () => parts.ioCounters(),
+    hostCounters: async () => parts.hostCounters(),
     changedChunks: (range: ChunkRange) => changedChunks(engine, range),
     setAccess: async (hosts: readonly HostAccess[]) => parts.setAccess(hosts),
     setLimits: async (limits: readonly IoLimit[]) => parts.setLimits(limits),

@@ -56,6 +56,7 @@ const listed: Readonly<Record<Method, true>> = {
   appliances: true,
   changedChunks: true,
   ioCounters: true,
+  hostCounters: true,
   setAccess: true,
   setLimits: true,
   setPeers: true,
