@@ -202,6 +202,7 @@ const bugs = [
 ];
 
 const suites = [
+  'packages/blocks/src/embedded/packing.test.ts',
   'packages/blocks/src/embedded/embedded-engine.test.ts',
   'packages/blocks/src/contract/embedded-crash.test.ts',
   'packages/blocks/src/contract/embedded-session.test.ts',

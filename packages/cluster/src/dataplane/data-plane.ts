@@ -15,12 +15,15 @@ import { HostAccessTable } from './host-access.ts';
 import { IoStatistics } from './io-statistics.ts';
 import { localFrames } from './local-frames.ts';
 import { scrubFile } from './scrub-job.ts';
+import { checkDataPlane } from './self-check.ts';
 import { Siblings } from './siblings.ts';
 import { VolumeLimits } from './volume-limits.ts';
 
 /** A data plane, and where it listens. */
 export interface RunningDataPlane {
   readonly info: Readonly<Record<string, unknown>> & { readonly nbd: ListenAddress };
+  /** Shows that it works. */
+  check(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -115,6 +118,7 @@ export async function startDataPlane(
   scrub.open();
   return {
     info: { nbd: nbdAddress },
+    check: () => checkDataPlane(engine, nbdAddress),
     async stop() {
       await scrub.close();
       await local.close();
