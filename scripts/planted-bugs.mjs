@@ -193,13 +193,6 @@ const bugs = [
     wrong: 'content.subarray(0, part.count * BLOCK_BYTES);',
   },
   {
-    name: 'copied-counts-as-proven',
-    what: 'a segment is given back although the newest checkpoint still names it',
-    file: `${engine}/rewriting.ts`,
-    right: 'core.copied.add(segment);',
-    wrong: 'core.emptied.add(segment);',
-  },
-  {
     name: 'digest-remembered-wrongly',
     what: 'a digest is remembered though a size above cuts it',
     file: `${engine}/digest.ts`,
@@ -209,6 +202,7 @@ const bugs = [
 ];
 
 const suites = [
+  'packages/blocks/src/embedded/packing.test.ts',
   'packages/blocks/src/embedded/embedded-engine.test.ts',
   'packages/blocks/src/contract/embedded-crash.test.ts',
   'packages/blocks/src/contract/embedded-session.test.ts',

@@ -338,7 +338,9 @@ function remedy(
   if (tested >= 0) return { at: tested, name: 'stop_failover_test', body: {} };
   const paused = rows.findIndex((row) => row.state === 'Paused');
   if (paused >= 0) return { at: paused, name: 'resume' };
-  if (source !== undefined && rows.every((row) => row.state === 'Failed_Over'))
+  // The peer may have heard of a reprotect whose answer was lost: it is given once more.
+  const other = source === undefined ? undefined : rows[1 - source];
+  if (source !== undefined && rows[source]?.state === 'Failed_Over' && other?.state !== 'Failing_Over')
     return { at: source, name: 'reprotect' };
   return undefined;
 }

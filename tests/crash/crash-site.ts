@@ -81,6 +81,8 @@ export class CrashSite {
     // A group of its own, so that a kill reaches every process of the cluster; the channel ends it with the harness.
     const child = fork(cli, args, {
       detached: true,
+      // The built product, however this program was started.
+      execArgv: [],
       stdio: ['ignore', out, out, 'ipc'],
       env: {
         ...process.env,

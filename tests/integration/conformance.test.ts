@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { eventually, Pair } from './pair.ts';
+import { eventually, MiB, Pair } from './pair.ts';
 
 const run = promisify(execFile);
 const clients = join(import.meta.dirname, '../clients');
@@ -26,26 +26,33 @@ if (!hasPython) console.log('skipped: conformance with PyPowerStore needs it (se
 const hasGo = works('go', 'version') && works('go', '-C', join(clients, 'go'), 'list', '-deps', '.');
 if (!hasGo) console.log('skipped: conformance with gopowerstore needs Go and its modules (see .ci/run)');
 
-/** gopowerstore’s own tests against a live system that concern what there is here. */
-const ownTests = [
-  'TestGetHosts?$',
-  'TestGetHostByName',
-  'Test(Create|Modify)Host$',
-  'TestGetHostVolumeMappings?$',
-  'TestAttachDetachVolume',
-  'TestDeleteAttachedVolume',
-  'TestGetMaxVolumeSizeSuite',
-  'TestGetSoftwareInstalled',
-  'TestComputeDifferences',
-  'TestGetVolumes?$',
-  'TestCreateDeleteVolume',
-  'TestModifyVolume',
-  'TestGetCapacity',
-  'TestReplicationSuite$',
-  'Test_PerformanceMetricsBy(Appliance|Node|Cluster)$',
-  'Test_SpaceMetricsBy(Cluster|Appliance)$',
-  'Test_CopyMetricsBy(Cluster|Appliance)$',
-];
+const noFiles = 'file services: there are none';
+const noMetro = 'synchronous replication and metro volumes are not offered';
+const noContainers = 'storage containers: there are none';
+/** Those of gopowerstore’s own tests against a live system that are not run, each with the reason. All others are. */
+const excluded: Readonly<Record<string, string>> = {
+  TestApiSuite: 'takes for granted that no answer comes within a millisecond',
+  TestGetFCPorts: 'there is no Fibre Channel',
+  Test_PerformanceMetricsByFeFcNode: 'there is no Fibre Channel',
+  Test_PerformanceMetricsByFeEthNode: 'ports are the machine’s, and so is what passes through them',
+  TestGetIPPoolAddress: 'looks for portals of iSCSI',
+  TestReplicationSuiteSync: noMetro,
+  TestMetroVolumeSuite: noMetro,
+  TestMetroVolumeGroupSuite: noMetro,
+  TestEndMetroVolumeGroupSuite: noMetro,
+  Test_SpaceMetricsByVolume: 'takes for granted that the first volume has been there at a mark of five minutes',
+  Test_SpaceMetricsByVolumeFamily: 'families have no figures of their own',
+  TestGetSC: noContainers,
+  TestCreateDeleteSC: noContainers,
+  TestModifySC: noContainers,
+  TestFsTestSuite: noFiles,
+  TestGetNFSExportByFileSystemID: noFiles,
+  TestModifyNFSExport: noFiles,
+  Test_PerformanceMetricsByFileSystem: noFiles,
+  Test_PerformanceMetricsNfsByNode: noFiles,
+  Test_PerformanceMetricsNfsv3ByNode: noFiles,
+  Test_PerformanceMetricsNfsv4ByNode: noFiles,
+};
 
 describe.skipIf(!hasPython && !hasGo)(
   'clients that nobody here wrote live through the life of a volume and of a group',
@@ -69,7 +76,7 @@ describe.skipIf(!hasPython && !hasGo)(
         const { stdout } = await run(python, [join(clients, 'pypowerstore/life.py'), sites]);
         expect(stdout).toContain('ok the group and its members are gone');
       },
-      240_000,
+      600_000,
     );
 
     it.skipIf(!hasGo)(
@@ -91,12 +98,18 @@ describe.skipIf(!hasPython && !hasGo)(
         await run('go', ['test', '-c', '-o', program, 'github.com/dell/gopowerstore/inttests'], {
           cwd: join(clients, 'go'),
         });
-        // They take the newest figures for granted, as an array that has run for a while has them.
-        await eventually('the first figures', async () => {
-          const wanted = { entity: 'performance_metrics_by_appliance', entity_id: 'A1', interval: 'Five_Mins' };
-          const rows = await pair.a.client.collectionAction('metrics', 'generate', wanted);
-          return Array.isArray(rows) && rows.length > 0;
-        });
+        // They take the newest figures for granted, as an array that has run for a while has them, of the first volume too.
+        const volume = await pair.a.client.create('volume', { name: '0-first', size: 8 * MiB });
+        for (const [kind, entity_id] of [
+          ['appliance', 'A1'],
+          ['volume', volume],
+        ] as const) {
+          const wanted = { entity: `performance_metrics_by_${kind}`, entity_id, interval: 'Five_Mins' };
+          await eventually(`the first figures of ${kind}`, async () => {
+            const rows = await pair.a.client.collectionAction('metrics', 'generate', wanted);
+            return Array.isArray(rows) && rows.length > 0;
+          });
+        }
         const settings = {
           GOPOWERSTORE_APIURL: `${pair.a.url}/api/rest`,
           GOPOWERSTORE_USERNAME: 'admin',
@@ -106,12 +119,18 @@ describe.skipIf(!hasPython && !hasGo)(
         };
         const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}\n`);
         writeFileSync(join(scratch, 'GOPOWERSTORE_TEST.env'), lines.join(''), { mode: 0o600 });
-        const { stdout } = await run(program, ['-test.v', '-test.run', ownTests.map((name) => `^${name}`).join('|')], {
+        const env = { ...process.env, ...settings };
+        const named =
+          (await run(program, ['-test.list', '.*'], { cwd: scratch, env })).stdout.match(/^Test\w+$/gm) ?? [];
+        expect(Object.keys(excluded).filter((name) => !named.includes(name))).toEqual([]);
+        const chosen = named.filter((name) => !Object.hasOwn(excluded, name));
+        const { stdout } = await run(program, ['-test.v', '-test.run', `^(${chosen.join('|')})$`], {
           cwd: scratch,
-          env: { ...process.env, ...settings },
+          env,
+          maxBuffer: 64 * MiB,
         });
         expect(stdout).not.toContain('--- FAIL');
-        expect(stdout.match(/^--- PASS/gm)?.length ?? 0).toBeGreaterThan(15);
+        expect(stdout.match(/^--- PASS/gm)?.length ?? 0).toBeGreaterThan(45);
       },
       600_000,
     );

@@ -7,7 +7,7 @@ import { connect } from '../../packages/client/src/index.ts';
 import { checkAnswer } from '../../packages/contract/src/testing.ts';
 import { connectNbd, type NbdClient } from '../../packages/hosts/src/index.ts';
 import { type Authority, makeAuthority } from '../../packages/hosts/src/nbd/testing/certificates.ts';
-import { noise } from './pair.ts';
+import { eventually, noise } from './pair.ts';
 
 const cli = join(import.meta.dirname, '../../packages/cli/bin/antipode.js');
 const password = 'Rehearsal-1';
@@ -101,6 +101,15 @@ describe('hosts with certificates', () => {
     expect(refused).toBe(absent);
     await expect(open('web1', 'ledger')).rejects.toMatchObject({ kind: 'negotiation' });
     const neighbour = await open('web1', 'other');
+
+    // What it did is told of it, and of nobody else.
+    const written = async (entity_id: string) => {
+      const wanted = { entity: 'performance_metrics_by_host', entity_id, interval: 'Twenty_Sec' };
+      const rows = (await client.collectionAction('metrics', 'generate', wanted)) as { write_bandwidth: number }[];
+      return rows.map(({ write_bandwidth }) => write_bandwidth);
+    };
+    await eventually('figures of the host', async () => (await written(host)).some((rate) => rate > 0));
+    expect((await written(second)).every((rate) => rate === 0)).toBe(true);
 
     await client.action('volume', volume, 'detach', { host_id: host });
     await expect(disk.write(0, noise(4096, 2))).rejects.toThrow();

@@ -116,6 +116,8 @@ describe('a network that breaks', () => {
     );
     const tries = two.link.connections;
     expect(tries).toBeLessThan(50);
+    two.link.weather = {};
+    two.link.reset();
   });
 
   it('flips bits: TLS ends the connection, and nothing wrong arrives', async () => {

@@ -3,6 +3,7 @@ export { checkDirectory } from './embedded/check/check-directory.ts';
 export type * from './embedded/check/report.ts';
 export type { CheckpointStore } from './embedded/checkpoint-store.ts';
 export type { Disk, DiskFile } from './embedded/disk.ts';
+export { embeddedFormats } from './embedded/formats.ts';
 export { lmdbCheckpointStore } from './embedded/lmdb-checkpoint-store.ts';
 export type { LogLimits } from './embedded/log/limits.ts';
 export { openNodeDisk } from './embedded/node-disk.ts';

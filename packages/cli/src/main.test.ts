@@ -10,7 +10,7 @@ const antipode = (...args: string[]) =>
 describe('command line', () => {
   test.each([
     [[], /a command is needed/],
-    [['sreve'], /unknown command 'sreve': one of serve, recover, fsck, scrub, lab, drill/],
+    [['sreve'], /unknown command 'sreve': one of serve, recover, fsck, package, upgrade, scrub, lab, drill/],
     [['constructor'], /unknown command/],
     [['serve', '--frob'], /unknown option '--frob'/],
     [['serve', '--data', '/nowhere', '--nbd', '0.0.0.0:1'], /--nbd-open/],

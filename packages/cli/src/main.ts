@@ -10,6 +10,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import('./commands/serve.ts')).serve,
   recover: async () => (await import('./commands/recover.ts')).recover,
   fsck: async () => (await import('./commands/fsck.ts')).fsck,
+  package: async () => (await import('./commands/package.ts')).packages,
+  upgrade: async () => (await import('./commands/upgrade.ts')).upgrade,
   scrub: async () => (await import('./commands/scrub.ts')).scrub,
   lab: async () => (await import('./commands/lab.ts')).lab,
   drill: async () => (await import('./commands/drill.ts')).drill,

@@ -108,6 +108,16 @@ export class Client {
     return idOf(await this.#transport.send('POST', `${rest}/${segment(resource)}`, body), resource);
   }
 
+  /** Uploads a file as a new instance, such as a software package; answers its id. `onProgress`: bytes that are on their way. */
+  async upload(
+    resource: ResourceName,
+    field: string,
+    file: string,
+    onProgress: (sent_bytes: number) => void = () => undefined,
+  ): Promise<string> {
+    return idOf(await this.#transport.sendFile(`${rest}/${segment(resource)}`, field, file, onProgress), resource);
+  }
+
   async modify(resource: ResourceName, id: string, body: object): Promise<void> {
     await this.#transport.send('PATCH', `${rest}/${segment(resource)}/${segment(id)}`, body);
   }

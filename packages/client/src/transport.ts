@@ -1,3 +1,8 @@
+import { randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { Readable } from 'node:stream';
 import { type Agent, request } from 'undici';
 import { ApiError, ConnectionError, messagesOf, ProtocolError } from './errors.ts';
 import { limits } from './limits.ts';
@@ -66,6 +71,33 @@ export class Transport {
     }
   }
 
+  /** Sends a file as the one field of a form; `onProgress` is told of the bytes that are on their way. */
+  async sendFile(path: string, field: string, file: string, onProgress: (sent: number) => void): Promise<Answer> {
+    // What a login that has ended would cost is the whole file a second time.
+    await this.login();
+    const boundary = randomUUID();
+    const before = Buffer.from(
+      `--${boundary}\r\nContent-Disposition: form-data; name="${field}"; filename="${basename(file).replaceAll(/["\r\n]/g, '_')}"\r\nContent-Type: application/octet-stream\r\n\r\n`,
+    );
+    const after = Buffer.from(`\r\n--${boundary}--\r\n`);
+    const { size } = await stat(file);
+    async function* form() {
+      yield before;
+      let sent = 0;
+      for await (const chunk of createReadStream(file)) {
+        yield chunk as Buffer;
+        sent += (chunk as Buffer).length;
+        onProgress(sent);
+      }
+      yield after;
+    }
+    return this.#ask('POST', path, Readable.from(form()), {
+      'content-type': `multipart/form-data; boundary=${boundary}`,
+      'content-length': String(before.length + size + after.length),
+      ...this.#sessionHeaders(),
+    });
+  }
+
   async close(): Promise<void> {
     await this.#agent.destroy();
   }
@@ -88,17 +120,23 @@ export class Transport {
     };
   }
 
-  async #exchange(method: Method, path: string, body: unknown, headers: Record<string, string>): Promise<Answer> {
+  #exchange(method: Method, path: string, body: unknown, headers: Record<string, string>): Promise<Answer> {
+    if (body === undefined) return this.#ask(method, path, undefined, headers);
+    return this.#ask(method, path, JSON.stringify(body), { 'content-type': 'application/json', ...headers });
+  }
+
+  async #ask(
+    method: Method,
+    path: string,
+    body: string | Readable | undefined,
+    headers: Record<string, string>,
+  ): Promise<Answer> {
     const said = `${method} ${path.replace(/\?.*$/, '')}`;
     const response = await request(`${this.#credentials.url}${path}`, {
       method,
       dispatcher: this.#agent,
-      headers: {
-        accept: 'application/json',
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        ...headers,
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      headers: { accept: 'application/json', ...headers },
+      ...(body === undefined ? {} : { body }),
     }).catch((error: unknown) => {
       throw new ConnectionError(`${said} at ${this.#credentials.url}: ${reasonOf(error)}`, { cause: error });
     });

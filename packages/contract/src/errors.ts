@@ -514,6 +514,44 @@ export const catalogue = {
     'Try again when the peer has finished.',
   ),
   session_failed: error('0xE02010050016', 422, '{0} did not succeed ({1}): {2}', 'Remove the cause and try again.'),
+  upload_expected: error(
+    '0xE04040020015',
+    400,
+    'A file is expected: multipart/form-data with the field {0}.',
+    'Send it as a form with a file.',
+  ),
+  upload_incomplete: error('0xE04040020016', 400, 'The file did not arrive as a whole.', 'Send it again.'),
+  package_refused: error(
+    '0xE0E010010001',
+    422,
+    'The software package was not taken: {0}',
+    'Take it as it was published, for this platform and a newer version than the one that runs.',
+  ),
+  package_key_missing: error(
+    '0xE0E010010002',
+    422,
+    'This cluster trusts no key for software packages.',
+    'Give it the public key of whoever makes them: antipode package trust.',
+  ),
+  package_in_use: error(
+    '0xE0E010010003',
+    422,
+    'Software package {0} {1}.',
+    'Install another one first, or wait until the upgrade has ended.',
+  ),
+  upgrade_running: error(
+    '0xE0E010010004',
+    422,
+    'Software is being uploaded or installed already.',
+    'Wait until that has ended.',
+  ),
+  upgrade_check: error('0xE0E010010005', 422, 'Not ready for an upgrade: {0}', 'Remove the cause and look again.'),
+  upgrade_failed: error(
+    '0xE0E010010006',
+    422,
+    'The upgrade did not succeed, and the release of before runs: {0}',
+    'Look at the log of the cluster; try again when the cause is gone.',
+  ),
   sessions_busy: error(
     '0xE0201005001B',
     422,
@@ -538,44 +576,3 @@ export const catalogue = {
 } as const satisfies Readonly<Record<string, ErrorEntry>>;
 
 export type ErrorName = keyof typeof catalogue;
-
-export interface ErrorMessage {
-  readonly code: string;
-  readonly severity: 'Error' | 'Warning' | 'Info';
-  readonly message_l10n: string;
-  readonly severity_l10n: string;
-  readonly arguments: readonly string[];
-}
-
-/** The body of every answer that is no success. */
-export interface ErrorResponse {
-  readonly messages: readonly ErrorMessage[];
-}
-
-/** An error on its way to a caller: an entry of the catalogue and what it is about this time. */
-export class RestError extends Error {
-  override name = 'RestError';
-  readonly entry: ErrorEntry;
-  readonly args: readonly string[];
-
-  constructor(name: ErrorName, ...args: readonly string[]) {
-    const entry: ErrorEntry = catalogue[name];
-    super(fill(entry.message, args));
-    this.entry = entry;
-    this.args = args;
-  }
-
-  get status(): number {
-    return this.entry.status;
-  }
-
-  body(): ErrorResponse {
-    const { code, severity } = this.entry;
-    return {
-      messages: [{ code, severity, severity_l10n: severity, message_l10n: this.message, arguments: this.args }],
-    };
-  }
-}
-
-const fill = (message: string, args: readonly string[]): string =>
-  message.replace(/\{(\d)\}/g, (_, index: string) => args[Number(index)] ?? '');

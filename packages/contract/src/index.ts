@@ -15,5 +15,6 @@ export * from './resources/platform.ts';
 export * from './resources/protection.ts';
 export * from './resources/qos.ts';
 export * from './resources/storage.ts';
+export * from './rest-error.ts';
 export * from './roles.ts';
 export * from './time-zones.ts';

@@ -18,6 +18,11 @@ const errorAnswers = (statuses: readonly number[]): Json => ({
   default: refused,
 });
 const json = (schema: Json): Json => ({ 'application/json': { schema } });
+const upload = (field: string): Json => ({
+  'multipart/form-data': {
+    schema: { type: 'object', required: [field], properties: { [field]: { type: 'string', format: 'binary' } } },
+  },
+});
 const plain = (schema: TSchema): Json => JSON.parse(JSON.stringify(schema)) as Json;
 
 function fieldSchema(field: FieldSpec): Json {
@@ -104,7 +109,11 @@ export function buildOpenApi(version: string): Json {
     if (resource.create) {
       collection.post = {
         summary: `Create: ${resource.description}`,
-        requestBody: { required: true, content: json(plain(resource.create.body)) },
+        requestBody: {
+          required: true,
+          content:
+            resource.create.upload === undefined ? json(plain(resource.create.body)) : upload(resource.create.upload),
+        },
         responses: {
           '201': {
             description: 'Created.',

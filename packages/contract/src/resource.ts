@@ -51,8 +51,8 @@ export interface ResourceSpec {
   readonly noList?: true;
   /** Outside the published interface: always there, or only for those who ask with a DELL-VISIBILITY header. */
   readonly hidden?: 'always' | 'on_request';
-  /** `answer`: of a 201; absent: the id. */
-  readonly create?: { readonly body: TObject; readonly answer?: TObject };
+  /** `answer`: of a 201; absent: the id. `upload`: the field of a form in which a file arrives, in place of a body. */
+  readonly create?: { readonly body: TObject; readonly answer?: TObject; readonly upload?: string };
   readonly modify?: { readonly body: TObject };
   readonly remove?: { readonly body?: TObject };
   /** Actions on an instance: `POST /resource/{id}/action`. */

@@ -61,6 +61,7 @@ const areas: Readonly<Record<string, Area>> = {
   cluster: 'system',
   chap_config: 'system',
   remote_system: 'system',
+  software_package: 'system',
 };
 
 /** Operations that take data away or put other data in its place. */

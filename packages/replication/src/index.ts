@@ -21,6 +21,7 @@ export { createImageShipper, type ImageShipper, type MoveOrder, type MoveProgres
 export { type Links, type ListenAddress, plainFingerprint } from './transfer/link.ts';
 export { LinkLost } from './transfer/link-lost.ts';
 export { type LinkThread, startLinkThread } from './transfer/link-thread.ts';
+export { channelVersion, oldestChannelVersion } from './transfer/protocol.ts';
 export { createReceiver, type Receiver, type ReceiverOptions } from './transfer/receiver.ts';
 export type { Others } from './transfer/relay.ts';
 export { createShipper, type Shipper, type ShipperOptions } from './transfer/shipper.ts';

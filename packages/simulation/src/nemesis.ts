@@ -32,15 +32,18 @@ export class Nemesis {
 
   /** One thing goes wrong, for a while. */
   strike(): void {
-    const { random, sites, scheduler, trace } = this.#world;
+    const { evilRandom: random, sites, scheduler, trace, without } = this.#world;
     const choice = (most: number) => Math.floor(random.fraction() * most);
     const site = sites[choice(sites.length)]!;
     const other = sites[(site.index + 1 + choice(sites.length - 1)) % sites.length]!;
     const evil = choose<Evil>(random, evils);
     const lasting = [5 * second, minute, 5 * minute, 30 * minute, 120 * minute][choice(5)]! * (0.5 + random.fraction());
+    const steps = random.fraction() < 0.3 ? 0 : choice(300);
+    const size = choice(256);
+    const turn = (random.fraction() - 0.5) * 2 * [second, minute, 60 * minute][choice(3)]!;
+    if (without.has(evil)) return;
     this.#world.tell(`evil ${evil} at ${site.name} for ${Math.round(lasting)}`);
     trace.count(`evil ${evil}`);
-    const steps = random.fraction() < 0.3 ? 0 : choice(300);
     const for_a_while = (end: () => void) => scheduler.after(lasting, end);
     const out = this.#world.network.path(site.index, other.index);
     const back = this.#world.network.path(other.index, site.index);
@@ -85,11 +88,11 @@ export class Nemesis {
         return void for_a_while(() => this.#mend(site.index));
       }
       case 'full_disk': {
-        site.disk.setCapacity(site.disk.used() + choice(256) * 1024);
+        site.disk.setCapacity(site.disk.used() + size * 1024);
         return void for_a_while(() => this.#mend(site.index));
       }
       case 'turn_clock': {
-        site.skew_ms += (random.fraction() - 0.5) * 2 * [second, minute, 60 * minute][choice(3)]!;
+        site.skew_ms += turn;
         return;
       }
     }

@@ -32,9 +32,13 @@ const parsed = (name: CommandName, random: { fraction(): number }): Command => {
 
 /** An operator at one of the two sides does something, whether that is wise or not. */
 export function operate(world: World, volumes: ProtectedVolumes): void {
-  const { random } = world;
+  const { operatorRandom: random, without } = world;
   const name = choose<CommandName>(random, weights);
-  order(world, volumes, random.fraction() < 0.5 ? 0 : 1, parsed(name, random));
+  const side = random.fraction() < 0.5 ? 0 : 1;
+  const command = parsed(name, random);
+  if (without.has(name)) return;
+  world.trace.count(`ordered ${name}`);
+  order(world, volumes, side, command);
 }
 
 /** Gives a command to a side; what it comes to is told. What the table refuses must change nothing. */

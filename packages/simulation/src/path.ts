@@ -56,13 +56,16 @@ export class Path {
     const { cut, delay_ms, jitter_ms, drop, duplicate, late, late_ms } = this.faults;
     const chance = (rate: number) => rate > 0 && this.#fraction() < rate;
     const delay = () => delay_ms + this.#fraction() * jitter_ms * 4;
-    const send = (after_ms: number, copy: 'first' | 'again') =>
+    let come = false;
+    const send = (after_ms: number) =>
       this.#scheduler.after(after_ms, () => {
-        if (!this.faults.cut) arrived(copy);
+        if (this.faults.cut) return;
+        arrived(come ? 'again' : 'first');
+        come = true;
       });
-    if (!cut && !chance(drop)) send(delay(), 'first');
-    if (chance(duplicate)) send(delay(), 'again');
-    if (chance(late)) send(this.#fraction() * late_ms, 'again');
+    if (!cut && !chance(drop)) send(delay());
+    if (chance(duplicate)) send(delay());
+    if (chance(late)) send(this.#fraction() * late_ms);
   }
 
   /** The way is open again: what was stuck goes on, in order. */

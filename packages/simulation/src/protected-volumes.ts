@@ -489,4 +489,4 @@ export class ProtectedVolumes {
 }
 
 /** How long after an unhindered contact begins an old source may still take writes: heartbeats, back-offs and the demotion. */
-const fence_ms = 180_000;
+const fence_ms = 600_000;

@@ -1,3 +1,4 @@
+import type { Random } from '@antipode/base';
 import { Nemesis } from './nemesis.ts';
 import { onlySimulated } from './only-simulated.ts';
 import { operate, order } from './operators.ts';
@@ -10,6 +11,10 @@ export interface Setting {
   readonly hours: number;
   /** Newest lines of the trace that are kept. */
   readonly keep?: number;
+  /** Kinds of faults and commands that do not happen. */
+  readonly without?: readonly string[];
+  /** How much less happens in an hour than by default, so that more hours pass; 1 if absent. */
+  readonly calm?: number;
   readonly onEnd?: (world: World) => void;
 }
 
@@ -32,7 +37,8 @@ const pace = {
 export function simulate(setting: Setting): Promise<Report> {
   return onlySimulated(Date.parse('2026-06-01T00:00:00Z'), async (scheduler) => {
     const sites = setting.seed % 4 === 3 ? 3 : 2;
-    const world = new World(scheduler, { seed: setting.seed, sites, keep: setting.keep ?? 0 });
+    const { seed, keep = 0, without = [] } = setting;
+    const world = new World(scheduler, { seed, sites, keep, without: new Set(without) });
     const unheard = (error: unknown) => world.unheard(error);
     process.on('unhandledRejection', unheard);
     try {
@@ -56,34 +62,34 @@ export function simulate(setting: Setting): Promise<Report> {
   });
 }
 
-async function run(world: World, { hours }: Setting): Promise<void> {
+async function run(world: World, { hours, calm = 1 }: Setting): Promise<void> {
   const nemesis = new Nemesis(world);
   nemesis.heal();
   const toB = await world.pair(0, 1);
-  await world.protect({ from: 0, to: 1, members: 1, rpo: 'Fifteen_Minutes' }, toB);
-  await world.protect({ from: 0, to: 1, members: 2, rpo: 'Thirty_Minutes' }, toB);
+  await world.protect({ from: 0, to: 1, members: 1, rpo: calm < 2 ? 'Fifteen_Minutes' : 'One_Hour' }, toB);
+  await world.protect({ from: 0, to: 1, members: 2, rpo: calm < 2 ? 'Thirty_Minutes' : 'Six_Hours' }, toB);
   if (world.sites.length === 3) {
     const toC = await world.pair(1, 2);
-    await world.protect({ from: 1, to: 2, members: 1, rpo: 'Fifteen_Minutes' }, toC);
+    await world.protect({ from: 1, to: 2, members: 1, rpo: calm < 2 ? 'Fifteen_Minutes' : 'One_Hour' }, toC);
   }
-  for (const volumes of world.protectedVolumes) hosts(world, volumes);
+  for (const volumes of world.protectedVolumes) hosts(world, volumes, calm);
   watchHealth(world);
   await world.pass(10 * minute);
   const until_ms = hours * hour;
   while (world.passed_ms < until_ms && world.violation === undefined) {
-    await trouble(world, nemesis, Math.min(pace.episode_ms, until_ms - world.passed_ms));
+    await trouble(world, nemesis, Math.min(pace.episode_ms * calm, until_ms - world.passed_ms), calm);
     await healed(world, nemesis);
   }
 }
 
 /** Hosts use the volumes at both sides, where they may and where they may not. */
-function hosts(world: World, volumes: ProtectedVolumes): void {
+function hosts(world: World, volumes: ProtectedVolumes, calm: number): void {
   const { random, scheduler } = world;
   const next = (side: SideIndex, ms: number) =>
     scheduler.after(-Math.log(1 - random.fraction()) * ms, () => {
       volumes.hostTurn(side).catch((error: unknown) => world.unheard(error));
       // Hosts come in bursts, close enough to fall into what is under way.
-      next(side, random.fraction() < 0.7 ? 50 : pace.host_ms * 3);
+      next(side, random.fraction() < 0.7 ? 50 : pace.host_ms * 3 * calm);
     });
   next(0, pace.host_ms);
   next(1, pace.host_ms);
@@ -100,29 +106,29 @@ function watchHealth(world: World): void {
         a!.isUp && b!.isUp && paths.every(({ faults }) => !faults.cut && faults.drop === 0 && faults.delay_ms < 100);
       volumes.healthySince_ms = well ? (volumes.healthySince_ms ?? scheduler.now_ms) : undefined;
     }
-    scheduler.after(5 * second, look);
+    scheduler.after(30 * second, look);
   };
   look();
 }
 
-async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void> {
-  const { random, scheduler } = world;
+async function trouble(world: World, nemesis: Nemesis, ms: number, calm: number): Promise<void> {
+  const { evilRandom, operatorRandom, scheduler } = world;
   let over = false;
-  const again = (mean_ms: number, work: () => void) => {
+  const again = (mean_ms: number, random: Random, work: () => void) => {
     const next = () =>
-      scheduler.after(-Math.log(1 - random.fraction()) * mean_ms, () => {
+      scheduler.after(-Math.log(1 - random.fraction()) * mean_ms * calm, () => {
         if (over) return;
         work();
         next();
       });
     next();
   };
-  again(pace.evil_ms, () => nemesis.strike());
-  again(pace.command_ms, () => {
+  again(pace.evil_ms, evilRandom, () => nemesis.strike());
+  again(pace.command_ms, operatorRandom, () => {
     const all = world.protectedVolumes;
-    operate(world, all[Math.floor(random.fraction() * all.length)]!);
+    operate(world, all[Math.floor(operatorRandom.fraction() * all.length)]!);
   });
-  again(10 * minute, () => {
+  again(10 * minute, operatorRandom, () => {
     for (const volumes of world.protectedVolumes)
       for (const side of [0, 1] as const)
         volumes.checkDestination(side).catch((error: unknown) => world.unheard(error));

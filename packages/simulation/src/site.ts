@@ -76,7 +76,7 @@ const limits = {
   restart_ms: [50, 2_000],
   /** How long a machine without power stays away. */
   outage_ms: [2_000, 120_000],
-  heartbeat_ms: 30_000,
+  heartbeat_ms: 120_000,
 } as const;
 
 /** One cluster: a machine with its disk, and the two processes that its supervisor keeps running on it. */
@@ -249,6 +249,7 @@ export class Site {
       config: { scrubEvery_ms: 7 * 86_400_000, scrubRate_bytes_per_s: 2 ** 24 },
       addresses: () => ({ nbd: here, replication: here }),
       ioCounters: () => [],
+      hostCounters: () => [],
       setAccess: () => undefined,
       setLimits: () => undefined,
     });

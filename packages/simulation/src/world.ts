@@ -1,4 +1,4 @@
-import { type SessionId, sessionId, type VolumeId, volumeId } from '@antipode/base';
+import { type Random, type SessionId, sessionId, type VolumeId, volumeId } from '@antipode/base';
 import type { BlockEngine } from '@antipode/blocks';
 import { seededRandom } from '@antipode/blocks/testing';
 import { addressOf, Network } from './network.ts';
@@ -30,19 +30,37 @@ const context = {
 export class World {
   readonly scheduler: Scheduler;
   readonly begun_ms: number;
-  readonly random;
+  /** What hosts do. */
+  readonly random: Random;
+  readonly evilRandom: Random;
+  readonly operatorRandom: Random;
+  /** Kinds of faults and commands that do not happen in this world. */
+  readonly without: ReadonlySet<string>;
   readonly network: Network;
   readonly sites: readonly Site[];
   readonly protectedVolumes: ProtectedVolumes[] = [];
   readonly trace: Trace;
   violation: Violation | undefined;
 
-  constructor(scheduler: Scheduler, options: { readonly seed: number; readonly sites: number; readonly keep: number }) {
+  constructor(
+    scheduler: Scheduler,
+    options: {
+      readonly seed: number;
+      readonly sites: number;
+      readonly keep: number;
+      readonly without: ReadonlySet<string>;
+    },
+  ) {
     this.scheduler = scheduler;
+    this.without = options.without;
+    // Each concern has a chance of its own, so that leaving something out does not change all the rest.
+    this.evilRandom = seededRandom(options.seed * 16 + 1_000_003);
+    this.operatorRandom = seededRandom(options.seed * 16 + 2_000_003);
+    const linkRandom = seededRandom(options.seed * 16 + 3_000_017);
     this.begun_ms = scheduler.now_ms;
     this.trace = new Trace(options.keep);
     this.random = seededRandom(options.seed);
-    this.network = new Network(scheduler, () => this.random.fraction());
+    this.network = new Network(scheduler, () => linkRandom.fraction());
     this.network.onMessage = (from, to, text, copy) => this.tell(`${from}>${to} ${copy} ${text.length}`);
     this.network.around = (to, copy, text, work) => this.#answered(to, copy, text, work);
     this.sites = Array.from(
@@ -227,11 +245,11 @@ export class World {
     const answer = await work();
     const after = summary();
     if (before === undefined || after === undefined || before.operation !== undefined) return answer;
+    const where = this.sites[to]!.name;
     if (after.generation < before.generation)
-      this.violate(
-        'g-old-messages',
-        `a message that came again took ${this.sites[to]!.name} back to generation ${after.generation}`,
-      );
+      this.violate('g-old-messages', `a message that came again took ${where} back to generation ${after.generation}`);
+    if (after.role !== before.role && after.generation === before.generation)
+      this.violate('g-old-messages', `a message that came again made ${where} a ${after.role}`);
     return answer;
   }
 }

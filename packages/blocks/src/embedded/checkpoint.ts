@@ -10,7 +10,7 @@ import type { LayerId, Sequence } from './log/types.ts';
 
 /** docs/formats/checkpoint.md */
 export const checkpointVersion = 1;
-const oldestCheckpointVersion = 1;
+export const oldestCheckpointVersion = 1;
 const headKey = Uint8Array.of(0x68);
 
 interface Head {

@@ -138,3 +138,9 @@ export const parseWebUrl: Parser<string> = (text) => {
   if (url.username !== '' || url.password !== '') return err('a URL without user and password');
   return ok(url.href);
 };
+
+/** Version of a build, as packages have it. */
+export const parseBuildVersion: Parser<string> = (text) =>
+  /^\d{1,6}(\.\d{1,6}){4}$/.test(text.trim())
+    ? ok(text.trim())
+    : err('five numbers with dots between them, such as 4.1.0.0.2');

@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { option, parseSwitch } from './option.ts';
 import {
   parseAddress,
+  parseBuildVersion,
   parseChoice,
   parseDuration,
   parseInteger,
@@ -315,6 +316,57 @@ export const scrubOptions = {
   json: json('Print the result as one line of JSON.'),
 } as const;
 
+const packageKey = { name: 'key', argument: 'FILE' } as const;
+
+/** `antipode package new-key`. */
+export const packageKeyOptions = {
+  out: option(parsePath, {
+    name: 'out',
+    argument: 'FILE',
+    help: 'Where the private key goes, readable by its owner only; its public half goes beside it, as FILE.pub. Required.',
+  }),
+} as const;
+
+/** `antipode package build`. */
+export const packageBuildOptions = {
+  out: option(parsePath, { name: 'out', argument: 'FILE', help: 'The package to be written. Required.' }),
+  key: option(parsePath, { ...packageKey, help: 'Private key (PEM, Ed25519) that signs it. Required.' }),
+  version: option(parseBuildVersion, {
+    name: 'version',
+    argument: 'VERSION',
+    help: 'Version of the build, five numbers such as 4.1.0.0.2. Default: that of this program.',
+  }),
+  minimum: option(parseBuildVersion, {
+    name: 'minimum',
+    argument: 'VERSION',
+    help: 'Oldest version that can be upgraded to it. Default: that of this program.',
+  }),
+  description: option(parseText(0, 1024), { name: 'description', argument: 'TEXT', help: 'What is new, in words.' }),
+} as const;
+
+/** `antipode package trust`. */
+export const packageTrustOptions = {
+  data: option(parsePath, { name: 'data', argument: 'DIR', help: 'Directory of the cluster. Required.' }),
+  key: option(parsePath, { ...packageKey, help: 'Public key (PEM, Ed25519) of whoever makes packages. Required.' }),
+} as const;
+
+/** `antipode upgrade`. */
+export const upgradeOptions = {
+  ...connectionOptions,
+  file: option(parsePath, { name: 'file', argument: 'FILE', help: 'The package; it is uploaded first. Or --package.' }),
+  package: option(parseText(1, 128), {
+    name: 'package',
+    argument: 'ID',
+    help: 'A package that was uploaded before: its id, or name:NAME.',
+  }),
+  check: option(parseSwitch, {
+    name: 'check',
+    fallback: 'false',
+    help: 'Look whether it could be installed now, and leave it at that.',
+  }),
+  json: json('Print the result as one line of JSON.'),
+} as const;
+
 /** `antipode drill`. */
 export const drillOptions = {
   dir: option(parsePath, {
@@ -363,6 +415,26 @@ export const commandTables = {
     about:
       'Has a running cluster verify everything it stores, in the background of its hosts, and reports what is damaged. Exit codes: 0 clean, 1 damage found, 2 usage.',
     options: scrubOptions,
+  },
+  'package new-key': {
+    usage: 'antipode package new-key --out FILE',
+    about: 'Makes a pair of keys for software packages.',
+    options: packageKeyOptions,
+  },
+  'package build': {
+    usage: 'antipode package build --out FILE --key FILE [options]',
+    about: 'Makes a signed software package of this program as it is installed here, with everything it needs to run.',
+    options: packageBuildOptions,
+  },
+  'package trust': {
+    usage: 'antipode package trust --data DIR --key FILE',
+    about: 'Has a cluster take packages that are signed with a key, from now on; it need not be restarted.',
+    options: packageTrustOptions,
+  },
+  upgrade: {
+    usage: 'antipode upgrade --url URL --file FILE [options]',
+    about: 'Upgrades a running cluster without an interruption for its hosts, and follows it to its end.',
+    options: upgradeOptions,
   },
   lab: {
     usage: 'antipode lab [options]',

@@ -142,6 +142,8 @@ export function clusterDataPlane(
       return states.find(({ kind }) => kind === 'stopped') ?? { kind: 'running' };
     },
     ioCounters: async () => addedUp(await gathered((one) => one.ioCounters())),
+    // One host may come in at several of them: whoever reads this adds up.
+    hostCounters: () => gathered((one) => one.hostCounters()),
     setAccess: (hosts) => everywhere((one) => one.setAccess(hosts)),
     setLimits: (limits) => everywhere((one) => one.setLimits(limits)),
     setPeers: (peers) => everywhere((one) => one.setPeers(peers)),

@@ -6,9 +6,8 @@ import { RestError } from '@antipode/contract';
 import { CatalogReserve } from './catalog-reserve.ts';
 import { type Documents, type Table, tables } from './documents.ts';
 import { isFull, isMediumError, isMediumRefusal, mediumRefusal } from './medium-errors.ts';
+import { schemaVersion } from './schema-version.ts';
 
-/** Version of the tables; raised when what is stored changes its form, with a step that changes it. */
-const schemaVersion = 2;
 const backupsKept = 3;
 /** Rows of each table kept in memory while the medium takes nothing. */
 const asideMost = 1_000;

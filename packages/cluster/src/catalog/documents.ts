@@ -261,6 +261,28 @@ export interface JobDocument {
   readonly step_order: number;
 }
 
+export interface SoftwarePackageDocument {
+  readonly id: string;
+  readonly name: string;
+  readonly description_l10n: string;
+  readonly software_package_type: EnumValue<'SoftwarePackageType'>;
+  readonly software_package_state: EnumValue<'SoftwarePackageState'>;
+  readonly release_version: string;
+  readonly build_version: string;
+  readonly build_id: string;
+  readonly build_flavor: EnumValue<'SoftwarePackageBuildFlavor'>;
+  readonly build_type: EnumValue<'SoftwarePackageBuildType'>;
+  readonly release_timestamp: string;
+  readonly installed_date: string | null;
+  readonly dependent_version: string;
+  readonly size: number;
+  readonly is_reboot_required: boolean;
+  readonly is_urgent: boolean;
+  readonly is_autodownloaded: boolean;
+  readonly kb_article_link: string | null;
+  readonly justification_l10n: string | null;
+}
+
 /** One completed cycle of a session, at its source. Ours: not shown by the REST interface. */
 export interface CycleDocument {
   readonly id: string;
@@ -322,6 +344,7 @@ export interface Documents {
   appliance: { readonly id: string } & Readonly<Record<string, unknown>>;
   node: { readonly id: string } & Readonly<Record<string, unknown>>;
   software_installed: { readonly id: string } & Readonly<Record<string, unknown>>;
+  software_package: SoftwarePackageDocument;
   role: Stated;
   network: Stated;
   ip_pool_address: Stated;
@@ -405,6 +428,7 @@ export const tables: readonly Table[] = [
   'appliance',
   'node',
   'software_installed',
+  'software_package',
   'role',
   'network',
   'ip_pool_address',

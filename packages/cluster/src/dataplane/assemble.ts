@@ -21,7 +21,7 @@ import { ScrubJob, type ScrubPlace } from './scrub-job.ts';
 
 export interface DataPlaneParts
   extends Pick<EngineDataPlaneParts, 'appliance'>,
-    Pick<EngineDataPlaneParts, 'addresses' | 'ioCounters' | 'setAccess' | 'setLimits'> {
+    Pick<EngineDataPlaneParts, 'addresses' | 'ioCounters' | 'hostCounters' | 'setAccess' | 'setLimits'> {
   readonly engine: BlockEngine;
   readonly clock: Clock;
   readonly random: Random;
@@ -66,6 +66,7 @@ export function assembleDataPlane(parts: DataPlaneParts): {
     }),
     addresses: parts.addresses,
     ioCounters: parts.ioCounters,
+    hostCounters: parts.hostCounters,
     setAccess: parts.setAccess,
     setLimits: parts.setLimits,
     setPeers: (known) => {

@@ -15,12 +15,15 @@ import { HostAccessTable } from './host-access.ts';
 import { IoStatistics } from './io-statistics.ts';
 import { localFrames } from './local-frames.ts';
 import { scrubFile } from './scrub-job.ts';
+import { checkDataPlane } from './self-check.ts';
 import { Siblings } from './siblings.ts';
 import { VolumeLimits } from './volume-limits.ts';
 
 /** A data plane, and where it listens. */
 export interface RunningDataPlane {
   readonly info: Readonly<Record<string, unknown>> & { readonly nbd: ListenAddress };
+  /** Shows that it works. */
+  check(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -85,6 +88,7 @@ export async function startDataPlane(
     scrubPlace: scrubFile(join(directory, 'scrub.json')),
     addresses: () => ({ nbd: nbdAddress, ...(replication && { replication }) }),
     ioCounters: () => io.counters(),
+    hostCounters: () => io.hostCounters(),
     setAccess: (hosts) => {
       access.set(hosts);
       // A host that was detached ends what it is doing and does no more [C11.2].
@@ -115,6 +119,7 @@ export async function startDataPlane(
   scrub.open();
   return {
     info: { nbd: nbdAddress },
+    check: () => checkDataPlane(engine, nbdAddress),
     async stop() {
       await scrub.close();
       await local.close();

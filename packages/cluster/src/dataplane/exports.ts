@@ -47,7 +47,7 @@ export function clusterExports(
       if (!access.mayOpen(client, here.id)) return undefined;
       const refusal = refusalOf(client, here.id);
       const device = deviceHere(parts, here.id, refusal);
-      return opened(parts, here, alone ? device : routed(parts, here.id, device, refusal));
+      return opened(parts, here, ofHost(parts, client, alone ? device : routed(parts, here.id, device, refusal)));
     },
   };
 
@@ -62,7 +62,8 @@ export function clusterExports(
         const id = volumeId(found.id);
         const refusal = refusalOf(client, id);
         const device = await routeOf(parts, id, refusal);
-        if (typeof device !== 'string') return opened(parts, found, routed(parts, id, device, refusal));
+        if (typeof device !== 'string')
+          return opened(parts, found, ofHost(parts, client, routed(parts, id, device, refusal)));
       } else if (found === 'nowhere' && !isLeaving(engine, name)) return undefined;
       if (clock.monotonic() > end) throw new BlockError('closed', 'the volume is served by no appliance now');
       await clock.sleep(routing.retry_ms);
@@ -98,6 +99,10 @@ async function routeOf(parts: RoutingParts, id: VolumeId, refusal: Refusal): Pro
 /** Hosts are counted, and held to their rates, where the volume is: however they come there. */
 const deviceHere = ({ engine, io, limits }: Parts, id: VolumeId, refusal: Refusal = () => undefined): BlockDevice =>
   io.counted(id, limits.limited(id, engine.open(id), refusal));
+
+/** A host that proves who it is is counted where it comes in. */
+const ofHost = ({ io }: Parts, { auth }: NbdClientIdentity, device: BlockDevice): BlockDevice =>
+  auth.kind === 'certificate' ? io.countedHost(auth.names, device) : device;
 
 const opened = (
   { limits }: Parts,

@@ -17,7 +17,7 @@ import type {
   ShipOutcome,
   ShipProgress,
 } from '@antipode/replication';
-import type { IoCounters } from '../metrics/figures.ts';
+import type { HostCounters, IoCounters } from '../metrics/figures.ts';
 
 /**
  * What management may ask of a data plane, over the local protocol or, in tests, of an engine in the same process.
@@ -159,6 +159,8 @@ export interface DataPlane extends Remote<EngineControl>, Remote<MovingControl> 
   appliances(): Promise<readonly ApplianceStatus[]>;
   /** What hosts did with each volume since this data plane began. */
   ioCounters(): Promise<readonly IoCounters[]>;
+  /** What hosts that prove who they are did, whatever the volume. */
+  hostCounters(): Promise<readonly HostCounters[]>;
   /** Which chunks of a range differ between two images of a volume. */
   changedChunks(range: ChunkRange): Promise<ChunkBitmap>;
   /** Who may open what, where clients are known by certificates; connections that it does not cover end. Until told, nobody may. */

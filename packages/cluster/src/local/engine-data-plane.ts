@@ -11,7 +11,7 @@ import type {
 } from '@antipode/replication';
 import { changedChunks } from '../dataplane/changed-chunks.ts';
 import type { ScrubJob } from '../dataplane/scrub-job.ts';
-import type { IoCounters } from '../metrics/figures.ts';
+import type { HostCounters, IoCounters } from '../metrics/figures.ts';
 import type {
   Addresses,
   ChunkRange,
@@ -37,6 +37,7 @@ export interface EngineDataPlaneParts {
   readonly images: ImageShipper;
   readonly addresses: () => Addresses;
   readonly ioCounters: () => readonly IoCounters[];
+  readonly hostCounters: () => readonly HostCounters[];
   readonly setAccess: (hosts: readonly HostAccess[]) => void;
   readonly setLimits: (limits: readonly IoLimit[]) => void;
   /** Takes the list of peers whose data connections are accepted. */
@@ -77,6 +78,7 @@ export function engineDataPlane(parts: EngineDataPlaneParts): DataPlane {
       { id: parts.appliance, usage: engine.usage(), writes: engine.writeState(), nbd: parts.addresses().nbd },
     ],
     ioCounters: async () => parts.ioCounters(),
+    hostCounters: async () => parts.hostCounters(),
     changedChunks: (range: ChunkRange) => changedChunks(engine, range),
     setAccess: async (hosts: readonly HostAccess[]) => parts.setAccess(hosts),
     setLimits: async (limits: readonly IoLimit[]) => parts.setLimits(limits),

@@ -68,6 +68,7 @@ const listed: Readonly<Record<Method, true>> = {
   cancelMove: true,
   changedChunks: true,
   ioCounters: true,
+  hostCounters: true,
   setAccess: true,
   setLimits: true,
   setPeers: true,

@@ -1,4 +1,5 @@
 import type { Clock, Random } from '@antipode/base';
+import type { Suspension } from '@antipode/replication';
 import type { ClusterDataPlane } from '../appliances/cluster-data-plane.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { ClusterConfig, HostPort } from '../config.ts';
@@ -20,13 +21,13 @@ import { LimitPublisher } from '../services/io-limits.ts';
 import { JobRunner } from '../services/jobs.ts';
 import { MappingService } from '../services/mappings.ts';
 import { Reporter } from '../services/occurrences.ts';
-import { buildVersion } from '../services/platform.ts';
 import { PolicyService } from '../services/policies.ts';
 import { ScrubService } from '../services/scrubs.ts';
 import { SnapshotScheduler } from '../services/snapshot-rules/snapshot-scheduler.ts';
 import { SnapshotService } from '../services/snapshots.ts';
 import { VolumeLife } from '../services/volume-life.ts';
 import { VolumeService } from '../services/volumes.ts';
+import { builtInSoftware } from '../software/version.ts';
 import { firstAppliance } from '../supervisor/appliances.ts';
 import { reportUnexplained } from './check-catalog.ts';
 
@@ -42,12 +43,22 @@ export interface ClusterServicesParts {
   readonly random: Random;
   readonly call: CallPeer;
   readonly identity: { readonly serial: string; readonly certificate: string };
+  /** Of the software that runs, as peers are told; absent: of this code. */
+  readonly version?: string;
   readonly config: Pick<ClusterConfig, 'name' | 'heartbeat_ms' | 'localPauseResume' | 'schedule' | 'cyclesAtOnce'>;
   /** Where peers and users reach this cluster; known once everything listens, asked for when needed. */
   readonly addresses: () => { readonly management: string; readonly peer: HostPort; readonly data: HostPort };
   /** The certificates that the peer server trusts are others now. */
   readonly trustChanged: () => void;
   readonly onError: (error: unknown, what: string) => void;
+}
+
+/** What pauses sessions for the system and outlives a process: an upgrade, a migration. */
+export interface Suspender {
+  /** Goes on where the last process was. */
+  start(): void;
+  /** Whether a pause is for something that is still under way. */
+  stands(suspension: Suspension): boolean;
 }
 
 export type ClusterServices = ReturnType<typeof makeClusterServices>;
@@ -58,6 +69,7 @@ export type ClusterServices = ReturnType<typeof makeClusterServices>;
  */
 export function makeClusterServices(parts: ClusterServicesParts) {
   const { catalog, dataPlane, clock, waits = clock, random, identity, config, addresses, onError } = parts;
+  const version = parts.version ?? builtInSoftware.build_version;
   const reporter = new Reporter(catalog, clock, random);
   const jobs = new JobRunner(catalog, waits, random);
   const clusterName = () => String(catalog.get('cluster', '0')?.name ?? config.name);
@@ -66,7 +78,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
     return {
       serial: identity.serial,
       name: clusterName(),
-      version: buildVersion,
+      version,
       certificate: identity.certificate,
       managementAddress: management,
       peer,
@@ -79,7 +91,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
     return {
       serial: identity.serial,
       name: clusterName(),
-      version: buildVersion,
+      version,
       now_ms: clock.now(),
       free_bytes,
       peer,
@@ -180,9 +192,12 @@ export function makeClusterServices(parts: ClusterServicesParts) {
     }),
     /**
      * Puts catalog and engine together and sets everything in motion [C7.2]. `rebuild`: what a catalog that was lost is made anew
-     * with, before anything relies on it.
+     * with, before anything relies on it. `suspenders`: who may have paused sessions before this process was started.
      */
-    async start(rebuild: () => Promise<void> = async () => undefined): Promise<void> {
+    async start(
+      rebuild: () => Promise<void> = async () => undefined,
+      suspenders: readonly Suspender[] = [],
+    ): Promise<void> {
       dataPlane.onEvent((event) => {
         const applianceId = event.appliance ?? firstAppliance;
         if (event.kind === 'up') {
@@ -218,8 +233,8 @@ export function makeClusterServices(parts: ClusterServicesParts) {
       await reportUnexplained(catalog, dataPlane, reporter);
       remotes.start();
       await sessions.start();
-      // Nothing that could have asked for a pause outlives this process yet.
-      sessions.reconcileSuspensions(() => false);
+      for (const suspender of suspenders) suspender.start();
+      sessions.reconcileSuspensions((suspension) => suspenders.some((one) => one.stands(suspension)));
     },
     /** Snapshot rules begin to fire: when everything else is in place. */
     startSchedules: () => {

@@ -1,4 +1,11 @@
 import { runAsChild } from '../supervisor/child.ts';
+import type { SoftwareState } from '../supervisor/messages.ts';
 import { startManagement } from './management.ts';
 
-runAsChild((config, extra) => startManagement(config, extra.appliances as readonly string[]));
+runAsChild((config, extra, supervisor) =>
+  startManagement(config, {
+    appliances: extra.appliances as readonly string[],
+    software: extra.software as SoftwareState,
+    supervisor,
+  }),
+);

@@ -22,11 +22,15 @@ import { changedBlocksHandlers } from '../services/changed-blocks.ts';
 import { cloneHandlers } from '../services/clone-rules.ts';
 import { metricsHandlers } from '../services/metrics.ts';
 import type { Reporter } from '../services/occurrences.ts';
-import { buildVersion, enterPlatform, platformHandlers } from '../services/platform.ts';
+import { enterPlatform, platformHandlers } from '../services/platform.ts';
 import { enterMachine } from '../services/platform-network.ts';
+import { SoftwarePackages } from '../services/software-packages.ts';
+import { Upgrades } from '../services/upgrades.ts';
 import { UserService } from '../services/users.ts';
 import { Webhook, type WebhookDeps } from '../services/webhook.ts';
+import type { SupervisorLink } from '../supervisor/child.ts';
 import { ChosenPorts, dataPlaneSocket, listenOn, lockPart, places } from '../supervisor/data-dir.ts';
+import type { SoftwareState } from '../supervisor/messages.ts';
 import type { ClusterReady } from '../supervisor/supervisor.ts';
 import { auditRequest } from './audit.ts';
 import { checkCatalog } from './check-catalog.ts';
@@ -34,13 +38,21 @@ import { makeClusterServices } from './cluster-services.ts';
 import { ownRoutes } from './own-routes.ts';
 import { rebuildCatalog } from './rebuild-catalog.ts';
 import { rebuildDone, rebuildRequested } from './rebuild-request.ts';
+import { checkManagement } from './self-check.ts';
 
 const backupEvery_ms = 6 * 3_600_000;
 /** How often what the catalog could not store is tried again. */
 const settleEvery_ms = 2_000;
 
 /** The management process: REST, sessions, catalog. Its loss does not stop hosts' I/O [C9.1]. */
-export async function startManagement(config: ClusterConfig, appliances: readonly string[]) {
+export async function startManagement(
+  config: ClusterConfig,
+  {
+    appliances,
+    software,
+    supervisor,
+  }: { readonly appliances: readonly string[]; readonly software: SoftwareState; readonly supervisor: SupervisorLink },
+) {
   process.chdir(config.dataDir);
   // What is dated or scheduled goes by `clock`; what waits for processes, peers and people waits as long as it says.
   const { dates: clock, waits } = pacedClocks(systemClock, config.pace);
@@ -82,6 +94,7 @@ export async function startManagement(config: ClusterConfig, appliances: readonl
     call: httpsCalls(identity),
     identity,
     config,
+    version: software.software.build_version,
     addresses: reachedAt,
     trustChanged: () => peerServer?.trustChanged(),
     onError: (error, what) => log.error({ err: error }, what),
@@ -101,7 +114,16 @@ export async function startManagement(config: ClusterConfig, appliances: readonl
   if (webhook !== undefined) reporter.listen((told) => webhook.send(told));
   const authenticator = new Authenticator(catalog, waits, random);
   const generatedPassword = await authenticator.ensureFirstAdministrator(config.adminPassword);
-  jobs.recover();
+  jobs.recover(Upgrades.jobOf(catalog));
+  const packages = new SoftwarePackages({
+    ...storage,
+    reporter,
+    dataDir: config.dataDir,
+    running: software.software,
+    release: software.release,
+  });
+  packages.recover();
+  const upgrades = new Upgrades({ catalog, random, reporter, jobs, packages, sessions, supervisor, software });
   const onError = (error: unknown) => log.error({ err: error }, 'a request of a peer failed');
   const peerServer: PeerServer = await listenOn(ports, 'peer', config.peer.port, (port) =>
     startPeerServer({
@@ -122,7 +144,7 @@ export async function startManagement(config: ClusterConfig, appliances: readonl
       'the catalog was rebuilt from the log',
     );
     rebuildDone(config.dataDir);
-  });
+  }, [upgrades]);
   const metrics = await startMetrics({
     directory: places(config.dataDir).catalog,
     catalog,
@@ -143,7 +165,7 @@ export async function startManagement(config: ClusterConfig, appliances: readonl
     authenticator,
     clock: waits,
     jobs,
-    version: buildVersion,
+    version: software.software.build_version,
     tls,
     handlers: {
       ...services.handlers(),
@@ -151,8 +173,10 @@ export async function startManagement(config: ClusterConfig, appliances: readonl
       ...metricsHandlers(catalog, metrics.store, clock),
       ...new UserService(catalog, random, authenticator).handlers(),
       ...cloneHandlers(catalog, random),
+      ...upgrades.handlers(),
       ...platformHandlers(catalog, () => clock.now()),
     },
+    uploads: { 'software_package.create': (context, file) => packages.upload(context, file) },
     refresh: async (resource, id) => {
       if (resource === 'cluster') catalog.live('cluster', '0', { system_time: timestamp(clock.now()) });
       if (resource === 'replication_session') sessions.refresh();
@@ -185,6 +209,7 @@ export async function startManagement(config: ClusterConfig, appliances: readonl
     name: config.name,
     managementAddress: `${reachable(config.listen.host)}:${port}`,
     now_ms: clock.now(),
+    software: software.software,
   });
   enterMachine(catalog, {
     appliances,
@@ -228,6 +253,7 @@ export async function startManagement(config: ClusterConfig, appliances: readonl
   };
   return {
     info: info as unknown as Readonly<Record<string, unknown>>,
+    check: () => checkManagement(info.url, dataPlane),
     async stop() {
       timer.cancel();
       settling.cancel();

@@ -25,6 +25,13 @@ export interface IoCounters {
   readonly counters: Sums;
 }
 
+/** The same of a host, known by what its certificate names. */
+export interface HostCounters {
+  /** In lower case, sorted. */
+  readonly names: readonly string[];
+  readonly counters: Sums;
+}
+
 export const opsKey = (operation: CountedOperation) => `${operation}_ops`;
 export const bytesKey = (operation: CountedOperation) => `${operation}_bytes`;
 export const microsecondsKey = (operation: CountedOperation) => `${operation}_us`;

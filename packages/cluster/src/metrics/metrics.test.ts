@@ -35,6 +35,16 @@ const sources: MetricsSources = {
     { volume: 'v', counters },
     { volume: 'w', counters: other },
   ],
+  hostIo: async () => [
+    { names: ['db1', 'db1.example'], counters },
+    { names: ['web1'], counters: other },
+    { names: ['stranger'], counters },
+  ],
+  initiators: () => [
+    { id: 'i1', host: 'h1', group: 'hg', names: ['iqn.x:db1', 'db1'] },
+    { id: 'i2', host: 'h2', group: 'hg', names: ['web1'] },
+    { id: 'i3', host: 'h2', group: 'hg', names: ['idle'] },
+  ],
   volumes: () => [
     { id: 'v', group: 'g', appliance: 'A1' },
     { id: 'w', group: 'g', appliance: 'A1' },
@@ -126,6 +136,16 @@ describe('a period', () => {
         total_iops: 15,
         avg_latency: 70_000 / 300,
       });
+  });
+
+  it('of an initiator, its host and the host’s group is what came in under its names; who did nothing has figures too', async () => {
+    counters = reads(200);
+    other = reads(100);
+    await ticks(1);
+    const iops = (kind: string, id: string) =>
+      shownOf('performance', store.history({ family: 'performance', kind, id }, 'Twenty_Sec')[0]!).read_iops;
+    expect([iops('initiator', 'i1'), iops('initiator', 'i2'), iops('initiator', 'i3')]).toEqual([10, 5, 0]);
+    expect([iops('host', 'h1'), iops('host', 'h2'), iops('hg', 'hg')]).toEqual([10, 5, 15]);
   });
 
   it('counts on when a data plane began again at zero', async () => {

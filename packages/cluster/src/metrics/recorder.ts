@@ -1,12 +1,20 @@
 import type { Clock, Timer } from '@antipode/base';
 import { nodeOf } from '../supervisor/appliances.ts';
-import { type IoCounters, rolledUp, type Sample, type Sums, since, sumOf } from './figures.ts';
+import { type HostCounters, type IoCounters, rolledUp, type Sample, type Sums, since, sumOf } from './figures.ts';
 import { endOf, finerThan, type Interval, intervals, periods, shortestOf } from './periods.ts';
 import type { KeptSample, MetricsStore, SeriesKey } from './store.ts';
 
 /** What is measured, and where it belongs. */
 export interface MetricsSources {
   io(): Promise<readonly IoCounters[]>;
+  hostIo(): Promise<readonly HostCounters[]>;
+  /** Initiators, whose they are, and the names that they prove. */
+  initiators(): readonly {
+    readonly id: string;
+    readonly host: string;
+    readonly group: string | null;
+    readonly names: readonly string[];
+  }[];
   /** Volumes and the groups that they are in. */
   volumes(): readonly { readonly id: string; readonly group: string | null; readonly appliance: string }[];
   appliances(): readonly string[];
@@ -53,6 +61,7 @@ export class MetricsRecorder {
   #timer: Timer | undefined;
   #stopped = false;
   #io = new Map<string, Sums>();
+  #hosts = new Map<string, Sums>();
   #copies = new Map<string, Sums>();
   #changed = new Set<string>();
   #looked = false;
@@ -145,7 +154,40 @@ export class MetricsRecorder {
       { family: 'performance', kind: 'cluster', id: '0' },
       { ...idle, sums: sumOf(all) },
     ]);
-    return samples;
+    return [...samples, ...(await this.#byHost())];
+  }
+
+  /** What each initiator did, and with it its host and the host's group. */
+  async #byHost(): Promise<(readonly [SeriesKey, Sample])[]> {
+    const counted = new Map<string, Sums[]>();
+    for (const { names, counters } of await this.#sources.hostIo()) {
+      const key = JSON.stringify(names);
+      counted.set(key, [...(counted.get(key) ?? []), counters]);
+    }
+    const present = new Map([...counted].map(([key, parts]) => [key, sumOf(parts)]));
+    const moved = [...present].map(([key, counters]) => ({
+      names: JSON.parse(key) as readonly string[],
+      sums: nonZero(since(counters, this.#hosts.get(key))),
+    }));
+    this.#hosts = present;
+    const parts = new Map<string, { readonly key: SeriesKey; readonly sums: Sums[] }>();
+    for (const initiator of this.#sources.initiators()) {
+      // A certificate that names several initiators is the first one's: what it did is told once.
+      const own = moved.filter(({ names }) => names.some((name) => initiator.names.includes(name)));
+      for (const found of own) moved.splice(moved.indexOf(found), 1);
+      for (const [kind, id] of [
+        ['initiator', initiator.id],
+        ['host', initiator.host],
+        ['hg', initiator.group],
+      ] as const) {
+        if (id === null) continue;
+        const name = `${kind}/${id}`;
+        const entry = parts.get(name) ?? { key: { family: 'performance' as const, kind, id }, sums: [] };
+        entry.sums.push(...own.map(({ sums }) => sums));
+        parts.set(name, entry);
+      }
+    }
+    return [...parts.values()].map(({ key, sums }) => [key, { ...idle, sums: sumOf(sums) }]);
   }
 
   async #copying(at_ms: number): Promise<(readonly [SeriesKey, Sample])[]> {

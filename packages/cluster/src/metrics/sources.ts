@@ -2,6 +2,7 @@ import { volumeId } from '@antipode/base';
 import type { EngineUsage } from '@antipode/blocks';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { DataPlane } from '../local/api.ts';
+import { certificateNames } from '../services/access-table.ts';
 import { firstAppliance } from '../supervisor/appliances.ts';
 import type { Sums } from './figures.ts';
 import type { CopyCounters, MetricsSources } from './recorder.ts';
@@ -12,7 +13,7 @@ type Figures = Readonly<Record<string, unknown>>;
 /** What a running cluster has to measure. */
 export function metricsSources(
   catalog: Catalog,
-  dataPlane: Pick<DataPlane, 'ioCounters' | 'appliances' | 'volumeUsage'>,
+  dataPlane: Pick<DataPlane, 'ioCounters' | 'hostCounters' | 'appliances' | 'volumeUsage'>,
   figures: (session: string) => Promise<Figures | undefined>,
 ): MetricsSources {
   /** Bytes of volumes, measured again where something was written. */
@@ -44,6 +45,16 @@ export function metricsSources(
   };
   return {
     io: () => dataPlane.ioCounters(),
+    hostIo: () => dataPlane.hostCounters(),
+    initiators: () => {
+      const groups = new Map(catalog.list('host').map(({ id, host_group_id }) => [id, host_group_id]));
+      return catalog.list('initiator').map(({ id, host_id, port_name }) => ({
+        id,
+        host: host_id,
+        group: groups.get(host_id) ?? null,
+        names: certificateNames(port_name),
+      }));
+    },
     volumes: () =>
       heads().map(({ id, group_id, appliance_id }) => ({ id, group: group_id ?? null, appliance: appliance_id })),
     appliances: () => catalog.list('appliance').map(({ id }) => id),

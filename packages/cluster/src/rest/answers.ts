@@ -2,10 +2,13 @@ import type { Socket } from 'node:net';
 import { RestError } from '@antipode/contract';
 import type { ConnectionError, FastifyReply, FastifyRequest } from 'fastify';
 import type { RestOptions } from './options.ts';
+import { isUploading } from './upload.ts';
 
 /** What could not even be read as a request gets an answer of the usual form, where there is still somebody to answer. */
 export function answerBrokenRequest(error: ConnectionError, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return;
+  // A file takes as long as it takes; what stalls is ended by whoever reads it.
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && isUploading(socket)) return;
   if (!socket.writable) return void socket.destroy();
   const status =
     error.code === 'HPE_HEADER_OVERFLOW'

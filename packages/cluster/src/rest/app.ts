@@ -19,6 +19,7 @@ export async function buildRestApp(options: RestOptions): Promise<FastifyInstanc
         key: options.tls.key,
         minVersion: 'TLSv1.2' as const,
         maxHeaderSize: restLimits.headers_bytes,
+        connectionsCheckingInterval: restLimits.lookAtSlow_ms,
       },
     }),
     bodyLimit: restLimits.body_bytes,

@@ -40,7 +40,7 @@ export async function change(
     const handler = options.handlers[name];
     if (handler === undefined) throw new RestError('method_not_allowed', operation, resource.name);
     if (reads) {
-      const quiet: RequestContext = { principal, clientAddress: request.ip, progress: () => undefined };
+      const quiet: RequestContext = { principal, clientAddress: request.ip, job: '', progress: () => undefined };
       return reply.code(success).send(await answered(() => handler(quiet, id, body)));
     }
     const job = options.jobs.begin({
@@ -49,7 +49,7 @@ export async function change(
       id: id === '' ? null : id,
       user: principal.user,
     });
-    const context: RequestContext = { principal, clientAddress: request.ip, progress: job.progress };
+    const context: RequestContext = { principal, clientAddress: request.ip, job: job.id, progress: job.progress };
     const work = job.run(() => handler(context, id, body), success);
     const search = searchOf(request);
     const wanted = [...search.keys()].some(

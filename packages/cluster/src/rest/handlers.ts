@@ -5,6 +5,8 @@ import type { Principal } from '../security/authenticator.ts';
 export interface RequestContext {
   readonly principal: Principal;
   readonly clientAddress: string;
+  /** The job that the request is. */
+  readonly job: string;
   /** Told while a long operation runs: percent done, for its job. */
   readonly progress: (percent: number) => void;
 }

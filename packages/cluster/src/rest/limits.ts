@@ -6,7 +6,13 @@ export const restLimits = {
   connection_ms: 0,
   /** A request must have arrived whole within this: slow senders do not hold connections. */
   request_ms: 30_000,
+  /** How often those that have not are looked for. */
+  lookAtSlow_ms: 5_000,
   keepAlive_ms: 75_000,
+  /** Largest file: a dozen times what a release has. */
+  upload_bytes: 512 * 1024 * 1024,
+  /** An upload of which nothing arrives for this long is given up. */
+  uploadStall_ms: 30_000,
   /** Bytes of a request's headers; one more than this is 431. */
   headers_bytes: 16_384,
   /** Connections at once: beyond them new ones are closed. */

@@ -4,6 +4,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { Authenticator, Principal } from '../security/authenticator.ts';
 import type { JobRunner } from '../services/jobs.ts';
 import type { Handlers } from './handlers.ts';
+import type { UploadHandler } from './upload.ts';
 
 /** What the REST interface is made of. */
 export interface RestOptions {
@@ -11,6 +12,8 @@ export interface RestOptions {
   readonly authenticator: Authenticator;
   readonly clock: Clock;
   readonly handlers: Handlers;
+  /** What takes files, by `resource.create`. */
+  readonly uploads?: Readonly<Record<string, UploadHandler>>;
   readonly jobs: JobRunner;
   readonly version: string;
   /** PEM; absent in tests that inject requests. */

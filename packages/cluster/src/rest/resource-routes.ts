@@ -6,6 +6,7 @@ import type { Guard, RestOptions } from './options.ts';
 import { runGet, runQuery } from './query-sql.ts';
 import { notFound, resolveId } from './references.ts';
 import { acceptable, onlySelect, searchOf, unwrap } from './request.ts';
+import { addUpload } from './upload.ts';
 
 /** Everything that can be asked of one resource, from its specification. */
 export function addResource(app: FastifyInstance, resource: ResourceSpec, options: RestOptions, guard: Guard): void {
@@ -48,7 +49,8 @@ export function addResource(app: FastifyInstance, resource: ResourceSpec, option
       return change(request, reply, { resource, operation, schema, required, success, reads, principal, options });
     });
   };
-  if (resource.create) changing('post', base, 'create', resource.create.body, true, 201);
+  if (resource.create?.upload !== undefined) addUpload(app, resource, resource.create.upload, options, guard);
+  else if (resource.create) changing('post', base, 'create', resource.create.body, true, 201);
   if (resource.modify) changing('patch', `${base}/:id`, 'modify', resource.modify.body, true, 204);
   if (resource.remove) changing('delete', `${base}/:id`, 'delete', resource.remove.body, false, 204);
   for (const [name, action] of Object.entries(resource.actions))

@@ -5,6 +5,12 @@ import { Publisher } from './publisher.ts';
 /** An NBD host whose certificate carries a plain name has this before it in its initiator's name. */
 export const nbdInitiatorPrefix = 'iqn.2026-11.antipode.nbd:';
 
+/** Names in a certificate, in lower case, that an initiator is known by. */
+export function certificateNames(portName: string): readonly string[] {
+  const name = portName.toLowerCase();
+  return name.startsWith(nbdInitiatorPrefix) ? [name, name.slice(nbdInitiatorPrefix.length)] : [name];
+}
+
 /** Which volumes each host may open, by the names in its certificate [C11.1]. Pure but for reading the catalog. */
 export function accessTable(catalog: Catalog): readonly HostAccess[] {
   const ofOwner = new Map<string, string[]>();
@@ -16,9 +22,7 @@ export function accessTable(catalog: Catalog): readonly HostAccess[] {
   }
   const namesOf = new Map<string, string[]>();
   for (const { host_id, port_name } of catalog.list('initiator')) {
-    const name = port_name.toLowerCase();
-    const names = name.startsWith(nbdInitiatorPrefix) ? [name, name.slice(nbdInitiatorPrefix.length)] : [name];
-    namesOf.set(host_id, [...(namesOf.get(host_id) ?? []), ...names]);
+    namesOf.set(host_id, [...(namesOf.get(host_id) ?? []), ...certificateNames(port_name)]);
   }
   return catalog.list('host').flatMap((host) => {
     const volumes = [...(ofOwner.get(host.id) ?? []), ...(ofOwner.get(host.host_group_id ?? '') ?? [])];

@@ -13,6 +13,9 @@ export interface RunningJob {
   run<T>(work: () => Promise<T>, success: number): Promise<T>;
 }
 
+/** Answered by work whose job is ended by whoever goes on with it. */
+export const continuing = Symbol('continuing');
+
 /** Every changing request is a job, asynchronous or not: what was asked, by whom, and how it ended. */
 export class JobRunner {
   readonly #catalog: Catalog;
@@ -25,9 +28,10 @@ export class JobRunner {
     this.#random = random;
   }
 
-  /** What was running when the process ended did not end well, as far as its job goes. */
-  recover(): void {
+  /** What was running when the process ended did not end well, as far as its job goes; but for one that outlives processes. */
+  recover(goesOn?: string): void {
     for (const job of this.#catalog.list('job', 'state', 'IN_PROGRESS')) {
+      if (job.root_id === goesOn) continue;
       const error = new RestError(
         'unavailable',
         'the management process was restarted while this ran; what had become durable is finished by itself',
@@ -76,6 +80,7 @@ export class JobRunner {
       run: async (work, success) => {
         try {
           const result = await work();
+          if (result === continuing) return undefined as typeof result;
           const made = (result as { id?: unknown } | undefined)?.id;
           const status = success === 200 && result === undefined ? 204 : success;
           this.#catalog.tell('job', {
@@ -102,6 +107,43 @@ export class JobRunner {
         }
       },
     };
+  }
+
+  /** Enters the parts of a job that are to come, in their order. */
+  plan(root: string, parts: readonly { readonly id: string; readonly description: string }[]): void {
+    const job = this.#catalog.get('job', root);
+    if (job === undefined) return;
+    for (const [index, { id, description }] of parts.entries()) {
+      this.#catalog.tell('job', {
+        ...job,
+        id,
+        description_l10n: description,
+        state: 'QUEUED',
+        phase: 'Queued',
+        parent_id: root,
+        root_id: root,
+        step_order: index + 1,
+      });
+    }
+  }
+
+  /** How a job, or a part of one, that outlives the request which began it goes on. */
+  show(id: string, state: 'running' | 'done' | 'skipped' | RestError): void {
+    const job = this.#catalog.get('job', id);
+    if (job === undefined || job.end_time !== null) return;
+    const ended = { end_time: timestamp(this.#clock.now()), progress_percentage: 100 };
+    if (state instanceof RestError) this.#catalog.tell('job', this.#ended(job, state));
+    else if (state === 'running') this.#catalog.tell('job', { ...job, state: 'IN_PROGRESS', phase: 'In_Progress' });
+    else if (state === 'skipped') this.#catalog.tell('job', { ...job, ...ended, state: 'SKIPPED', phase: 'Skipped' });
+    else
+      this.#catalog.tell('job', {
+        ...job,
+        ...ended,
+        state: 'COMPLETED',
+        phase: 'Completed',
+        response_status: '204' as JobDocument['response_status'],
+      });
+    if (state !== 'running') this.#catalog.still('job', id);
   }
 
   #ended(job: JobDocument, error: RestError): JobDocument {

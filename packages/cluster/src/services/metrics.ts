@@ -18,6 +18,9 @@ const kinds: Readonly<
   appliance: { table: 'appliance', attribute: 'appliance_id', families: ['performance', 'space', 'copy'] },
   node: { table: 'node', attribute: 'node_id', families: ['performance'] },
   cluster: { table: 'cluster', attribute: 'cluster_id', families: ['performance', 'space', 'copy'] },
+  initiator: { table: 'initiator', attribute: 'initiator_id', families: ['performance'] },
+  host: { table: 'host', attribute: 'host_id', families: ['performance'] },
+  hg: { table: 'host_group', attribute: 'hg_id', families: ['performance'] },
   remote_system: { table: 'remote_system', attribute: 'remote_system_id', families: ['copy'] },
   // The published shape of a session's metrics names the remote system.
   replication_session: { table: 'replication_session', attribute: 'remote_system_id', families: ['copy'] },

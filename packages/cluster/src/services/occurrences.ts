@@ -177,6 +177,16 @@ export const occurrences = {
     'There is no snapshot of this moment.',
     'Remove the cause; the rule goes on when it is due again.',
   ),
+  upgrade_started: told('0x02050101', 'Info', 'An upgrade to {0} has started.', 'Hosts wait for a moment.'),
+  upgraded: told('0x02050102', 'Info', 'The upgrade to {0} is complete.'),
+  upgrade_failed: raised(
+    '0x02050103',
+    'Major',
+    'The upgrade to {0} did not succeed, and the release of before runs: {1}',
+    'The cluster works as before.',
+    'Look at the log of the cluster; the next upgrade that succeeds clears this.',
+  ),
+  upgrade_warning: told('0x02050104', 'Minor', 'A look before the upgrade to {0} has found: {1}'),
   webhook_failing: raised(
     '0x02040101',
     'Minor',

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Catalog } from '../catalog/catalog.ts';
 import type { RequestContext } from '../rest/handlers.ts';
+import { builtInSoftware } from '../software/version.ts';
 import { enterPlatform, platformHandlers } from './platform.ts';
 import { enterMachine } from './platform-network.ts';
 
@@ -16,6 +17,7 @@ const enter = () => {
     managementAddress: '192.0.2.1:443',
     appliances: ['A1'],
     now_ms: 0,
+    software: builtInSoftware,
   });
   enterMachine(catalog, { appliances: ['A1'], serial: 'PS0123456789ab', interfaces: {}, nameServers: [], reached: [] });
 };

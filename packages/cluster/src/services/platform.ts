@@ -4,11 +4,8 @@ import type { Catalog } from '../catalog/catalog.ts';
 import { type Documents, timestamp } from '../catalog/documents.ts';
 import { isMediumRefusal } from '../catalog/medium-errors.ts';
 import { type Handlers, handler } from '../rest/handlers.ts';
+import type { Software } from '../software/version.ts';
 import { firstAppliance, nodeOf } from '../supervisor/appliances.ts';
-
-/** Version of the REST interface that this software speaks, and its own. */
-export const releaseVersion = '4.1.0.0';
-export const buildVersion = '4.1.0.0.1';
 
 /** Enters what this cluster is: cluster, appliance, node, software. */
 export function enterPlatform(
@@ -19,6 +16,8 @@ export function enterPlatform(
     readonly name: string;
     readonly managementAddress: string;
     readonly now_ms: number;
+    /** What runs. */
+    readonly software: Software;
   },
 ): void {
   const known = catalog.get('cluster', '0');
@@ -68,14 +67,7 @@ function enter(
       });
       catalog.put('node', { id: nodeOf(id), name: `${id}-node-A`, slot: 0, appliance_id: id });
     }
-    const software = {
-      release_version: releaseVersion,
-      build_version: buildVersion,
-      build_id: buildVersion,
-      build_flavor: 'Retail',
-      build_type: 'Release',
-      release_timestamp: '2026-11-24T00:00:00.000+00:00',
-    };
+    const software = { ...given.software, build_flavor: 'Retail' } as const;
     for (const row of [
       { id: 'cluster', is_cluster: true, appliance_id: null },
       ...given.appliances.map((id) => ({ id, is_cluster: false, appliance_id: id })),
@@ -83,10 +75,16 @@ function enter(
       catalog.put('software_installed', {
         ...software,
         ...row,
-        installed_date: catalog.get('software_installed', row.id)?.installed_date ?? installed,
+        installed_date: sinceWhen(catalog, row.id, software.build_version) ?? installed,
       });
     }
   });
+}
+
+/** When the build that runs was installed, if it is not new. */
+function sinceWhen(catalog: Catalog, id: string, build: string): unknown {
+  const known = catalog.get('software_installed', id);
+  return known?.build_version === build ? known.installed_date : undefined;
 }
 
 export const platformHandlers = (catalog: Catalog, now_ms: () => number): Handlers => ({

@@ -28,7 +28,7 @@ afterEach(() => {
 
 const login = (name: string, secret = password) => authenticator.basic(name, secret, 'here');
 async function ask(who: Principal, operation: string, id = '', body: unknown = {}): Promise<{ id?: string }> {
-  const context = { principal: who, clientAddress: '127.0.0.1', progress: () => undefined };
+  const context = { principal: who, clientAddress: '127.0.0.1', job: '', progress: () => undefined };
   return ((await service.handlers()[operation]!(context, id, body)) ?? {}) as { id?: string };
 }
 const refusal = (...asked: Parameters<typeof ask>) =>

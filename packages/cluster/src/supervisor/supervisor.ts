@@ -4,6 +4,8 @@ import { ensureLinkIdentity } from '../security/link-identity.ts';
 import { prepareAppliances } from './appliances.ts';
 import { SupervisedChild } from './child.ts';
 import { lockDataDir, prepareDataDir } from './data-dir.ts';
+import { chooseRelease } from './releases.ts';
+import { Upgrader } from './upgrader.ts';
 
 export interface ClusterReady {
   /** Origin of the REST interface. */
@@ -22,11 +24,6 @@ export interface SupervisorOptions {
   readonly clock?: Clock;
 }
 
-const entryOf = (name: 'dataplane' | 'management'): URL => {
-  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  return new URL(`../${name}/main.${extension}`, import.meta.url);
-};
-
 /**
  * One running cluster: a data-plane process for each appliance and a management process, each replaceable alone [C9.1]. Resolves when it has
  * stopped; rejects when it cannot start.
@@ -43,21 +40,24 @@ export async function runSupervisor(config: ClusterConfig, options: SupervisorOp
   const failed = new Promise<never>((_, reject) => {
     fail = reject;
   });
-  const common = { config, clock, log, onFirstFailure: (message: string) => fail(new Error(message)) };
+  const { release, state } = await chooseRelease(config.dataDir, log);
+  const common = { config, clock, log, release, onFirstFailure: (message: string) => fail(new Error(message)) };
   const dataPlanes = appliances.map(
-    (appliance) =>
-      new SupervisedChild({
-        ...common,
-        name: 'dataplane',
-        entry: entryOf('dataplane'),
-        extra: () => ({ appliance, appliances }),
-      }),
+    (appliance) => new SupervisedChild({ ...common, name: 'dataplane', extra: () => ({ appliance, appliances }) }),
   );
   const management = new SupervisedChild({
     ...common,
     name: 'management',
-    entry: entryOf('management'),
-    extra: () => ({ appliances }),
+    extra: (of) => ({ appliances, software: upgrader.softwareState(of) }),
+    onUpgrade: (request) => upgrader.begin(request),
+  });
+  const upgrader: Upgrader = new Upgrader({
+    dataDir: config.dataDir,
+    management,
+    dataPlanes,
+    release,
+    state,
+    log,
   });
   const stopped = new Promise<void>((resolve) => {
     if (options.signal.aborted) resolve();
@@ -80,9 +80,11 @@ export async function runSupervisor(config: ClusterConfig, options: SupervisorOp
       }
     }
   } finally {
+    upgrader.stop();
     // Management first: it finishes what it has told the data plane to do; then hosts are drained.
     await management.stop();
     await Promise.all(dataPlanes.map((dataPlane) => dataPlane.stop()));
+    await upgrader.settled();
     unlock();
   }
 }

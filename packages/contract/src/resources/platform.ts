@@ -117,6 +117,43 @@ export const softwareInstalled: ResourceSpec = {
   associations: { appliance: has('appliance', 'appliance_id') },
 };
 
+export const softwarePackage: ResourceSpec = {
+  name: 'software_package',
+  description: 'A release of the software that is here and can be installed.',
+  byName: true,
+  fields: {
+    id: text('Identity.'),
+    name: text('Name.'),
+    description_l10n: text('In words.'),
+    software_package_type: one('SoftwarePackageType', 'Kind.'),
+    software_package_state: one('SoftwarePackageState', 'State.'),
+    release_version: text('Version of the interface.'),
+    build_version: text('Version of the build.'),
+    build_id: text('Build.'),
+    build_flavor: one('SoftwarePackageBuildFlavor', 'Flavor.'),
+    build_type: one('SoftwarePackageBuildType', 'Type.'),
+    release_timestamp: time('When it was released.'),
+    installed_date: time('When it was installed.'),
+    dependent_version: text('Oldest build that can be upgraded to it.'),
+    size: integer('Bytes of its files.'),
+    is_reboot_required: flag('Hosts would lose access for long.'),
+    is_urgent: flag('It should be installed soon.'),
+    is_autodownloaded: flag('The system fetched it by itself.'),
+    kb_article_link: text('More about it.'),
+    justification_l10n: text('Why it should be installed.'),
+  },
+  associations: {},
+  create: { body: Body({}), upload: 'upload_file' },
+  remove: {},
+  actions: {
+    puhc: { summary: 'Look whether this release could be installed now.', body: Body({}) },
+    install: {
+      summary: 'Exchange the processes of the cluster for those of this release, one at a time.',
+      body: Body({}),
+    },
+  },
+};
+
 export const loginSession: ResourceSpec = {
   ...readOnly,
   name: 'login_session',
@@ -263,6 +300,7 @@ export const platformResources = [
   appliance,
   node,
   softwareInstalled,
+  softwarePackage,
   loginSession,
   x509Certificate,
   job,

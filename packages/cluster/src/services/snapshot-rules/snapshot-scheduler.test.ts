@@ -64,6 +64,31 @@ const settled = (count: number) =>
     .toEqual([0, count]);
 
 describe('snapshots by rule', () => {
+  it('are of all members of a group at one instant where the policy is the group’s, and go as a whole', async () => {
+    const { id, policy } = await protectedBy({ interval: 'Five_Minutes' }, []);
+    const volume_ids = [];
+    for (const name of ['x', 'y'])
+      volume_ids.push(await site.made('volume.create', '', { name: `member-${name}`, size: 2 ** 20 }));
+    const group = await site.made('volume_group.create', '', { name: 'g', volume_ids, protection_policy_id: policy });
+    scheduler.start();
+    await settled(0);
+    clock.to('2026-06-03T10:05:00Z');
+    await settled(2);
+    const sets = () => site.catalog.list('volume_group', 'type', 'Snapshot');
+    expect(sets()).toHaveLength(1);
+    expect(sets()[0]?.protection_data).toMatchObject({
+      parent_id: group,
+      creator_type: 'Scheduler',
+      created_by_rule_id: id,
+    });
+    const points = snapshots().map((one) => site.catalog.private<{ point: string }>('volume', one.id)?.point);
+    expect(new Set(points).size).toBe(1);
+    expect(snapshots().map(({ group_id }) => group_id)).toEqual([sets()[0]?.id, sets()[0]?.id]);
+    // The rule goes with all that it has taken.
+    await scheduler.ruleDeleted(id, true);
+    expect([sets(), snapshots()]).toEqual([[], []]);
+  });
+
   it('are taken when the rule is due, say whose they are, and expire', async () => {
     const { id, volumes } = await protectedBy({ interval: 'Five_Minutes' }, ['a', 'b']);
     scheduler.start();

@@ -61,6 +61,7 @@ export async function serviceFixture() {
   const context: RequestContext = {
     principal: { user: 'admin', roleIds: ['1'], isBuiltIn: true, mustChangePassword: false },
     clientAddress: '127.0.0.1',
+    job: '',
     progress: () => undefined,
   };
   let access: readonly HostAccess[] = [];
@@ -88,6 +89,7 @@ export async function serviceFixture() {
       }),
       addresses: () => ({ nbd: { host: '127.0.0.1', port: 0 }, replication: { host: '127.0.0.1', port: 0 } }),
       ioCounters: () => [],
+      hostCounters: () => [],
       setAccess: (hosts) => {
         access = hosts;
       },

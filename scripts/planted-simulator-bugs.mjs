@@ -1,0 +1,159 @@
+// Plants one bug after another in a copy of the product and says which invariant the simulator finds it by, and after how long.
+//   node scripts/planted-simulator-bugs.mjs            all of them, as a table
+//   node scripts/planted-simulator-bugs.mjs NAME ...   some of them
+// The working tree is not touched. docs/reliability.md has the table.
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const root = join(import.meta.dirname, '..');
+const seeds = 8;
+const hours = 24;
+const graph = 'packages/blocks/src/embedded/graph';
+const session = 'packages/replication/src/session';
+
+/** Each: what is wrong, where, the text that is right and the one that is not. The text must be there once. */
+const bugs = [
+  {
+    name: 'half-a-group',
+    what: 'a commit moves the first member of a group alone',
+    file: `${graph}/apply.ts`,
+    right: 'for (const member of graph.points.get(target.id)!.members) {',
+    wrong: 'for (const member of graph.points.get(target.id)!.members.slice(0, 1)) {',
+  },
+  {
+    name: 'flush-is-a-wish',
+    what: 'a flush is answered before anything is on stable storage',
+    file: 'packages/blocks/src/embedded/volume-device.ts',
+    right: '  async flush(): Promise<void> {\n    this.#volume();\n    await this.#core.log.durable();',
+    wrong: '  async flush(): Promise<void> {\n    this.#volume();',
+  },
+  {
+    name: 'last-cycle-left-out',
+    what: 'a planned failover goes on from the copy before the sealed point',
+    file: `${graph}/apply.ts`,
+    right: 'if (change.commit !== undefined) commitStage(graph, half, change.commit.digests);',
+    wrong: 'if (change.commit !== undefined) delete half.stage;',
+  },
+  {
+    name: 'everybody-writes',
+    what: 'a destination takes the writes of hosts',
+    file: `${graph}/plan.ts`,
+    right: '  if (volume.follows) return false;\n  const half = volume.session',
+    wrong: '  if (volume.follows) return true;\n  const half = volume.session',
+  },
+  {
+    name: 'seal-keeps-nobody-out',
+    what: 'a sealed source still takes writes',
+    file: `${graph}/plan.ts`,
+    right: "half.role === 'source' && half.seal === undefined)",
+    wrong: "half.role === 'source')",
+  },
+  {
+    name: 'never-again',
+    what: 'a session that a lost link has stopped is not tried again',
+    file: `${session}/evaluate.ts`,
+    right: '  if (fault === undefined) return true;\n',
+    wrong: "  if (fault === undefined) return true;\n  if (fault.code === 'link_lost') return false;\n",
+  },
+  {
+    name: 'always-the-whole',
+    what: 'a cycle ships the whole and not the difference',
+    file: 'packages/replication/src/transfer/shipment.ts',
+    right: 'this.#engine.difference(local, from[pair], target.id)',
+    wrong: 'this.#engine.difference(local, undefined, target.id)',
+  },
+  {
+    name: 'old-generations-count',
+    what: 'an old message of another generation is taken for a present one',
+    file: `${session}/contact.ts`,
+    right: '  if (theirs.generation.number < mine.number) return unchanged(seen);\n',
+    wrong:
+      "  if (theirs.generation.number < mine.number) return unchanged({ ...seen, generation: theirs.generation, role: theirs.role === 'source' ? 'destination' : 'source' });\n",
+  },
+  {
+    name: 'bases-are-kept',
+    what: 'the base before is not let go of when a cycle is done',
+    file: `${graph}/apply.ts`,
+    right: '      half.base = plainBase(half, change.base);\n      return tidySession(graph, half);',
+    wrong: '      half.base = plainBase(half, change.base);\n      return;',
+  },
+  {
+    name: 'pause-any-time',
+    what: 'a command is taken that the table refuses',
+    file: `${session}/accept-command.ts`,
+    right: "  if (verdict === 'no') {\n",
+    wrong: "  if (verdict === 'no' && command !== 'resume') {\n",
+  },
+  {
+    name: 'catalog-wins',
+    what: 'after a restart the catalog is believed and not the engine',
+    file: `${session}/birth.ts`,
+    right: 'if (engine.generation.number !== half.generation.number || engine.role !== half.role) {',
+    wrong: 'if (engine.generation.number < 0) {',
+  },
+  {
+    name: 'nobody-listens',
+    what: 'the answer of the data plane is awaited by nobody',
+    file: 'packages/cluster/src/replication/session-driver.ts',
+    right: '      this.#deps.world.dataPlane.cancelShip(this.#half.id).catch(() => {',
+    wrong: '      this.#deps.world.dataPlane.cancelShip(this.#half.id).then(() => {',
+  },
+];
+
+/** A copy of the packages that finds its own packages, and what is installed beside the tree. */
+function copyOfTree() {
+  const copy = mkdtempSync(join(tmpdir(), 'antipode-planted-'));
+  cpSync(join(root, 'package.json'), join(copy, 'package.json'));
+  const own = join(copy, 'node_modules', '@antipode');
+  mkdirSync(own, { recursive: true });
+  for (const name of readdirSync(join(root, 'node_modules')))
+    if (name !== '@antipode') symlinkSync(join(root, 'node_modules', name), join(copy, 'node_modules', name));
+  for (const name of ['base', 'contract', 'blocks', 'hosts', 'replication', 'cluster', 'simulation']) {
+    for (const part of ['src', 'package.json'])
+      cpSync(join(root, 'packages', name, part), join(copy, 'packages', name, part), { recursive: true });
+    symlinkSync(join(copy, 'packages', name), join(own, name));
+  }
+  return copy;
+}
+
+function plant(copy, { file, right, wrong, name, also = [] }) {
+  const path = join(copy, file);
+  let text = readFileSync(path, 'utf8');
+  for (const [from, to] of [[right, wrong], ...also]) {
+    const found = text.split(from).length - 1;
+    if (found !== 1) throw new Error(`${name}: its place in ${file} is there ${found} times`);
+    text = text.replace(from, () => to);
+  }
+  writeFileSync(path, text);
+}
+
+const wanted = process.argv.slice(2);
+let survived = 0;
+for (const bug of bugs.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
+  const copy = copyOfTree();
+  try {
+    plant(copy, bug);
+    const began = performance.now();
+    let found;
+    let passed_h = 0;
+    for (let seed = 1; seed <= seeds && found === undefined; seed++) {
+      const main = join(copy, 'packages/simulation/src/main.ts');
+      const args = ['--conditions=source', main, '--seed', String(seed), '--hours', String(hours)];
+      const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+      const violated = /VIOLATED (\S+) after ([\d.]+) h/.exec(stdout);
+      if (violated === null && !stdout.includes('"simulated_hours"'))
+        throw new Error(`${bug.name}: ${stdout}${stderr}`);
+      passed_h += violated === null ? hours : Number(violated[2]);
+      if (violated !== null) found = { invariant: violated[1], seed };
+    }
+    const took_s = ((performance.now() - began) / 1000).toFixed(0);
+    const by = found === undefined ? '**nothing**' : `${found.invariant}, seed ${found.seed}`;
+    if (found === undefined) survived += 1;
+    console.log(`| ${bug.what} | ${by} | ${passed_h.toFixed(1)} | ${took_s} |`);
+  } finally {
+    rmSync(copy, { recursive: true, force: true });
+  }
+}
+process.exitCode = survived === 0 ? 0 : 1;
