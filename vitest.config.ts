@@ -9,6 +9,8 @@ export default defineConfig({
     testTimeout: 180_000,
     hookTimeout: 120_000,
     pool: 'forks',
+    // Much of a test's time is spent waiting for processes and networks: one file more than the smallest machine has cores.
+    maxWorkers: 3,
     reporters: process.env.CI ? ['default', './scripts/closing-line-reporter.mjs'] : ['default'],
   },
 });

@@ -34,7 +34,8 @@ const closeLater = (handle: number): void => close(handle, () => undefined);
 const WRITE_PARTS_MAX = 1024;
 
 /** Threads that libuv has for files (its own default is 4), and how many of them are kept free of reads, for syncs. */
-const threads = Number(process.env['UV_THREADPOOL_SIZE'] ?? 4);
+const { UV_THREADPOOL_SIZE = '4' } = process.env;
+const threads = Number(UV_THREADPOOL_SIZE);
 const threadsForSyncs = 4;
 
 /**
