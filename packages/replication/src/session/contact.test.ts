@@ -81,6 +81,36 @@ describe('what was seen before', () => {
     expect(pair.b.half.paused).toBeUndefined();
   });
 
+  it('what the peer said in an earlier generation changes nothing, whenever it arrives [S8]', () => {
+    const pair = new TwoHalves();
+    pair.write(pair.a);
+    pair.settle();
+    const said = { ...pair.view(pair.b), paused: { remembered: 'OK', scope: 'local' } } as const;
+    pair.command(pair.a, { name: 'planned_failover', reverse: false });
+    pair.settle();
+    const before = pair.a.half;
+    expect(before.peer.generation).toBeGreaterThan(said.generation.number);
+    pair.input(pair.a, { kind: 'message', message: { kind: 'contact', session: before.id, view: said } });
+    expect(pair.a.half).toEqual(before);
+  });
+
+  it('an answer from before the peer resumed does not hold the copy up [C5.3]', () => {
+    const pair = new TwoHalves();
+    pair.write(pair.a);
+    pair.settle();
+    pair.command(pair.a, { name: 'sync' });
+    pair.command(pair.b, { name: 'pause' });
+    pair.act(pair.b);
+    pair.hear(pair.b);
+    // The source asks, and hears the answer after the peer has resumed both.
+    pair.act(pair.a);
+    pair.command(pair.b, { name: 'resume' });
+    pair.act(pair.b);
+    pair.hear(pair.a);
+    pair.settle();
+    expect([pair.a.half.state, pair.b.half.state]).toEqual(['OK', 'OK']);
+  });
+
   it('a late or repeated outcome changes nothing that matters [S8]', () => {
     const pair = new TwoHalves();
     pair.write(pair.a);

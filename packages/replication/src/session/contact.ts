@@ -14,17 +14,25 @@ import { followSuspensions, isSame } from './suspend.ts';
  */
 export function absorb(half: Half, theirs: HalfView, common: BaseRef | undefined, context: Context): Change {
   const mine = half.generation;
+  // Said before what this side knows already: it changes nothing [C5.1].
+  if (half.peer.generation !== undefined && theirs.generation.number < half.peer.generation) return unchanged(half);
   const testing = theirs.testing === true;
+  const paused = theirs.paused !== undefined;
   const { told, suspended: before = [], ...known } = half.peer;
   const suspended = theirs.suspended ?? [];
-  // What is new of a test or a suspension is asked once more: an answer that was under way meanwhile may be older than what it replaces.
-  const settled = testing === (half.peer.testing ?? false) && isSame(suspended, before) && told !== undefined;
+  // What is new of a pause, a test or a suspension is asked once more: an answer that was under way meanwhile may be older than what
+  // it replaces.
+  const settled =
+    paused === (half.peer.paused ?? false) &&
+    testing === (half.peer.testing ?? false) &&
+    isSame(suspended, before) &&
+    told !== undefined;
   const seen: Half = {
     ...half,
     peer: {
       ...known,
       generation: theirs.generation.number,
-      paused: theirs.paused !== undefined,
+      paused,
       testing,
       ...(settled && { told }),
       ...(suspended.length > 0 && { suspended }),

@@ -207,7 +207,8 @@ export class TwoHalves {
     };
   }
 
-  #view(site: Site): HalfView {
+  /** What a site says of itself. */
+  view(site: Site): HalfView {
     const { half, engine } = site;
     const points: HeldPoint[] = [...engine.points].map(([point, held]) => ({
       point,
@@ -233,14 +234,14 @@ export class TwoHalves {
     const peer = this.other(site);
     switch (step.kind) {
       case 'contact': {
-        const said = this.#view(site);
+        const said = this.view(site);
         const reply = this.#ask(site, { kind: 'contact', session: half.id, view: said }, loseAnswer);
         if (reply === undefined) return { kind: 'contact', result: { ok: false, reason: 'unreachable' } };
         if (reply.kind === 'tombstone')
           return { kind: 'contact', result: { ok: false, reason: 'tombstone', generation: reply.generation } };
         if (reply.kind === 'unknown_session')
           return { kind: 'contact', result: { ok: false, reason: 'unknown_session' } };
-        const common = newestCommon(this.#view(site).points, reply.view.points);
+        const common = newestCommon(this.view(site).points, reply.view.points);
         return { kind: 'contact', result: { ok: true, view: reply.view, said, ...(common && { common }) } };
       }
       case 'members': {
@@ -283,7 +284,7 @@ export class TwoHalves {
         const message: PeerMessage = {
           kind: 'promote',
           session: half.id,
-          view: this.#view(site),
+          view: this.view(site),
           proposal: step.proposal,
           cycle: step.cycle,
           digests: step.digests,
@@ -349,7 +350,7 @@ export class TwoHalves {
       case 'tell_reprotect': {
         const verb = step.kind.slice(5) as 'pause' | 'resume' | 'delete' | 'reprotect' | 'activate';
         const base = step.kind === 'tell_activate' && step.base ? { base: step.base } : {};
-        const message = { kind: verb, session: half.id, view: this.#view(site), ...base } as PeerMessage;
+        const message = { kind: verb, session: half.id, view: this.view(site), ...base } as PeerMessage;
         const reply = this.#ask(site, message, loseAnswer);
         if (reply === undefined)
           return { kind: step.kind, result: { ok: false, reason: 'unreachable', message: 'unreachable' } };
@@ -428,7 +429,7 @@ export class TwoHalves {
     const to = this.other(from);
     if (!this.linkUp) return undefined;
     if (to.gone) return { kind: 'tombstone', generation: to.engine.generation };
-    const common = newestCommon(this.#view(to).points, message.view.points);
+    const common = newestCommon(this.view(to).points, message.view.points);
     this.input(to, { kind: 'message', message, ...(common && { common }) });
     // What the verb set in motion runs before the answer, as the driver has it.
     for (let guard = 0; guard < 8 && !to.gone && awaitsOperation(to.half, message); guard++) {
@@ -437,6 +438,6 @@ export class TwoHalves {
     }
     if (loseAnswer) return undefined;
     if (to.gone) return { kind: 'tombstone', generation: to.engine.generation };
-    return replyTo(message, to.half, this.#view(to));
+    return replyTo(message, to.half, this.view(to));
   }
 }
