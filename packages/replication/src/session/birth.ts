@@ -1,6 +1,6 @@
 import type { SessionId } from '@antipode/base';
 import type { Generation, HalfInfo, Pair, Role } from '@antipode/blocks';
-import { without } from './change.ts';
+import { untold, without } from './change.ts';
 import type { Half } from './half.ts';
 
 /** A half as it is born: building, nothing copied. */
@@ -22,8 +22,7 @@ export const newHalf = (spec: {
  * catalog missed was decided by an engine record, so the half only has to catch up with it.
  */
 export function recoverHalf(half: Half, engine: HalfInfo): Half {
-  const { told: _, ...peer } = half.peer;
-  let next: Half = { ...without(half, 'test'), peer, pairs: engine.pairs };
+  let next: Half = { ...without(untold(half), 'test'), pairs: engine.pairs };
   if (engine.test !== undefined) next = { ...next, test: { id: engine.test.id } };
   if (engine.generation.number !== half.generation.number || engine.role !== half.role) {
     // A promotion or demotion was durable before the catalog heard of it.

@@ -43,6 +43,12 @@ export function without<
   return copy;
 }
 
+/** The peer hears of this half at the next contact, which an unknown `told` brings about. */
+export function untold(half: Half): Half {
+  const { told: _, ...peer } = half.peer;
+  return { ...half, peer };
+}
+
 /** Other members, and those that wait for the next cycle. A cycle whose target is not frozen yet takes them along. */
 export function withMembers(half: Half, pairs: readonly Pair[], newcomers: readonly VolumeId[]): Half {
   const next = { ...without(half, 'newcomers'), pairs, ...(newcomers.length > 0 && { newcomers }) };

@@ -111,6 +111,24 @@ describe('what was seen before', () => {
     expect([pair.a.half.state, pair.b.half.state]).toEqual(['OK', 'OK']);
   });
 
+  it('an answer from before a cycle ended does not stay what the destination shows [C5.1]', () => {
+    const pair = new TwoHalves();
+    pair.write(pair.a);
+    pair.settle();
+    pair.command(pair.a, { name: 'sync' });
+    pair.act(pair.a);
+    pair.crash(pair.b);
+    pair.hear(pair.a);
+    // The destination asks while the source copies, and hears the answer when that has ended.
+    pair.act(pair.b);
+    for (let round = 0; round < 10; round++) {
+      pair.act(pair.a);
+      pair.hear(pair.a);
+    }
+    pair.settle();
+    expect([pair.a.half.state, pair.b.half.state]).toEqual(['OK', 'OK']);
+  });
+
   it('a late or repeated outcome changes nothing that matters [S8]', () => {
     const pair = new TwoHalves();
     pair.write(pair.a);

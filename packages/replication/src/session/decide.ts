@@ -2,7 +2,7 @@ import { err, ok, type Result, type VolumeId } from '@antipode/base';
 import type { Pair } from '@antipode/blocks';
 import type { PeerMessage } from '../peer/messages.ts';
 import { acceptCommand, type Command } from './accept-command.ts';
-import { type Change, type Context, withMembers } from './change.ts';
+import { type Change, type Context, untold, withMembers } from './change.ts';
 import { evaluate, wantsSlot } from './evaluate.ts';
 import type { BaseRef, Half, Suspension } from './half.ts';
 import type { Notice } from './notice.ts';
@@ -86,10 +86,7 @@ function apply(half: Half, input: Input, context: Context): Result<Change, Rejec
 
 /** The link came or went. Coming: both halves compare themselves. Going: a destination in mid-cycle says so. */
 function onLink(half: Half, up: boolean): Change {
-  if (up) {
-    const { told: _, ...peer } = half.peer;
-    return { half: { ...half, peer }, notices: [] };
-  }
+  if (up) return { half: untold(half), notices: [] };
   if (half.role === 'destination' && half.state === 'Synchronizing')
     return { half: { ...half, state: 'System_Paused' }, notices: [] };
   return { half, notices: [] };

@@ -1,6 +1,6 @@
 import { assertNever, type PointId, type TestId } from '@antipode/base';
 import type { ShipFailure } from '../transfer/types.ts';
-import { type Change, type Context, unchanged, without } from './change.ts';
+import { type Change, type Context, unchanged, untold, without } from './change.ts';
 import { absorb } from './contact.ts';
 import { finishCycle, newCycle, park, startCycle } from './cycle.ts';
 import type { FaultCode, Half, PlannedFailover } from './half.ts';
@@ -308,16 +308,16 @@ function onPromoted(
   return unchanged({ ...keepPauseOr(without(half, 'operation'), 'System_Paused'), lastFailure });
 }
 
-/** The peer is to hear of it at the next contact, which an unknown `told` brings about. */
 function onTestStarted(half: Half, test: TestId): Change {
-  const { told: _, ...peer } = half.peer;
-  return { half: { ...without(half, 'operation'), test: { id: test }, peer }, notices: [{ kind: 'test_started' }] };
+  return {
+    half: { ...without(untold(half), 'operation'), test: { id: test } },
+    notices: [{ kind: 'test_started' }],
+  };
 }
 
 function onTestStopped(half: Half, kept: PointId | undefined): Change {
-  const { told: _, ...peer } = half.peer;
   return {
-    half: { ...without(half, 'operation', 'test'), peer },
+    half: without(untold(half), 'operation', 'test'),
     notices: [{ kind: 'test_stopped', ...(kept && { kept }) }],
   };
 }

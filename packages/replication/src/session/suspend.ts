@@ -1,4 +1,4 @@
-import { type Change, unchanged, without } from './change.ts';
+import { type Change, unchanged, untold, without } from './change.ts';
 import { type Half, type Suspendable, type Suspension, type SuspensionReason, suspendable } from './half.ts';
 import type { State } from './states.ts';
 
@@ -15,12 +15,6 @@ export function lift(half: Half, by: string): Change {
   if (left.length === (half.suspensions?.length ?? 0)) return unchanged(half);
   const rest = without(half, 'suspensions');
   return unchanged(untold(left.length === 0 ? rest : { ...rest, suspensions: left }));
-}
-
-/** The peer hears of it at the next contact, which an unknown `told` brings about. */
-function untold(half: Half): Half {
-  const { told: _, ...peer } = half.peer;
-  return { ...half, peer };
 }
 
 const ownReasons = (half: Half): readonly SuspensionReason[] => [
