@@ -1,7 +1,7 @@
 import { err, ok, type Result } from '@antipode/base';
 import type { HalfView, PeerMessage, PeerReply } from '../peer/messages.ts';
 import { acceptCommand, checkCommand } from './accept-command.ts';
-import { type Change, type Context, unchanged, untold, without } from './change.ts';
+import { type Change, type Context, unchanged, without } from './change.ts';
 import { absorb } from './contact.ts';
 import { startCycle } from './cycle.ts';
 import type { BaseRef, Half, Remembered } from './half.ts';
@@ -14,9 +14,7 @@ export function onMessage(
   common: BaseRef | undefined,
   context: Context,
 ): Result<Change, Rejection> {
-  // The answer shows this state, and may arrive after what is told of a later one: that is told for certain.
-  const answering = half.peer.told === half.state ? half : untold(half);
-  const absorbed = absorb(answering, message.view, common, context);
+  const absorbed = absorb(half, message.view, common, context);
   if (absorbed.half.generation.number !== message.view.generation.number || absorbed.half.operation?.kind === 'demote')
     return ok(absorbed);
   if (absorbed.half.state === 'Error') return ok(absorbed);

@@ -127,9 +127,12 @@ function keepPauseOr(half: Half, state: Half['state']): Half {
 function onContact(half: Half, outcome: Of<'contact'>, context: Context): Change {
   const result = outcome.result;
   if (result.ok) {
-    const { told: _, ...peer } = half.peer;
+    const { peer } = untold(half);
     const told = isSame(result.said.suspended ?? [], announcedReasons(half)) && { told: result.said.state };
-    const absorbed = absorb({ ...half, peer: { ...peer, ...told } }, result.view, result.common, context);
+    const heard = absorb({ ...half, peer: { ...peer, ...told } }, result.view, result.common, context);
+    // The peer may have said something newer while this answer was under way: what is new in it is asked for once more.
+    const news = half.role === 'destination' && heard.half.state !== half.state;
+    const absorbed = news ? { ...heard, half: untold(heard.half) } : heard;
     const operation = absorbed.half.operation;
     if (operation?.kind !== 'reprotect' || operation.phase !== 'contact') return absorbed;
     const ready = result.view.generation.number === half.generation.number && result.view.role === 'destination';
