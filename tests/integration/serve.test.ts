@@ -61,7 +61,8 @@ function serve(environment: NodeJS.ProcessEnv = {}): Promise<Served> {
       const nbd = /NBD\s+(\S+)/.exec(said)?.[1];
       if (url !== undefined && nbd !== undefined) resolve({ child, url, nbd: new URL(nbd), said: () => said });
     });
-    child.once('exit', (code) => reject(new Error(`ended with ${code}: ${said}`)));
+    // `close` and not `exit`: what it said last may still be on its way.
+    child.once('close', (code) => reject(new Error(`ended with ${code}: ${said}`)));
   });
 }
 
