@@ -165,7 +165,7 @@ describe('a migration', () => {
     expect(Buffer.compare(await readVolume(pair.a, 'shielded'), await readVolume(pair.b, 'shielded'))).toBe(0);
     const events = await client().all('event', { select: 'event_code,description_l10n' });
     const told = events.map(({ event_code }) => event_code);
-    expect(told).toEqual(expect.arrayContaining(['0x02050101', '0x02050104', '0x02010115', '0x02010116']));
+    expect(told).toEqual(expect.arrayContaining(['0x02060101', '0x02060104', '0x02010115', '0x02010116']));
   });
 
   it('moves a group as a whole, and refuses one of its members', async () => {
