@@ -37,7 +37,8 @@ async function serve() {
   const child = spawn(
     process.execPath,
     [
-      ...[cli, 'serve', '--data', file('data'), '--name', 'Solo', '--listen', '127.0.0.1:0', '--nbd', '127.0.0.1:0'],
+      ...[cli, 'serve', '--data', file('data'), '--name', 'Solo'],
+      ...['listen', 'nbd', 'peer', 'replication'].flatMap((name) => [`--${name}`, '127.0.0.1:0']),
       ...['--nbd-tls-cert', file('server.crt'), '--nbd-tls-key', file('server.key'), '--nbd-client-ca', file('ca.crt')],
     ],
     { env: { ...process.env, ANTIPODE_ADMIN_PASSWORD: password }, stdio: ['ignore', 'pipe', 'pipe'] },

@@ -28,21 +28,13 @@ interface Served {
   readonly said: () => string;
 }
 
+/** Of this cluster alone, also beside other tests. */
+const anyPorts = ['listen', 'nbd', 'peer', 'replication'].flatMap((name) => [`--${name}`, '127.0.0.1:0']);
+
 function serve(environment: NodeJS.ProcessEnv = {}): Promise<Served> {
   const child = spawn(
     process.execPath,
-    [
-      cli,
-      'serve',
-      '--data',
-      join(directory, 'data'),
-      '--name',
-      'Solo',
-      '--listen',
-      '127.0.0.1:0',
-      '--nbd',
-      '127.0.0.1:0',
-    ],
+    [cli, 'serve', '--data', join(directory, 'data'), '--name', 'Solo', ...anyPorts],
     {
       env: { ...process.env, ANTIPODE_ADMIN_PASSWORD: password, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -141,17 +133,7 @@ describe('antipode serve', () => {
 
   it('refuses a second process on the same data', async () => {
     await serve();
-    const { code, text } = await run(
-      'serve',
-      '--data',
-      join(directory, 'data'),
-      '--name',
-      'Solo',
-      '--listen',
-      '127.0.0.1:0',
-      '--nbd',
-      '127.0.0.1:0',
-    );
+    const { code, text } = await run('serve', '--data', join(directory, 'data'), '--name', 'Solo', ...anyPorts);
     expect(code).toBe(1);
     expect(text).toContain('in use');
   });
