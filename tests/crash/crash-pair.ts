@@ -1,4 +1,3 @@
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { systemClock } from '../../packages/base/src/index.ts';
@@ -6,6 +5,7 @@ import { Link } from '../../packages/cli/src/lab/link/link.ts';
 import { pair as pairSites } from '../../packages/cli/src/lab/pairing.ts';
 import { ApiError, ConnectionError } from '../../packages/client/src/index.ts';
 import { isNbdError } from '../../packages/hosts/src/index.ts';
+import { freePorts } from '../integration/free-ports.ts';
 import { CrashSite, password, type SitePorts } from './crash-site.ts';
 import { Host } from './host.ts';
 
@@ -56,7 +56,7 @@ export class CrashPair {
 
   async start(): Promise<void> {
     const { directory, loss, secondData } = this.#options;
-    const base = await freePorts();
+    const base = await freePorts(12);
     const portsFrom = (first: number): SitePorts => ({
       rest: first,
       nbd: first + 1,
@@ -352,19 +352,3 @@ export function passing(error: unknown): void {
   if (error instanceof ApiError && error.status === 400) return;
   throw error;
 }
-
-async function freePorts(): Promise<number> {
-  for (let attempt = 0; attempt < 50; attempt++) {
-    const base = 20_000 + Math.floor(Math.random() * 10_000);
-    const free = await Promise.all(Array.from({ length: 12 }, (_, index) => isFree(base + index)));
-    if (free.every(Boolean)) return base;
-  }
-  throw new Error('no free ports');
-}
-
-const isFree = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });

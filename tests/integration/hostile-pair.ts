@@ -1,10 +1,10 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../packages/base/src/index.ts';
 import { pair as pairSites } from '../../packages/cli/src/lab/pairing.ts';
 import { CrashSite, password } from '../crash/crash-site.ts';
+import { freePorts } from './free-ports.ts';
 import { HostileLink } from './hostile-link.ts';
 import { eventually, MiB, noise } from './pair.ts';
 
@@ -169,20 +169,3 @@ export class HostilePair {
     return { cert: read('link.crt'), key: read('link.key'), serial: read('serial').trim() };
   }
 }
-
-/** Ports in a row that are free now, below those that the system gives to outgoing connections. */
-async function freePorts(count: number): Promise<number> {
-  for (let attempt = 0; attempt < 50; attempt++) {
-    const base = 20_000 + Math.floor(Math.random() * 12_000);
-    const free = await Promise.all(Array.from({ length: count }, (_, index) => isFree(base + index)));
-    if (free.every(Boolean)) return base;
-  }
-  throw new Error('no free ports');
-}
-
-const isFree = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });

@@ -1,7 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { readdir, readlink } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -10,6 +9,7 @@ import { promisify } from 'node:util';
 import { ApiError, type Client, connect } from '../../packages/client/src/index.ts';
 import { checkAnswer } from '../../packages/contract/src/testing.ts';
 import { connectNbd, type NbdClient } from '../../packages/hosts/src/index.ts';
+import { freePorts } from './free-ports.ts';
 
 export const MiB = 1024 * 1024;
 const root = join(import.meta.dirname, '../..');
@@ -38,7 +38,7 @@ export class Pair {
 
   /** `more`: options of the lab. */
   async start(...more: string[]): Promise<void> {
-    this.#ports = await freePorts();
+    this.#ports = await freePorts(24);
     this.#more = more;
     await this.#run();
   }
@@ -290,23 +290,6 @@ export function noise(length: number, seed: number): Uint8Array {
   }
   return new Uint8Array(words.buffer);
 }
-
-/** A stretch of ports that are free now, below those that the system gives to outgoing connections. */
-async function freePorts(): Promise<number> {
-  for (let attempt = 0; attempt < 50; attempt++) {
-    const base = 20_000 + Math.floor(Math.random() * 12_000);
-    const free = await Promise.all(Array.from({ length: 24 }, (_, index) => isFree(base + index)));
-    if (free.every(Boolean)) return base;
-  }
-  throw new Error('no free ports');
-}
-
-const isFree = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
 
 export const isBuilt = (): boolean => existsSync(join(root, 'packages/cli/dist/main.js'));
 export const readText = (path: string): string => readFileSync(path, 'utf8');
