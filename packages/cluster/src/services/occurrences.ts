@@ -157,6 +157,13 @@ export const occurrences = {
     'The volume is usable and unprotected.',
     'Assign a protection policy again.',
   ),
+  protection_waits: raised(
+    '0x02010122',
+    'Major',
+    '{0} has a protection policy and no replication session yet: {1}',
+    'Nothing of it is copied.',
+    'Remove the cause; the session begins by itself. Or assign another policy, or none.',
+  ),
   session_split: raised(
     '0x02010110',
     'Critical',
