@@ -1,5 +1,5 @@
 import type { Clock, Random } from '@antipode/base';
-import type { EnumValue } from '@antipode/contract';
+import { display, type EnumValue } from '@antipode/contract';
 import type { Catalog } from '../catalog/catalog.ts';
 import { type Documents, timestamp } from '../catalog/documents.ts';
 import { isMediumRefusal } from '../catalog/medium-errors.ts';
@@ -297,6 +297,9 @@ export class Reporter {
           acknowledged_timestamp: null,
           raised_timestamp: now,
           cleared_timestamp: null,
+          events: [
+            { ...event, severity_l10n: display(entry.severity), resource_type_l10n: display(String(about.type)) },
+          ],
         }
       : undefined;
     try {
