@@ -32,7 +32,8 @@ const noMetro = 'synchronous replication and metro volumes are not offered';
 const noContainers = 'storage containers: there are none';
 /** Those of gopowerstore’s own tests against a live system that are not run, each with the reason. All others are. */
 const excluded: Readonly<Record<string, string>> = {
-  TestApiSuite: 'takes for granted that no answer comes within ten milliseconds; its other two tests are run by themselves',
+  TestApiSuite:
+    'takes for granted that no answer comes within ten milliseconds; its other two tests are run by themselves',
   TestGetFCPorts: 'there is no Fibre Channel',
   Test_PerformanceMetricsByFeFcNode: 'there is no Fibre Channel',
   Test_PerformanceMetricsByFeEthNode: 'ports are the machine’s, and so is what passes through them',

@@ -72,7 +72,11 @@ describe('every route', () => {
   it('shows every attribute and its words, null where there is nothing, whoever looks', async () => {
     const headers = { ...(await loggedIn('watcher')), 'dell-visibility': 'internal' };
     for (const resource of Object.values(resources)) {
-      if (resource.noList || resource.name === 'login_session' || !(tables as readonly string[]).includes(resource.name))
+      if (
+        resource.noList ||
+        resource.name === 'login_session' ||
+        !(tables as readonly string[]).includes(resource.name)
+      )
         continue;
       rest.catalog.put(resource.name as Table, { id: 'x' } as never, {});
       const rows = (await rest.get(`${resource.name}?select=*`, headers)).json() as Record<string, unknown>[];
