@@ -18,7 +18,7 @@ const met = (): Promise<string> =>
   });
 /** The one that is said to be in use. */
 async function said(): Promise<string> {
-  const rows = (await solo.client.request('GET', 'x509_certificate?select=*')).body as {
+  const rows = (await solo.client.request('GET', '/api/rest/x509_certificate?select=*')).body as {
     readonly service: string;
     readonly is_current: boolean;
     readonly members: readonly { readonly thumbprint: string }[];

@@ -95,11 +95,12 @@ def configuration(conn):
     refused("ports", "0xE0C010010020", lambda: config.add_remove_ports(network, add_port_ids=["IP_x"]))
     name = config.get_cluster_details("0")["name"]
     config.modify_cluster("0", name="py-cluster")
-    check("cluster renamed", config.get_cluster_by_name("py-cluster")["id"] == "0")
+    check("cluster renamed", config.get_cluster_by_name("py-cluster")[0]["id"] == "0")
     config.modify_cluster("0", name=name)
     config.reset_certificates({"service": "Management_HTTP"})
-    served = [one for one in config.get_certificates() if one["service"] == "Management_HTTP"]
-    check("certificate", len(served) == 1 and config.get_certificate_details(served[0]["id"])["members"][0]["thumbprint"])
+    details = [config.get_certificate_details(one["id"]) for one in config.get_certificates()]
+    served = [one for one in details if one["service"] == "Management_HTTP"]
+    check("certificate", len(served) == 1 and served[0]["is_current"] and served[0]["members"][0]["thumbprint"])
     refused("not managed here", "0xE09010010022", lambda: config.reset_certificates({"service": "VASA_HTTP"}))
     refused("no certificate", "0xE0901001001D", lambda: config.get_certificate_details("none"))
 
