@@ -41,6 +41,13 @@ const bugs = [
       'for (const segment of core.copied) core.emptied.add(segment);\n    this.#checkpointed = await writeCheckpoint(core);',
   },
   {
+    name: 'lone-sync-failure-ignored',
+    what: 'a sync on the ordering thread that fails counts as done',
+    file: `${engine}/log/tail.ts`,
+    right: 'for (const file of files) file.syncNow!();',
+    wrong: 'for (const file of files) { try { file.syncNow!(); } catch { continue; } }',
+  },
+  {
     name: 'zeros-are-nothing',
     what: 'a segment with ranges of zeros counts as one of data alone',
     file: `${engine}/core.ts`,
