@@ -15,6 +15,8 @@ export interface CampaignOptions extends PairOptions {
   readonly kills: number;
   /** Share of kills that are aimed at a named point; the others come at random moments. */
   readonly aimed: number;
+  /** How likely one more death at random follows on each, while a site comes back. */
+  readonly more: number;
   /** How long a process is stopped for by SIGSTOP, and after how many rounds the next one is. */
   readonly stop_ms: number;
   readonly stopEvery: number;
@@ -191,7 +193,7 @@ class Campaign {
   /** A row of deaths at one site, each while it comes back from the one before. */
   async #killMore(site: CrashSite, lost: Set<CrashSite>): Promise<string> {
     let text = '';
-    for (let more = 0; more < 5 && this.#chance() < 0.8; more++) {
+    for (let more = 0; more < 5 && this.#chance() < this.#options.more; more++) {
       await pause(this.#chance() * 500);
       const scope = this.#scope();
       // Often the two that depend on each other die one shortly after the other.
