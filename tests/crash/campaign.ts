@@ -226,7 +226,7 @@ class Campaign {
   /** Single processes die on the way to rest as well. */
   #armForRest(): Kill[] {
     if (this.#chance() >= this.#options.aimed) return [];
-    return this.#coverage.choose(1 + Math.floor(this.#chance() * moreOrders), this.#roles(), 'rest').map((target) => {
+    return this.#coverage.choose(1 + Math.floor(this.#chance() * moreOrders), this.#roles(), ['rest']).map((target) => {
       const site = this.#siteOf(target);
       site.order(target.point, { skip: this.#chance() < 0.5 ? 0 : Math.floor(this.#chance() * 3), whom: 'process' });
       return { site, scope: processOf(target.point), target };
@@ -479,9 +479,9 @@ class Campaign {
 
   #aims(): readonly Target[] {
     const roles = this.#roles();
-    const [best] = this.#coverage.choose(1, roles);
+    const [best] = this.#coverage.choose(1, roles, this.#operations);
     if (best === undefined) return [];
-    return this.#coverage.choose(1 + Math.floor(this.#chance() * (1 + moreOrders)), roles, best.phase);
+    return this.#coverage.choose(1 + Math.floor(this.#chance() * (1 + moreOrders)), roles, [best.phase]);
   }
 
   #siteOf({ site }: Target): CrashSite {
