@@ -26,7 +26,7 @@ const cells: readonly CopyCell[] = [
   },
   ...[0, 1, 4].map(
     (percent): CopyCell => ({
-      ...{ id: `delta-${percent}`, title: `delta sync, ${percent} % changed`, unit: 's', better: 'less' },
+      ...{ id: `delta-${percent}`, title: `delta sync, ${percent} % changed`, unit: 's', cpuUnit: 's', better: 'less' },
       of: (copier) => copier.delta && (() => copier.delta?.(percent / 100) ?? Promise.reject(new Error('no delta'))),
     }),
   ),

@@ -52,7 +52,7 @@ export class Chains {
     const below = links.slice(1).map(({ index, own }) => ({
       id: index.id,
       own,
-      page: (number: number) => (index.present.has(number) ? this.#pages.get(index, number) : undefined),
+      page: (number: number) => this.#pages.look(index, number),
     }));
     const chain = { size, links, below };
     this.#known.set(top, chain);

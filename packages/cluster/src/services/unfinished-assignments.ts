@@ -111,11 +111,13 @@ export class UnfinishedAssignments {
     if (this.#retrying || this.#stopped) return;
     this.#retrying = true;
     try {
-      for (const wanted of this.#wanted()) if (wanted.waits) await this.#bringAbout(wanted);
+      for (const wanted of this.#wanted()) if (wanted.waits && !this.#stopped) await this.#bringAbout(wanted);
+    } catch {
+      // The catalog takes nothing now, or has been closed meanwhile: what waits still waits.
     } finally {
       this.#retrying = false;
     }
-    if (this.#wanted().some(({ waits }) => waits)) this.#later();
+    if (!this.#stopped && this.#wanted().some(({ waits }) => waits)) this.#later();
   }
 
   stop(): void {
