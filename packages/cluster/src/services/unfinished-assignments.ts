@@ -112,12 +112,12 @@ export class UnfinishedAssignments {
     this.#retrying = true;
     try {
       for (const wanted of this.#wanted()) if (wanted.waits && !this.#stopped) await this.#bringAbout(wanted);
+      if (this.#wanted().some(({ waits }) => waits)) this.#later();
     } catch {
-      // The catalog takes nothing now, or has been closed meanwhile: what waits still waits.
+      // The catalog takes nothing now, or has been closed meanwhile: what waits is looked at when a link is back, or at the next start.
     } finally {
       this.#retrying = false;
     }
-    if (!this.#stopped && this.#wanted().some(({ waits }) => waits)) this.#later();
   }
 
   stop(): void {
