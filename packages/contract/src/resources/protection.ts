@@ -251,7 +251,12 @@ export const remoteSystem: ResourceSpec = {
       summary: 'Look at the peer now and renew its connections.',
       body: Body({ update_transport: Opt(Flag()) }),
     },
-    query_appliances: { reads: true, summary: 'The peer’s appliances.', body: Body({}), answer: Type.Object({}) },
+    query_appliances: {
+      reads: true,
+      summary: 'The peer’s appliances.',
+      body: Body({}),
+      answer: Type.Array(Type.Object({ id: Type.String(), name: Type.String(), model: Type.String() })),
+    },
   },
 };
 
