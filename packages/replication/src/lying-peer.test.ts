@@ -234,6 +234,17 @@ describe('a destination that says what is not so', () => {
     }
   });
 
+  it.each(['open', 'sync', 'prove', 'pages'] as const)(
+    'and one that is there and never answers %s, holds nothing up for ever',
+    async (question) => {
+      two.patience_ms = 100;
+      const { outcome, asked } = await shipTo(scripted({ [question]: [] }));
+      expect(outcome).toBe('link_lost');
+      expect(asked.at(-1)).toBe(question);
+      two.patience_ms = 60_000;
+    },
+  );
+
   it('out of turn ends the cycle', async () => {
     const outOfTurn: readonly ChannelMessage[] = [
       { type: 'proved', digests: [[lie]] },

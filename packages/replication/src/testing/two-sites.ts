@@ -10,6 +10,7 @@ import {
   smallLogLimits,
 } from '@antipode/blocks/testing';
 import { tlsLinks } from '../transfer/frame-links.ts';
+import { transferLimits } from '../transfer/limits.ts';
 import { createReceiver, type Receiver } from '../transfer/receiver.ts';
 import { createShipper, type Shipper } from '../transfer/shipper.ts';
 import { testIdentity } from '../transfer/test-identity.ts';
@@ -83,6 +84,8 @@ export class TwoSites {
   #receiver!: Receiver;
   #endpoint!: PeerEndpoint;
   shipper!: Shipper;
+  /** How long the source waits for an answer at most, where a test does not want to wait as long as production does. */
+  patience_ms: number = transferLimits.answer_ms;
   #closed: Promise<void> | undefined;
   #number = 0;
 
@@ -222,7 +225,11 @@ export class TwoSites {
     this.shipper = createShipper({
       engine: this.#wrapSource(this.#a.face),
       links: tlsLinks(this.here, systemClock),
-      clock: systemClock,
+      clock: {
+        ...systemClock,
+        after: (delay_ms, run) =>
+          systemClock.after(delay_ms === transferLimits.answer_ms ? this.patience_ms : delay_ms, run),
+      },
       localSerial: 'A',
     });
   }

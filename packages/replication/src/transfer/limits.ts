@@ -32,6 +32,8 @@ export const transferLimits = {
   /** A sign of life is sent this often, and a link without one for this long is dead. */
   ping_ms: 3_000,
   silence_ms: 12_000,
+  /** A peer that gives signs of life and no answer to what it was asked for this long hangs: the link is given up. */
+  answer_ms: 120_000,
   /** A connection must be made and greeted within this. */
   connect_ms: 8_000,
   /** Progress is told at most this often. */

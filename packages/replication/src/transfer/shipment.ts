@@ -342,7 +342,7 @@ export class Shipment {
     ...types: readonly T[]
   ): Promise<Extract<ChannelMessage, { type: T }>> {
     for (;;) {
-      const { message }: Frame = await link.next();
+      const { message }: Frame = await this.#next(link);
       if (message.type === 'refused') throw new ShipRefused(message.code, message.message);
       if (message.type === 'proving') {
         this.#tell({});
@@ -354,6 +354,18 @@ export class Shipment {
         continue;
       }
       throw new LinkLost(`the peer answered ${message.type} where ${types.join(' or ')} was due`);
+    }
+  }
+
+  /** The peer's next word. A proof that takes long says how far it is, so silence means that nothing moves. */
+  async #next(link: Link): Promise<Frame> {
+    const timer = this.#clock.after(transferLimits.answer_ms, () =>
+      link.close(new LinkLost('the peer is there and does not answer')),
+    );
+    try {
+      return await link.next();
+    } finally {
+      timer.cancel();
     }
   }
 
