@@ -67,12 +67,12 @@ export class Moving implements MovingEngine {
 
   async depart(move: string, volumes: readonly VolumeId[], point: PointSpec): Promise<Manifest> {
     const { graph } = this.#core;
+    // What the other engine could not take over stays.
+    checkManifest(manifestOf(graph, unitOf(graph, volumes), move, undefined));
     await this.#do(planDepart(graph, move, volumes, point));
     const departure = graph.departures.get(move);
     if (departure === undefined) throw new BlockError('stale', `migration ${move} was given up meanwhile`);
-    const manifest = manifestOf(graph, unitOf(graph, departure.volumes), move, departure.point);
-    checkManifest(manifest);
-    return manifest;
+    return manifestOf(graph, unitOf(graph, departure.volumes), move, departure.point);
   }
 
   async stay(move: string): Promise<void> {
