@@ -99,12 +99,14 @@ describe('a source that says what is not so', () => {
     expect(await told(announced(2), points('p', 'p'))).toBe('bad_message');
     const long: ChannelMessage = {
       type: 'points',
-      points: [{ ...target!, tag: Object.fromEntries(Array.from({ length: 400 }, (_, key) => [`${key}`, 'x'.repeat(4096)])) }],
+      points: [
+        { ...target!, tag: Object.fromEntries(Array.from({ length: 400 }, (_, key) => [`${key}`, 'x'.repeat(4096)])) },
+      ],
     };
     const most = Math.ceil(transferLimits.planMost_bytes / JSON.stringify(long).length) + 1;
-    expect(await told(announced(transferLimits.planPoints), ...Array.from({ length: most }, () => [long] as const))).toBe(
-      'bad_message',
-    );
+    expect(
+      await told(announced(transferLimits.planPoints), ...Array.from({ length: most }, () => [long] as const)),
+    ).toBe('bad_message');
     expect(two.target.half(theSession)?.stage).toBeUndefined();
     unchanged();
   });

@@ -8,8 +8,8 @@ export const transferLimits = {
   headerMost_bytes: 4 * 1024 * 1024,
   payloadMost_bytes: 4 * 1024 * 1024,
   /** Characters of a plan's points in one message, and digests in one: both far below what a header may take. */
-  planMessage_characters: 512 * 1024,
-  provedMessage_digests: 8 * 1024,
+  planMessage_characters: 256 * 1024,
+  provedMessage_digests: 4 * 1024,
   /** Points of a plan, and bytes of all messages that bring it: what the destination's log takes as one change. */
   planPoints: 16 * 1024,
   planMost_bytes: 16 * 1024 * 1024,
