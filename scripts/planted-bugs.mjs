@@ -27,6 +27,21 @@ const bugs = [
     wrong: '    page.dirty = true;',
   },
   {
+    name: 'resolved-outlives-its-top',
+    what: 'what a history comes to is kept although its newest layer was folded into one above it',
+    file: `${engine}/index/resolved-pages.ts`,
+    right: 'if (layers?.has(from) !== layers?.has(into)) this.#drop(top, number);',
+    wrong: 'void layers;',
+  },
+  {
+    name: 'emptied-without-checkpoint',
+    what: 'what was copied is given back although the checkpoint after it failed',
+    file: `${engine}/housekeeper.ts`,
+    right: 'this.#checkpointed = await writeCheckpoint(core);',
+    wrong:
+      'for (const segment of core.copied) core.emptied.add(segment);\n    this.#checkpointed = await writeCheckpoint(core);',
+  },
+  {
     name: 'zeros-are-nothing',
     what: 'a segment with ranges of zeros counts as one of data alone',
     file: `${engine}/core.ts`,
@@ -216,6 +231,7 @@ const bugs = [
 ];
 
 const suites = [
+  'packages/blocks/src/embedded/index',
   'packages/blocks/src/embedded/packing.test.ts',
   'packages/blocks/src/embedded/embedded-engine.test.ts',
   'packages/blocks/src/contract/embedded-crash.test.ts',

@@ -28,8 +28,12 @@ const rateOf = ({ ops, bytes, seconds }: FioResult, work: Work, cpu_ms: number):
     : { value: ops / seconds, cpu: (cpu_ms * 1000) / ops };
 
 /** Writes an export whole, 1 MiB at a time. */
-export async function fill(bench: Bench, { uri, size }: Omit<Export, 'server'>): Promise<void> {
-  await runFio(bench, uri, size, { pattern: 'write', block_bytes: MiB, depth: 4 }, { bytes: size });
+export async function fill(
+  bench: Bench,
+  { uri, size }: Omit<Export, 'server'>,
+  how: Pick<Work, 'compressible_percent'> = {},
+): Promise<void> {
+  await runFio(bench, uri, size, { pattern: 'write', block_bytes: MiB, depth: 4, ...how }, { bytes: size });
 }
 
 /** Rewrites a share (0 to 1) of an export in 4 KiB blocks at random, so that its layout is that of a volume in use. */

@@ -13,6 +13,14 @@ export interface Work {
   readonly depth: number;
   /** A flush after each write, as a database commits. */
   readonly flushEach?: boolean;
+  /** Share of each 4 KiB written that compresses to nothing, percent; absent: bytes that do not compress. */
+  readonly compressible_percent?: number;
+}
+
+/** How long the slowest requests of one kind took. */
+export interface Tail {
+  readonly p999_ms: number;
+  readonly most_ms: number;
 }
 
 /** How long fio works: for a time, or until so many bytes are moved. */
@@ -24,17 +32,27 @@ export interface FioResult {
   readonly seconds: number;
   readonly p50_ms: number;
   readonly p99_ms: number;
+  /** Absent where there were none. */
+  readonly reads?: Tail;
+  readonly writes?: Tail;
 }
 
 let runs = 0;
 
-/** The arguments of fio for a work on an export: one process, one connection, bytes that do not compress. */
+/** The arguments of fio for a work on an export: one process, one connection. */
 export function fioArguments(uri: string, volume_bytes: number, work: Work, extent: Extent): readonly string[] {
   return [
     ...['--name=bench', '--ioengine=nbd', `--uri=${uri}`, `--size=${volume_bytes}`],
     ...[`--rw=${work.pattern}`, `--bs=${work.block_bytes}`, `--iodepth=${work.depth}`],
     ...(work.reads_percent === undefined ? [] : [`--rwmixread=${work.reads_percent}`]),
     ...(work.flushEach === true ? ['--fsync=1'] : []),
+    ...(work.compressible_percent === undefined
+      ? []
+      : [
+          '--refill_buffers',
+          '--buffer_compress_chunk=4k',
+          `--buffer_compress_percentage=${work.compressible_percent}`,
+        ]),
     ...('seconds' in extent
       ? ['--time_based', `--runtime=${Math.round(extent.seconds * 1000)}ms`]
       : [`--io_size=${extent.bytes}`]),
@@ -69,7 +87,10 @@ export async function runFio(
 /** Reads fio's JSON. @throws for anything else. */
 export function parseFio(text: string): FioResult {
   const job = at(at(parsed(text), 'jobs'), 0);
-  const sides = [at(job, 'read'), at(job, 'write')].filter((side) => numberAt(side, 'total_ios') > 0);
+  const [reads, writes] = [at(job, 'read'), at(job, 'write')].map((side) =>
+    numberAt(side, 'total_ios') > 0 ? side : undefined,
+  );
+  const sides = [reads, writes].filter((side) => side !== undefined);
   if (sides.length === 0) throw new Error('fio did nothing');
   const sum = (name: string): number => sides.reduce<number>((total, side) => total + numberAt(side, name), 0);
   // Where there are both reads and writes, the latency is that of the slower kind.
@@ -81,7 +102,14 @@ export function parseFio(text: string): FioResult {
     seconds: Math.max(...sides.map((side) => numberAt(side, 'runtime'))) / 1000,
     p50_ms: slowest('50.000000'),
     p99_ms: slowest('99.000000'),
+    ...(reads === undefined ? {} : { reads: tailOf(reads) }),
+    ...(writes === undefined ? {} : { writes: tailOf(writes) }),
   };
+}
+
+function tailOf(side: unknown): Tail {
+  const latency = at(side, 'clat_ns');
+  return { p999_ms: numberAt(at(latency, 'percentile'), '99.900000') / 1e6, most_ms: numberAt(latency, 'max') / 1e6 };
 }
 
 /** Lines such as those of its engine may come before the JSON. */

@@ -29,14 +29,14 @@ export class Antipode extends Server {
     this.nbd = ready.nbd;
   }
 
-  /** Starts a cluster on a data directory, new or known. @throws with the last line of its log. */
-  static async start(bench: Bench, dir: string, name = 'Bench'): Promise<Antipode> {
+  /** Starts a cluster on a data directory, new or known; `more`: settings. @throws with the last line of its log. */
+  static async start(bench: Bench, dir: string, name = 'Bench', more: readonly string[] = []): Promise<Antipode> {
     const logFile = `${dir}.log`;
     const log = openSync(logFile, 'a', 0o600);
     const anyPort = `${loopback}:0`;
     const listen = ['--listen', '--nbd', '--peer', '--replication'].flatMap((flag) => [flag, anyPort]);
     const child = bench.children.adopt(
-      fork(cli, ['serve', '--data', dir, '--name', name, '--log-level', 'warn', ...listen], {
+      fork(cli, ['serve', '--data', dir, '--name', name, '--log-level', 'warn', ...listen, ...more], {
         detached: true,
         stdio: ['ignore', log, log, 'ipc'],
         execArgv: [],

@@ -55,6 +55,7 @@ export const goals: readonly Goal[] = [
   ratio('initial sync, to nbdcopy into a fresh qcow2', 'replication', /^initial$/, /nbdcopy.*fresh/, 1),
   ratio('delta of 1 %, to rsync', 'replication', /^delta-1$/, /rsync/, 5),
   figure('session GET p99 under full host load, ms', 'rest', /^session-get-loaded-p99$/, 20),
+  figure('p99.9 of hosts while housekeeping goes on, ms', 'housekeeping', /^while-.*-p999$/, 50),
   figure('memory of a cluster under load, MiB', 'memory', /^overload-.*-most$/, 1024),
 ];
 

@@ -2,10 +2,10 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { Coverage, type Phase, type PointRow, type Role, type Target } from './coverage.ts';
 import { CrashPair, type PairOptions, passing } from './crash-pair.ts';
 import type { CrashSite, Scope } from './crash-site.ts';
 import { type OperationName, operationNames, operations } from './operations.ts';
-import { type Point, points } from './points.ts';
 import { lossModes } from './write-loss.ts';
 
 const run = promisify(execFile);
@@ -18,8 +18,15 @@ export interface CampaignOptions extends PairOptions {
   /** How long a process is stopped for by SIGSTOP, and after how many rounds the next one is. */
   readonly stop_ms: number;
   readonly stopEvery: number;
-  /** Where in the list of points to begin. */
-  readonly firstPoint: number;
+  /** After how many rounds the next one has a full disk. */
+  readonly fullEvery: number;
+  /** Rounds with a stopped process and with a full disk that there are to be; the latter need file systems of the sites' own. */
+  readonly stops: number;
+  readonly fulls: number;
+  /** Whether each operation is first carried out once in peace, to see which points it passes. */
+  readonly census: boolean;
+  /** Operations that there are; all of them when nothing is said. */
+  readonly operations?: readonly OperationName[];
   readonly say: (line: string) => void;
 }
 
@@ -27,12 +34,14 @@ export interface Report {
   readonly rounds: number;
   readonly kills: number;
   readonly byScope: Readonly<Record<string, number>>;
-  /** Kills that were carried out at a point, by its name. */
-  readonly byPoint: Readonly<Record<string, number>>;
+  /** Kills that were carried out at points, one row a point. */
+  readonly points: readonly PointRow[];
   readonly byOperation: Readonly<Record<string, number>>;
   readonly powerCuts: number;
   readonly sectorsLost: number;
-  readonly stops: number;
+  /** Processes and clusters that were stopped for a while, by which. */
+  readonly stops: Readonly<Record<string, number>>;
+  readonly fulls: number;
   readonly requests: number;
   readonly changesChecked: number;
   readonly took_ms: number;
@@ -41,8 +50,12 @@ export interface Report {
 interface Kill {
   readonly site: CrashSite;
   readonly scope: Scope;
-  readonly point: string | undefined;
+  readonly target: Target | undefined;
 }
+
+/** Further orders beside the one that a round waits for. */
+const moreOrders = 3;
+const stoppable: readonly Scope[] = ['dataplane', 'management', 'supervisor', 'cluster'];
 
 /**
  * Rounds of: hosts write, an operator does something, a process or a whole cluster dies in the middle of it, perhaps another one
@@ -67,28 +80,31 @@ class Campaign {
   #rounds = 0;
   #powerCuts = 0;
   #sectorsLost = 0;
-  #stops = 0;
   #checked = 0;
-  #nextPoint: number;
+  #stopped = 0;
+  #fulls = 0;
+  readonly #stops: Record<string, number> = {};
+  readonly #coverage: Coverage;
   readonly #byScope: Record<string, number> = {};
-  readonly #byPoint: Record<string, number> = {};
   readonly #byOperation: Record<string, number> = {};
 
   constructor(pair: CrashPair, options: CampaignOptions) {
     this.#pair = pair;
     this.#options = options;
     this.#chance = options.chance;
-    this.#nextPoint = options.firstPoint;
+    this.#coverage = new Coverage(options.chance);
   }
 
   async run(): Promise<Report> {
-    const { kills, stopEvery, say } = this.#options;
+    const { kills, stops, fulls, census, say } = this.#options;
     const started = performance.now();
     await this.#rest('the first copies');
-    while (this.#kills < kills) {
+    this.#notePassed('rest');
+    if (census) for (const operation of this.#operations) await this.#peacefulRound(operation);
+    while (this.#kills < kills || this.#stopped < stops || this.#fulls < fulls) {
       this.#rounds += 1;
       const before = performance.now();
-      const text = this.#rounds % stopEvery === 0 ? await this.#stopRound() : await this.#killRound();
+      const text = await this.#round();
       say(
         `${this.#kills}/${kills} kills, round ${this.#rounds}, ${Math.round(performance.now() - before)} ms: ${text}`,
       );
@@ -98,11 +114,12 @@ class Campaign {
       rounds: this.#rounds,
       kills: this.#kills,
       byScope: this.#byScope,
-      byPoint: this.#byPoint,
+      points: this.#coverage.rows(),
       byOperation: this.#byOperation,
       powerCuts: this.#powerCuts,
       sectorsLost: this.#sectorsLost,
       stops: this.#stops,
+      fulls: this.#fulls,
       requests: this.#pair.protecteds.flatMap(({ hosts }) => hosts).reduce((sum, host) => sum + host.requests, 0),
       changesChecked: this.#checked,
       took_ms: Math.round(performance.now() - started),
@@ -111,16 +128,37 @@ class Campaign {
 
   // --- rounds -------------------------------------------------------------------------------------------------------
 
+  async #round(): Promise<string> {
+    const { kills, stops, fulls, stopEvery, fullEvery } = this.#options;
+    const killed = this.#kills >= kills;
+    if (this.#stopped < stops && (killed || this.#rounds % stopEvery === 0)) return this.#stopRound();
+    if (this.#fulls < fulls && (killed || this.#rounds % fullEvery === 0)) return this.#fullRound();
+    return this.#killRound();
+  }
+
+  /** Nobody dies: shows which points an operation passes. */
+  async #peacefulRound(operation: OperationName): Promise<void> {
+    await this.#writeSome();
+    const operating = this.#operate(operation);
+    await operating;
+    await this.#pair.stopHosts();
+    this.#notePassed(operation);
+    this.#pair.heal();
+    await this.#settle(operation === 'unplanned', new Set());
+    this.#notePassed('rest');
+  }
+
   async #killRound(): Promise<string> {
     const pair = this.#pair;
-    const aim = this.#chance() < this.#options.aimed ? this.#takePoint() : undefined;
-    const operation = aim?.operation ?? this.#pick(operationNames);
+    const aims = this.#chance() < this.#options.aimed ? this.#aims() : [];
+    const operation = (aims[0]?.phase as OperationName | undefined) ?? this.#pick(this.#operations);
     const lost = new Set<CrashSite>();
     await this.#writeSome();
+    this.#takePassed();
     const unplanned = operation === 'unplanned';
-    const kill = this.#plan(aim);
+    const [kill, ...others] = this.#plan(aims);
     const operating = this.#operate(operation);
-    const killed = await this.#carryOut(kill, operating);
+    const killed = await this.#carryOut(kill!, operating);
     this.#note(killed);
     let text = `${operation}, ${describe(killed)}`;
     // Hosts of the other site go on for a moment.
@@ -135,10 +173,12 @@ class Campaign {
       await this.#readCopies();
       pair.heal();
     }
+    text += this.#takeOrders(others);
+    this.#notePassed(operation);
     // Others die while the first is being recovered from.
-    for (let more = 0; more < 6 && this.#chance() < 0.65; more++) {
+    for (let more = 0; more < 8 && this.#chance() < 0.8; more++) {
       await pause(this.#chance() * 500);
-      const next: Kill = { site: this.#pick(pair.sites), scope: this.#scope(), point: undefined };
+      const next: Kill = { site: this.#pick(pair.sites), scope: this.#scope(), target: undefined };
       if (next.site.kill(next.scope) === 0) continue;
       this.#note(next);
       text += `, then ${describe(next)}`;
@@ -148,44 +188,96 @@ class Campaign {
     pair.heal();
     const armed = this.#armForRest();
     const settled = await this.#settle(unplanned, lost);
-    for (const kill of armed) {
-      if (!kill.site.settleOrder(kill.point!)) continue;
-      this.#note(kill);
-      text += `, then ${describe(kill)}`;
-    }
+    text += this.#takeOrders(armed);
+    this.#notePassed('rest');
     return `${text}; ${settled}`;
+  }
+
+  /** Takes orders back; notes those that were carried out. */
+  #takeOrders(kills: readonly Kill[]): string {
+    let text = '';
+    for (const kill of kills) {
+      if (kill.site.settleOrder(kill.target!.point)) {
+        this.#note(kill);
+        text += `, then ${describe(kill)}`;
+      } else this.#coverage.missed(kill.target!);
+    }
+    return text;
   }
 
   /** Single processes die on the way to rest as well. */
   #armForRest(): Kill[] {
-    const kills: Kill[] = [];
-    for (let index = 0; index < 2 && this.#chance() < this.#options.aimed; index++) {
-      const what = this.#pick(this.#pair.protecteds);
-      const { name, side } = this.#pick(points.filter(({ operation }) => operation === 'sync'));
-      const site = side === 'source' ? what.source : what.destination;
-      if (kills.some((kill) => kill.site === site && kill.point === name)) continue;
-      site.order(name, { skip: Math.floor(this.#chance() * 3), whom: 'process' });
-      kills.push({ site, scope: processOf(name), point: name });
-    }
-    return kills;
+    if (this.#chance() >= this.#options.aimed) return [];
+    return this.#coverage.choose(1 + Math.floor(this.#chance() * moreOrders), this.#roles(), 'rest').map((target) => {
+      const site = this.#siteOf(target);
+      site.order(target.point, { skip: this.#chance() < 0.5 ? 0 : Math.floor(this.#chance() * 3), whom: 'process' });
+      return { site, scope: processOf(target.point), target };
+    });
   }
 
   /** Processes that do nothing for a while, as in a machine that swaps or a virtual machine that is being moved. */
   async #stopRound(): Promise<string> {
     const pair = this.#pair;
-    const site = this.#pick(pair.sites);
-    const scope = this.#scope();
+    // Each kind of process at each site in turn.
+    const site = pair.sites[this.#stopped % 2]!;
+    const scope = stoppable[Math.floor(this.#stopped / 2) % stoppable.length]!;
     await this.#writeSome();
     const stopped = site.processes().filter(({ kind }) => scope === 'cluster' || kind === scope);
-    const operation = this.#pick(['sync', 'pause'] as const);
+    const operation = this.#pick(
+      this.#operations.filter((name) => ['sync', 'pause', 'planned', 'test'].includes(name)),
+    );
     site.signal(stopped, 'SIGSTOP');
     const operating = this.#operate(operation);
     await pause(this.#options.stop_ms);
     site.signal(stopped, 'SIGCONT');
-    this.#stops += 1;
+    this.#stopped += 1;
+    const what = `${scope} of ${site.name}`;
+    this.#stops[what] = (this.#stops[what] ?? 0) + 1;
     await pair.stopHosts();
     await operating;
-    return `${operation}, ${scope} of ${site.name} stopped for ${this.#options.stop_ms} ms; ${await this.#settle(false, new Set())}`;
+    await this.#answers(site);
+    return `${operation}, ${what} stopped for ${this.#options.stop_ms} ms; ${await this.#settle(false, new Set())}`;
+  }
+
+  /** A disk that somebody else fills to its last byte while hosts write, and processes die on it; then the space comes back. */
+  async #fullRound(): Promise<string> {
+    const pair = this.#pair;
+    const site = pair.sites[this.#fulls % 2]!;
+    await this.#writeSome();
+    const operation = this.#pick(this.#operations.filter((name) => ['sync', 'pause', 'members'].includes(name)));
+    const empty = pair.fill(site);
+    let text = `${operation}, disk of ${site.name} full`;
+    let starting: Promise<boolean> | undefined;
+    try {
+      const operating = this.#operate(operation);
+      await pause(500 + this.#chance() * 1_500);
+      for (let more = 0; more < 3; more++) {
+        const kill: Kill = {
+          site: this.#chance() < 0.7 ? site : pair.sites.find((other) => other !== site)!,
+          scope: this.#scope(),
+          target: undefined,
+        };
+        // One that was killed as a whole is on its way back, and need not get there before there is space.
+        if ((kill.site === site && starting !== undefined) || kill.site.kill(kill.scope) === 0) continue;
+        this.#note(kill);
+        text += `, ${describe(kill)}`;
+        if (kill.site !== site) await this.#recover(kill, new Set());
+        else if (kill.scope === 'cluster' || kill.scope === 'supervisor') {
+          await site.gone();
+          starting = site.start();
+        }
+        await pause(this.#chance() * 2_000);
+      }
+      await pair.stopHosts();
+      await operating;
+    } finally {
+      empty();
+    }
+    if (starting !== undefined && !(await starting) && !(await site.start()))
+      throw new Error(`${site.name} does not start when there is space again: ${site.lastLines()}`);
+    await this.#answers(site);
+    this.#fulls += 1;
+    return `${text}; ${await this.#settle(false, new Set())}`;
   }
 
   /** Hosts write until each has something to lose. */
@@ -212,21 +304,24 @@ class Campaign {
 
   // --- killing ------------------------------------------------------------------------------------------------------
 
-  #plan(aim: Point | undefined): Kill {
-    if (aim === undefined) return { site: this.#pick(this.#pair.sites), scope: this.#scope(), point: undefined };
-    const what = this.#pick(this.#pair.protecteds);
-    const site = aim.side === 'source' ? what.source : what.destination;
-    const whom = this.#chance() < 0.4 ? 'cluster' : 'process';
-    site.order(aim.name, { skip: this.#chance() < 0.6 ? 0 : 1 + Math.floor(this.#chance() * 3), whom });
-    return { site, scope: whom === 'cluster' ? 'cluster' : processOf(aim.name), point: aim.name };
+  /** Orders for the points that were chosen; the first is the one to wait for. Without any: a death at a moment of its own. */
+  #plan(aims: readonly Target[]): Kill[] {
+    if (aims.length === 0) return [{ site: this.#pick(this.#pair.sites), scope: this.#scope(), target: undefined }];
+    return aims.map((target, index) => {
+      const site = this.#siteOf(target);
+      const whom = index === 0 && this.#chance() < 0.3 ? 'cluster' : 'process';
+      site.order(target.point, { skip: this.#chance() < 0.75 ? 0 : 1 + Math.floor(this.#chance() * 2), whom });
+      return { site, scope: whom === 'cluster' ? 'cluster' : processOf(target.point), target };
+    });
   }
 
   /** Waits until the death has happened; one whose point is not reached comes at a moment of its own. */
   async #carryOut(kill: Kill, operating: Promise<void>): Promise<Kill> {
-    const { site, point } = kill;
-    if (point === undefined) {
+    const { site, target } = kill;
+    if (target === undefined) {
       await pause(this.#chance() * 700);
     } else {
+      const { point } = target;
       let over = false;
       void operating.then(() => {
         over = true;
@@ -238,8 +333,9 @@ class Campaign {
         if (over) grace -= 1;
       }
       if (site.settleOrder(point)) return kill;
+      this.#coverage.missed(target);
     }
-    const instead: Kill = { site, scope: kill.scope, point: undefined };
+    const instead: Kill = { site, scope: kill.scope, target: undefined };
     if (site.kill(instead.scope) === 0) site.kill('cluster');
     return instead;
   }
@@ -257,7 +353,7 @@ class Campaign {
         const starting = site.start();
         if (cutOff) {
           await pause(100 + this.#chance() * 1_500);
-          if (site.kill('cluster') > 0) this.#note({ site, scope, point: undefined });
+          if (site.kill('cluster') > 0) this.#note({ site, scope, target: undefined });
         }
         started = (await starting) && site.running;
         if (cutOff) {
@@ -359,30 +455,57 @@ class Campaign {
 
   // --- chance -------------------------------------------------------------------------------------------------------
 
-  #takePoint(): Point {
-    const point = points[this.#nextPoint % points.length]!;
-    this.#nextPoint += 1;
-    return point;
+  get #operations(): readonly OperationName[] {
+    return this.#options.operations ?? operationNames;
+  }
+
+  #aims(): readonly Target[] {
+    const roles = this.#roles();
+    const [best] = this.#coverage.choose(1, roles);
+    if (best === undefined) return [];
+    return this.#coverage.choose(1 + Math.floor(this.#chance() * (1 + moreOrders)), roles, best.phase);
+  }
+
+  #siteOf({ site }: Target): CrashSite {
+    return this.#pair.sites.find(({ name }) => name === site)!;
+  }
+
+  #roles(): Map<string, Role> {
+    return new Map(
+      this.#pair.sites.map((site): [string, Role] => {
+        const isSource = this.#pair.protecteds.map(({ source }) => source === site);
+        return [site.name, !isSource.includes(false) ? 'source' : isSource.includes(true) ? 'mixed' : 'destination'];
+      }),
+    );
+  }
+
+  #takePassed(): ReadonlyMap<string, readonly string[]> {
+    return new Map(this.#pair.sites.map((site) => [site.name, site.takePassed()]));
+  }
+
+  /** What was passed since it was asked last was passed in this phase, by roles that sites had when it began. */
+  #notePassed(phase: Phase): void {
+    for (const [site, names] of this.#takePassed()) this.#coverage.passed(names, this.#roles().get(site)!, phase);
   }
 
   #scope(): Scope {
     const value = this.#chance();
-    return value < 0.35 ? 'cluster' : value < 0.65 ? 'dataplane' : value < 0.9 ? 'management' : 'supervisor';
+    return value < 0.2 ? 'cluster' : value < 0.58 ? 'dataplane' : value < 0.92 ? 'management' : 'supervisor';
   }
 
   #pick<T>(from: readonly T[]): T {
     return from[Math.floor(this.#chance() * from.length)]!;
   }
 
-  #note({ scope, point }: Kill): void {
+  #note({ scope, target }: Kill): void {
     this.#kills += 1;
     this.#byScope[scope] = (this.#byScope[scope] ?? 0) + 1;
-    if (point !== undefined) this.#byPoint[point] = (this.#byPoint[point] ?? 0) + 1;
+    if (target !== undefined) this.#coverage.killed(target);
   }
 }
 
-const describe = ({ site, scope, point }: Kill): string =>
-  `${scope} of ${site.name} killed${point === undefined ? '' : ` at ${point}`}`;
+const describe = ({ site, scope, target }: Kill): string =>
+  `${scope} of ${site.name} killed${target === undefined ? '' : ` at ${target.point}`}`;
 
 /** Which process passes a point. */
 const processOf = (point: string): Scope => (/^(session|peer|catalog)\./.test(point) ? 'management' : 'dataplane');

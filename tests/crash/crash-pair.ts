@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { systemClock } from '../../packages/base/src/index.ts';
@@ -6,6 +7,7 @@ import { pair as pairSites } from '../../packages/cli/src/lab/pairing.ts';
 import { ApiError, ConnectionError } from '../../packages/client/src/index.ts';
 import { isNbdError } from '../../packages/hosts/src/index.ts';
 import { freePorts } from '../integration/free-ports.ts';
+import { fill, type LoopDisk } from '../integration/loop-disk.ts';
 import { CrashSite, password, type SitePorts } from './crash-site.ts';
 import { Host } from './host.ts';
 
@@ -36,8 +38,9 @@ export interface PairOptions {
   readonly directory: string;
   readonly chance: () => number;
   readonly loss: boolean;
-  /** Data directory of the second site, on a file system of its own. */
-  readonly secondData?: string;
+  readonly appliances: number;
+  /** File systems of their own for the sites, which can be filled. */
+  readonly disks?: readonly [LoopDisk, LoopDisk];
 }
 
 /** Two clusters, the link between them, a protected volume with two hosts and a protected group with one. */
@@ -55,7 +58,7 @@ export class CrashPair {
   }
 
   async start(): Promise<void> {
-    const { directory, loss, secondData } = this.#options;
+    const { directory, loss, disks, appliances } = this.#options;
     const base = await freePorts(12);
     const portsFrom = (first: number): SitePorts => ({
       rest: first,
@@ -78,9 +81,11 @@ export class CrashPair {
     ]);
     this.#link = new Link(routes, systemClock);
     await this.#link.start();
+    const args = appliances === 1 ? [] : ['--appliances', String(appliances)];
+    const dataOf = (index: 0 | 1) => disks && { data: join(disks[index].path, 'data') };
     this.sites.push(
-      new CrashSite('London', directory, first, { loss }),
-      new CrashSite('Osaka', directory, second, { loss, ...(secondData && { data: join(secondData, 'data') }) }),
+      new CrashSite('London', directory, first, { loss, args, ...dataOf(0) }),
+      new CrashSite('Osaka', directory, second, { loss, args, ...dataOf(1) }),
     );
     const [london, osaka] = this.sites as [CrashSite, CrashSite];
     await Promise.all(this.sites.map((site) => site.start()));
@@ -113,6 +118,12 @@ export class CrashPair {
       });
       this.protecteds.push({ session: String(row?.id), group: name, hosts, source, destination });
     }
+  }
+
+  /** Fills the site's file system to the last byte; answers what takes that back. */
+  fill(site: CrashSite): () => void {
+    const file = fill(this.#options.disks![this.sites.indexOf(site)]!.path);
+    return () => rmSync(file, { force: true });
   }
 
   churnName(): string {
@@ -260,14 +271,27 @@ export class CrashPair {
         passing(error);
         left.push(`${at}: ${what}: ${error instanceof Error ? error.message : String(error)}`);
       });
+    for (const { id, state } of (await client.all('migration_session', { select: 'id,state' })) as unknown as {
+      id: string;
+      state: string;
+    }[]) {
+      left.push(`${at}: a migration that is ${state}`);
+      await refused('delete migration', client.remove('migration_session', id));
+    }
     const groups = await client.all('volume_group', {
       select: 'id,name,is_replication_destination,volumes(id,name)' as never,
     });
     for (const group of groups as unknown as {
       id: string;
+      name: string;
       is_replication_destination: boolean;
       volumes: { id: string; name: string }[];
     }[]) {
+      if (group.name.startsWith('churn')) {
+        left.push(`${at}: group ${group.name}`);
+        await refused(`delete ${group.name}`, client.remove('volume_group', group.id, { delete_members: true }));
+        continue;
+      }
       const strangers = group.volumes.filter(({ name }) => name.startsWith('churn'));
       if (strangers.length === 0) continue;
       left.push(`${at}: a member too many`);

@@ -54,7 +54,7 @@ export class CrashSite {
     this.ports = ports;
     this.#args = options.args ?? [];
     this.#orders = join(own, 'orders');
-    mkdirSync(this.#orders);
+    mkdirSync(join(this.#orders, 'passed'), { recursive: true });
     this.#compiled = join(directory, 'compiled');
     this.#loss = options.loss ? new WriteLoss(this.data, own) : undefined;
   }
@@ -195,6 +195,14 @@ export class CrashSite {
     rmSync(path, { force: true });
     rmSync(`${path}.hit`, { force: true });
     return hit;
+  }
+
+  /** Points that were passed since this was asked last. */
+  takePassed(): string[] {
+    const directory = join(this.#orders, 'passed');
+    const names = readdirSync(directory);
+    for (const name of names) rmSync(join(directory, name), { force: true });
+    return names;
   }
 
   wasHit(point: string): boolean {

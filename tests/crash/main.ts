@@ -1,12 +1,13 @@
 // `npm run crash -- --kills 500 --seed 1`: kills real clusters at named points and at random moments, and looks for what hosts wrote.
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { LoopDisk, whyNoLoopDisk } from '../integration/loop-disk.ts';
 import { runCampaign } from './campaign.ts';
 import { seeded } from './chance.ts';
-import { points } from './points.ts';
-import { showReport } from './show-report.ts';
+import { type OperationName, operationNames } from './operations.ts';
+import { showReport, tableOf } from './show-report.ts';
 import { whyNoWriteLoss } from './write-loss.ts';
 
 const help = `npm run crash -- [options]
@@ -14,16 +15,31 @@ const help = `npm run crash -- [options]
   --kills N      kills (default 500)
   --seed N       decides operations, victims, moments and what hosts write (default: the present time)
   --aimed SHARE  share of kills at named points, 0 to 1 (default 0.6)
-  --stop MS      how long a process is stopped by SIGSTOP, in every 25th round (default 60000)
+  --stops N      rounds in which processes are stopped by SIGSTOP: each kind at each site in turn (default 0)
+  --stop MS      how long they are stopped (default 120000)
+  --fulls N      rounds in which the disk of a site is full; needs root for loop devices (default 0)
+  --census       every operation once in peace first, to see which points it passes
+  --appliances N appliances of each cluster (default 1); volumes move between them when there are more
+  --operations A,B  only these operations
   --dir DIR      where both clusters live; kept (default: a temporary directory, removed when nothing was found)
+  --table FILE   where the table of deaths by point, site and operation goes to, as Markdown
 `;
+
+/** Room for everything that a run writes, and small enough to be filled in a moment. */
+const disk_bytes = 3 * 1024 ** 3;
 
 const { values } = parseArgs({
   options: {
     kills: { type: 'string', default: '500' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     aimed: { type: 'string', default: '0.6' },
-    stop: { type: 'string', default: '60000' },
+    stop: { type: 'string', default: '120000' },
+    stops: { type: 'string', default: '0' },
+    fulls: { type: 'string', default: '0' },
+    appliances: { type: 'string', default: '1' },
+    operations: { type: 'string' },
+    table: { type: 'string' },
+    census: { type: 'boolean', default: false },
     dir: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
@@ -37,33 +53,60 @@ if (!existsSync(join(import.meta.dirname, '../../packages/cli/dist/main.js'))) {
   console.error('the product is not built: run `npm run build` first');
   process.exit(2);
 }
-const number = (name: 'kills' | 'seed' | 'aimed' | 'stop', most: number): number => {
+const number = (name: 'kills' | 'seed' | 'aimed' | 'stop' | 'stops' | 'fulls' | 'appliances', most: number): number => {
   const value = Number(values[name]);
   if (Number.isFinite(value) && value >= 0 && value <= most) return value;
   console.error(`--${name} is a number from 0 to ${most}`);
   process.exit(2);
 };
 const seed = number('seed', 2 ** 32 - 1);
-const settings = { kills: number('kills', 1e6), aimed: number('aimed', 1), stop_ms: number('stop', 3_600_000) };
+const settings = {
+  kills: number('kills', 1e6),
+  aimed: number('aimed', 1),
+  stop_ms: number('stop', 3_600_000),
+  stops: number('stops', 1e4),
+  fulls: number('fulls', 1e4),
+  appliances: number('appliances', 4),
+};
+const possible = operationNames.filter((name) => name !== 'move' || settings.appliances > 1);
+const operations = (values.operations?.split(',') as OperationName[] | undefined) ?? possible;
+if (!operations.every((name) => possible.includes(name))) {
+  console.error(`--operations is a list of ${possible.join(', ')}`);
+  process.exit(2);
+}
 if (values.dir !== undefined) mkdirSync(values.dir, { recursive: true });
 const directory = values.dir ?? mkdtempSync(join(tmpdir(), 'antipode-crash-'));
 const whyNoLoss = whyNoWriteLoss();
 console.log(`seed ${seed}, ${settings.kills} kills, in ${directory}`);
 console.log(whyNoLoss === undefined ? 'unsynced writes are lost at power cuts' : `no write is lost: ${whyNoLoss}`);
+const whyNoDisk = settings.fulls === 0 ? 'none was asked for' : whyNoLoopDisk();
+if (settings.fulls > 0 && whyNoDisk !== undefined) {
+  console.error(`--fulls needs a loop file system: ${whyNoDisk}`);
+  process.exit(2);
+}
+const disks = whyNoDisk === undefined ? ([new LoopDisk(disk_bytes), new LoopDisk(disk_bytes)] as const) : undefined;
+console.log(
+  disks === undefined ? `no disk is filled: ${whyNoDisk}` : `disks in ${disks.map(({ path }) => path).join(', ')}`,
+);
 try {
   const report = await runCampaign({
     ...settings,
     directory,
     chance: seeded(seed),
     loss: whyNoLoss === undefined,
-    stopEvery: 25,
-    firstPoint: seed % points.length,
+    stopEvery: 12,
+    fullEvery: 9,
+    census: values.census,
+    operations,
+    ...(disks && { disks }),
     say: (line) => console.log(line),
   });
   console.log(showReport(report));
+  if (values.table !== undefined) writeFileSync(values.table, tableOf(report));
+  for (const disk of disks ?? []) disk.remove();
   if (values.dir === undefined) rmSync(directory, { recursive: true, force: true });
 } catch (error) {
   console.error(`FOUND with seed ${seed}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
-  console.error(`everything is left as it is in ${directory}`);
+  console.error(`everything is left as it is in ${[directory, ...(disks ?? []).map(({ path }) => path)].join(', ')}`);
   process.exit(1);
 }

@@ -67,6 +67,39 @@ export const operations = {
     await client.remove('volume', volume);
   },
 
+  /** A group of the source is taken back to a moment as a whole. */
+  async restore(pair: CrashPair, what: Protected): Promise<void> {
+    const { client } = what.source;
+    const name = pair.churnName();
+    const members = [];
+    for (const member of ['a', 'b'])
+      members.push(await client.create('volume', { name: `${name}-${member}`, size: MiB }));
+    const group = await client.create('volume_group', { name, volume_ids: members });
+    const snapshot = (await client.action('volume_group', group, 'snapshot', { name: `${name}-snap` })) as {
+      id: string;
+    };
+    const device = await what.source.open(`${name}-a`);
+    await device.write(0, new Uint8Array(MiB).fill(3), { fua: true });
+    await device.close();
+    await client.action('volume_group', group, 'restore', { from_snap_id: snapshot.id, create_backup_snap: false });
+    await client.remove('volume_group', snapshot.id);
+    await client.remove('volume_group', group, { delete_members: true });
+  },
+
+  /** Enough is written for the log to begin another segment, and thrown away again. */
+  async bulk(pair: CrashPair, what: Protected): Promise<void> {
+    // Once is enough for both protected objects.
+    if (what.group === undefined) return operations.sync(pair, what);
+    const { client } = what.source;
+    const name = pair.churnName();
+    const volume = await client.create('volume', { name, size: 80 * MiB });
+    const device = await what.source.open(name);
+    for (let at = 0; at < 72; at++)
+      await device.write(at * MiB, new Uint8Array(MiB).fill(at + 1), { fua: at % 24 === 23 });
+    await device.close();
+    await client.remove('volume', volume);
+  },
+
   /** A session is born and dies. */
   async protection(pair: CrashPair, what: Protected): Promise<void> {
     const { client } = what.source;
@@ -76,6 +109,30 @@ export const operations = {
     await client.modify('volume', volume, { protection_policy_id: policy });
     await pause(pair.chance() * 400);
     await client.modify('volume', volume, { protection_policy_id: '' });
+  },
+
+  /** A volume with a snapshot goes to the cluster's other appliance, or stays after all. */
+  async move(pair: CrashPair, what: Protected): Promise<void> {
+    const { client } = what.source;
+    const name = pair.churnName();
+    const volume = await client.create('volume', { name, size: 8 * MiB, appliance_id: 'A1' });
+    const device = await what.source.open(name);
+    for (let at = 0; at < 4; at++) await device.write(at * MiB, new Uint8Array(MiB).fill(at + 7), { fua: true });
+    await device.close();
+    await client.action('volume', volume, 'snapshot', { name: `${name}-snap` });
+    const row = (await client.get('volume', volume)) as unknown as { protection_data: { family_id: string } };
+    const migration = await client.create('migration_session', {
+      name,
+      resource_type: 'volume',
+      family_id: row.protection_data.family_id,
+      destination_appliance_id: 'A2',
+    });
+    await client.action('migration_session', migration, 'sync', {});
+    const end = performance.now() + 10_000;
+    const state = async () => String((await client.get('migration_session', migration))?.state);
+    while ((await state()) !== 'Idle' && performance.now() < end) await pause(50);
+    if (pair.chance() < 0.7) await client.action('migration_session', migration, 'cutover', {});
+    await client.remove('migration_session', migration);
   },
 
   /** A member comes to the group and goes. */

@@ -14,7 +14,8 @@ const at = (operation: OperationName, side: Point['side'], ...names: readonly st
 
 /** Every fault point of the product; a test compares this list with the sources. */
 export const points: readonly Point[] = [
-  ...at('sync', 'source', 'log.group.written', 'log.group.synced', 'log.segment.full'),
+  ...at('sync', 'source', 'log.group.written', 'log.group.synced'),
+  ...at('bulk', 'source', 'log.segment.full'),
   ...at('sync', 'destination', 'log.group.written', 'log.group.synced'),
   ...at('churn', 'source', 'checkpoint.recorded', 'checkpoint.stored', 'folding.folded', 'compaction.relocated'),
   ...at('churn', 'source', 'housekeeping.give_back.recorded', 'housekeeping.give_back.removed'),
@@ -30,6 +31,14 @@ export const points: readonly Point[] = [
     ...['freeze', 'change_point', 'drop_point', 'fork', 'restore'].flatMap((op) => both(`engine.${op}`)),
   ),
   ...at('churn', 'source', 'catalog.commit.ready', 'catalog.commit.durable'),
+  ...at('restore', 'source', ...both('engine.restore_all')),
+  ...at(
+    'move',
+    'source',
+    ...['depart', 'stay', 'departed', 'arrive', 'image_address', 'arrival_epoch', 'adopt', 'forget_arrival'].flatMap(
+      (op) => both(`engine.${op}`),
+    ),
+  ),
   ...at('protection', 'source', ...['create_half', 'remove_half'].flatMap((op) => both(`engine.${op}`))),
   ...at('protection', 'destination', ...['create_half', 'remove_half'].flatMap((op) => both(`engine.${op}`))),
   ...at('protection', 'source', ...['tell_delete', 'remove'].flatMap(step)),
@@ -101,3 +110,8 @@ export const points: readonly Point[] = [
 
 /** Names of all points, each once. */
 export const pointNames: readonly string[] = [...new Set(points.map(({ name }) => name))].sort();
+
+/** Points that only a cluster of several appliances passes. */
+export const pointsOfMoves: readonly string[] = points
+  .filter(({ operation }) => operation === 'move')
+  .map(({ name }) => name);

@@ -168,9 +168,30 @@ static void record_write(int fd, struct entry *entry, const struct iovec *parts,
   if ((entry->flags & NEW_ZERO) == 0) put(after, whole);
 }
 
+/* A write that failed or came short left something else than its entry says: a second entry says what is there. */
+static void record_shortfall(int fd, struct entry *entry) {
+  size_t whole = entry->new_length;
+  read_range(fd, after, (off_t)entry->offset, whole);
+  memcpy(before, after, whole);
+  entry->flags &= (uint32_t)~(OLD_ZERO | NEW_ZERO);
+  if (all_zero(after, whole)) entry->flags |= OLD_ZERO | NEW_ZERO;
+  entry->time = now_ns();
+  put(entry, sizeof *entry);
+  if ((entry->flags & NEW_ZERO) == 0) {
+    put(before, whole);
+    put(after, whole);
+  }
+}
+
 static off_t position(int fd) {
   int flags = fcntl(fd, F_GETFL);
   return lseek(fd, 0, flags >= 0 && (flags & O_APPEND) != 0 ? SEEK_END : SEEK_CUR);
+}
+
+static ssize_t total(const struct iovec *parts, int count) {
+  size_t length = 0;
+  for (int part = 0; part < count; part++) length += parts[part].iov_len;
+  return (ssize_t)length;
 }
 
 #define RECORDED(parts, count, offset, call)            \
@@ -180,6 +201,7 @@ static off_t position(int fd) {
   record_write(fd, &entry, parts, count, offset);       \
   ssize_t done = call;                                  \
   int error = errno;                                    \
+  if (entry.kind == WRITE && done < total(parts, count)) record_shortfall(fd, &entry); \
   pthread_mutex_unlock(&lock);                          \
   errno = error;                                        \
   return done;

@@ -1,8 +1,7 @@
-import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { NbdClient } from '../../packages/hosts/src/index.ts';
-import { LoopDisk, whyNoLoopDisk } from './loop-disk.ts';
+import { fill, LoopDisk, whyNoLoopDisk } from './loop-disk.ts';
 import { eventually, MiB, noise } from './pair.ts';
 import { Solo } from './solo.ts';
 
@@ -10,25 +9,6 @@ const skipped = whyNoLoopDisk();
 if (skipped !== undefined) console.log(`skipped: full and failing disks need a loop file system: ${skipped}`);
 
 const stoppedCode = '0x02020102';
-
-/** Fills a file system to its last byte, as somebody else would; answers the file. */
-function fill(directory: string): string {
-  const path = join(directory, 'somebody-else');
-  const file = openSync(path, 'w');
-  for (const piece of [MiB, 4096, 512]) {
-    const bytes = new Uint8Array(piece).fill(7);
-    try {
-      for (;;) {
-        if (writeSync(file, bytes) < bytes.length) break;
-        fsyncSync(file);
-      }
-    } catch (error) {
-      if ((error as { code?: string }).code !== 'ENOSPC') throw error;
-    }
-  }
-  closeSync(file);
-  return path;
-}
 
 describe.skipIf(skipped !== undefined)('a disk that takes nothing more', () => {
   let disk: LoopDisk | undefined;

@@ -1,10 +1,45 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 process.env.PATH = `${process.env.PATH}:/usr/sbin:/sbin`;
 const sh = (command: string, ...args: string[]) => execFileSync(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+
+const MiB = 1024 * 1024;
+
+/** Fills a file system to its last byte, as somebody else would; answers the file. */
+export function fill(directory: string): string {
+  const path = join(directory, 'somebody-else');
+  writeFileSync(path, '');
+  const { bsize, bavail } = statfsSync(directory);
+  const most = Math.floor((bsize * bavail - 16 * MiB) / MiB) * MiB;
+  if (most > 0) sh('fallocate', '-l', String(most), path);
+  const file = openSync(path, 'a');
+  for (const piece of [MiB, 4096, 512]) {
+    const bytes = new Uint8Array(piece).fill(7);
+    try {
+      for (;;) {
+        if (writeSync(file, bytes) < bytes.length) break;
+        fsyncSync(file);
+      }
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'ENOSPC') throw error;
+    }
+  }
+  closeSync(file);
+  return path;
+}
 
 /** A small file system of its own in a file, mounted; needs root and loop devices. */
 export class LoopDisk {

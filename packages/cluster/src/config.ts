@@ -43,6 +43,8 @@ export interface ClusterConfig {
   readonly scrubRate_bytes_per_s: number;
   /** Data that hosts leave alone is packed in the background. */
   readonly packCold: boolean;
+  /** How long they must have. */
+  readonly packAfter_ms: number;
   /** Resume of a locally paused session: the guide's sentence, or the refusal of 4.x (REPLICATION A1). */
   readonly localPauseResume: 'pause_both' | 'refuse';
   /** When cycles start: 80 % of the objective after the one before, or at every half of it by the wall clock (REPLICATION A7). */

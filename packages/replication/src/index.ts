@@ -5,6 +5,7 @@ export * from './session/birth.ts';
 export * from './session/change.ts';
 export * from './session/decide.ts';
 export * from './session/half.ts';
+export { isOutOfDate, isToldAll } from './session/hearing.ts';
 export * from './session/legal-commands.ts';
 export * from './session/limits.ts';
 export * from './session/notice.ts';

@@ -7,7 +7,7 @@ import { type BlockErrorCode, isBlockError } from '../port/errors.ts';
 import type { CyclePlan, Generation, PointSpec } from '../port/types.ts';
 import { bytesOf, type CrashingEngine, imageOf } from './crash-contract.ts';
 import { shipCycle } from './engine-contract.ts';
-import { simulatedEngine } from './simulated-engine.ts';
+import { hurriedClock, type SimulatedEngine, simulatedEngine } from './simulated-engine.ts';
 
 const MiB = 1024 * 1024;
 const session = sessionId('s');
@@ -47,7 +47,7 @@ describe('the embedded engine', () => {
   };
   /** The engine that goes on where another one stopped. */
   const next = async (before: CrashingEngine, how: 'reopen' | 'crash' = 'reopen') => {
-    const after = await before[how]();
+    const after = (await before[how]()) as SimulatedEngine;
     opened[opened.indexOf(before)] = after;
     return after;
   };
@@ -304,5 +304,29 @@ describe('the embedded engine', () => {
     now = await next(last, 'crash');
     expect(await tokenAt(now.engine, a, 0)).toBe(1);
     expect(now.engine.points().map(({ id }) => id)).toEqual(['s7']);
+  });
+
+  it('gives no segment back whose copies no checkpoint has, because the one after compaction failed [C6.2]', async () => {
+    const before = await start();
+    await before.engine.createVolume({ id: a, name: 'a', size: MiB, tag: {} });
+    const tokens = Array.from({ length: 256 }, (_, block) => (block < 128 ? 1 + block : 0));
+    for (let block = 0; block < 128; block++) await write(before.engine, a, block, tokens[block]!);
+    // A segment of its own, of which a checkpoint of this process knows.
+    const under = await next(before);
+    await under.settle?.();
+    under.checkpoints.failAfter(0);
+    // Enough dies that the rest is copied, and not so much that a checkpoint is due before.
+    for (let block = 0; block < 128; block += 6) {
+      tokens[block] = 1000 + block;
+      await write(under.engine, a, block, tokens[block]!);
+    }
+    await under.engine.open(a).flush();
+    await expect.poll(() => under.checkpoints.failures).toBeGreaterThan(0);
+    // It is looked at again after a while, and would go now.
+    await hurriedClock.sleep(30_000);
+    const after = await next(under, 'crash');
+    expect([...(await imageOf(after.engine.open(a)))]).toEqual(tokens);
+    await after.settle?.();
+    expect([...(await imageOf(after.engine.open(a)))]).toEqual(tokens);
   });
 });

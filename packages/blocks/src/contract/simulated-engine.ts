@@ -29,7 +29,7 @@ export const tinyLimits: EngineLimits = {
 };
 
 /** Time passes five hundred times as fast: what happens when it is quiet happens in the middle of everything. */
-const hurriedClock: Clock = {
+export const hurriedClock: Clock = {
   ...systemClock,
   after: (delay_ms, callback) => systemClock.after(delay_ms / 500, callback),
   sleep: (delay_ms, signal) => systemClock.sleep(delay_ms / 500, signal),

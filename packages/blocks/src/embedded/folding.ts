@@ -11,7 +11,7 @@ import type { LayerId } from './log/types.ts';
  */
 export async function foldSome(core: EngineCore): Promise<boolean> {
   let did = false;
-  for (let found = findWork(core.graph); found !== undefined && !core.closed; found = findWork(core.graph)) {
+  for (let found = findWork(core); found !== undefined && !core.closed; found = findWork(core)) {
     did = true;
     if (found.into === undefined) await giveUp(core, found.layer);
     else await fold(core, found.layer, found.into);
@@ -30,7 +30,35 @@ function referenced(graph: Graph): Set<LayerId> {
   return ids;
 }
 
-function findWork(graph: Graph): { readonly layer: LayerNode; readonly into: LayerNode | undefined } | undefined {
+interface Folding {
+  readonly layer: LayerNode;
+  /** Absent: nothing stands on the layer. */
+  readonly into: LayerNode | undefined;
+}
+
+/**
+ * Of all that can be folded the smallest layer: where many go, the large one at the bottom is moved once and not once for each.
+ * What goes into a head comes last: it changes what hosts read through, and is put together again the faster the less is left.
+ */
+function findWork({ graph, pages }: EngineCore): Folding | undefined {
+  const heads = new Set([...graph.volumes.values()].map(({ top }) => top));
+  const sizeOf = ({ id }: LayerNode) => pages.layer(id).data + pages.layer(id).holes;
+  let found: Folding | undefined;
+  let least = Number.POSITIVE_INFINITY;
+  let inner = false;
+  for (const one of foldings(graph)) {
+    if (one.into === undefined) return one;
+    const isInner = !heads.has(one.into.id);
+    const size = sizeOf(one.layer);
+    if (isInner === inner ? size >= least : inner) continue;
+    found = one;
+    least = size;
+    inner = isInner;
+  }
+  return found;
+}
+
+function* foldings(graph: Graph): Generator<Folding> {
   const kept = referenced(graph);
   const children = new Map<LayerId, LayerNode[]>();
   for (const layer of graph.layers.values()) {
@@ -39,12 +67,11 @@ function findWork(graph: Graph): { readonly layer: LayerNode; readonly into: Lay
   for (const layer of graph.layers.values()) {
     if (kept.has(layer.id)) continue;
     const above = children.get(layer.id) ?? [];
-    if (above.length === 0) return { layer, into: undefined };
+    if (above.length === 0) yield { layer, into: undefined };
     // A layer that is smaller than the one below or larger than the one above cuts the image [C1.4], and a volume may grow later.
     const below = layer.parent === undefined ? 0 : (graph.layers.get(layer.parent)?.size ?? 0);
-    if (above.length === 1 && below <= layer.size && layer.size <= above[0]!.size) return { layer, into: above[0] };
+    if (above.length === 1 && below <= layer.size && layer.size <= above[0]!.size) yield { layer, into: above[0] };
   }
-  return undefined;
 }
 
 async function giveUp(core: EngineCore, layer: LayerNode): Promise<void> {

@@ -107,9 +107,9 @@ export class LayerWriter {
       else if (lower.isData(index)) upper.take(index, lower);
       else if (keepHoles) upper.setHole(index, lower.sequence[index]!);
     }
-    this.#tally(into, number, upper, before);
+    count(into, upper, before);
     subtract(from, lower);
-    this.#pages.remove(from, number);
+    this.#pages.folded(from, into, number, upper);
   }
 
   /** Gives up a page of a layer that nothing refers to any more. */
@@ -143,9 +143,7 @@ export class LayerWriter {
   }
 
   #tally(layer: LayerIndex, number: number, page: Page, before: Counts): void {
-    layer.data += page.data - before.data;
-    layer.holes += page.holes - before.holes;
-    layer.stored_bytes += page.stored_bytes - before.stored_bytes;
+    count(layer, page, before);
     this.#pages.changed(layer, number, page);
   }
 }
@@ -163,6 +161,12 @@ export const wholeFrame = (bytes: number, of: number): FramePart => ({ bytes, pa
 type Counts = Pick<LayerIndex, 'data' | 'holes' | 'stored_bytes'>;
 
 const countsOf = ({ data, holes, stored_bytes }: Page): Counts => ({ data, holes, stored_bytes });
+
+function count(layer: LayerIndex, page: Page, before: Counts): void {
+  layer.data += page.data - before.data;
+  layer.holes += page.holes - before.holes;
+  layer.stored_bytes += page.stored_bytes - before.stored_bytes;
+}
 
 function subtract(layer: LayerIndex, page: Page): void {
   layer.data -= page.data;

@@ -14,8 +14,8 @@ export const engineLimits = {
   checkpointEvery_bytes: 256 * 1024 * 1024,
   /** Longest extent of a difference, blocks; cut at multiples of it so that the order depends on content alone [C3.5]. */
   extentBlocks: 256,
-  /** Layer pages folded or given up in one turn: a millisecond or so. */
-  pagesATurn: 16,
+  /** Layer pages folded or given up in one turn: half a millisecond or so, hosts come in between. */
+  pagesATurn: 4,
   /** A segment with less than this share of live bytes is rewritten. */
   compactBelow: 0.3,
   /** Segments smaller than this are merged once there are so many of them: restarts and compaction leave them behind. */

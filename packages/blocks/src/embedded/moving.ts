@@ -1,4 +1,4 @@
-import type { VolumeId } from '@antipode/base';
+import { passFaultPoint, type VolumeId } from '@antipode/base';
 import { BLOCK_BYTES } from '../port/device.ts';
 import type { BlockRun, Difference } from '../port/engine.ts';
 import { BlockError } from '../port/errors.ts';
@@ -148,8 +148,12 @@ export class Moving implements MovingEngine {
   }
 
   async #do(change: Change | undefined): Promise<void> {
-    if (change !== undefined) this.#core.order(change);
+    if (change !== undefined) {
+      this.#core.order(change);
+      passFaultPoint(`engine.${change.op}.ordered`);
+    }
     await this.#core.log.durable();
+    if (change !== undefined) passFaultPoint(`engine.${change.op}.durable`);
   }
 }
 

@@ -30,17 +30,26 @@ export interface EngineParts {
 
 /**
  * Opens the embedded engine of a directory, as production does: the log in `log`, the checkpoint in `index`. `packCold`: data
- * that hosts leave alone is packed in the background (the default).
+ * that hosts leave alone for `packAfter_ms` is packed in the background (the default).
  */
 export async function openEmbeddedEngine(options: {
   readonly directory: string;
   readonly clock?: Clock;
   readonly packCold?: boolean;
+  readonly packAfter_ms?: number;
 }): Promise<BlockEngine> {
   const clock = options.clock ?? systemClock;
   const disk = openNodeDisk(join(options.directory, 'log'), { pageCache: await openPageCache() });
   const checkpoints = lmdbCheckpointStore(join(options.directory, 'index'));
-  return openEngineOn({ disk, checkpoints, clock, ...(options.packCold !== false && { packer: threadPacker }) });
+  const { packAfter_ms = engineLimits.packAfter_ms } = options;
+  const limits = { ...engineLimits, packAfter_ms, packLook_ms: Math.min(engineLimits.packLook_ms, packAfter_ms) };
+  return openEngineOn({
+    disk,
+    checkpoints,
+    clock,
+    limits,
+    ...(options.packCold !== false && { packer: threadPacker }),
+  });
 }
 
 /** Opens an engine on given stores: what a crash left is put in order, and what the checkpoint lacks is read from the log. */

@@ -55,6 +55,7 @@ export function clusterConfig(values: ServeValues): ClusterConfig {
     scrubEvery_ms: values.scrubEvery,
     scrubRate_bytes_per_s: values.scrubRate,
     packCold: values.packCold,
+    packAfter_ms: values.packAfter,
     localPauseResume: values.localPauseResume,
     schedule: values.schedule,
     cyclesAtOnce: values.cyclesAtOnce,

@@ -139,7 +139,13 @@ export const serveOptions = {
   packCold: option(parseSwitch, {
     name: 'pack-cold',
     fallback: 'true',
-    help: 'Data that hosts have left alone for five minutes is compressed in the background; false: it stays as it was written.',
+    help: 'Data that hosts have left alone for a while is compressed in the background; false: it stays as it was written.',
+  }),
+  packAfter: option(parseDuration(1_000, 8_784 * 3_600_000), {
+    name: 'pack-after',
+    argument: 'TIME',
+    fallback: '5m',
+    help: 'How long data must have been left alone before it is compressed.',
   }),
   localPauseResume: option(parseChoice('pause_both', 'refuse'), {
     name: 'local-pause-resume',

@@ -48,7 +48,8 @@ export async function startDataPlane(
   await lockPart(config.dataDir, directory, clock);
   const identity = await loadLinkIdentity(config.dataDir);
   const ports = new ChosenPorts(config.dataDir);
-  const engine = await openEmbeddedEngine({ directory, clock, packCold: config.packCold });
+  const { packCold, packAfter_ms } = config;
+  const engine = await openEmbeddedEngine({ directory, clock, packCold, packAfter_ms });
   const links = startLinkThread(identity);
   const access = new HostAccessTable();
   const io = new IoStatistics(clock);

@@ -1,6 +1,13 @@
 import type { PointId } from '@antipode/base';
 import { type HalfInfo, type Pair, sameGeneration } from '@antipode/blocks';
-import { announcedReasons, type BaseRef, type Half, type HalfView, type HeldPoint } from '@antipode/replication';
+import {
+  announcedReasons,
+  type BaseRef,
+  type Half,
+  type HalfView,
+  type HeldPoint,
+  isOutOfDate,
+} from '@antipode/replication';
 import type { DataPlane } from '../local/api.ts';
 import { driverLimits } from './limits.ts';
 
@@ -13,6 +20,8 @@ export async function viewOf(half: Half, dataPlane: DataPlane): Promise<HalfView
     generation: half.generation,
     role: half.role,
     state: half.state,
+    revision: half.revision,
+    ...(half.peer.revision !== undefined && { seen: half.peer.revision }),
     refused: engine?.refused ?? [],
     points,
     pairs,
@@ -86,6 +95,7 @@ export async function agreeOnBase(
   common: BaseRef | undefined,
   dataPlane: DataPlane,
 ): Promise<void> {
+  if (isOutOfDate(half, theirs)) return;
   if (!sameGeneration(mine.generation, theirs.generation) || mine.role === theirs.role) return;
   if (mine.base?.point === common?.point || half.state === 'Failed_Over' || half.state === 'Reprotecting') return;
   if (half.role === 'source' && common?.point !== undefined && common.point === half.cycle?.point) return;

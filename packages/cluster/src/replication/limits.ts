@@ -47,6 +47,8 @@ export const driverLimits = {
   parkedTold: 8,
   /** A change of a policy that its copy could not be told of is told again after this. */
   policyAgain_ms: 10_000,
+  /** A session that was given up while it began, and could not be removed at both sides, is removed again after this. */
+  undoAgain_ms: 5_000,
   /** Every how many heartbeats the data connection is tried as well. */
   probeEvery: 5,
 } as const;

@@ -70,13 +70,17 @@ const full: HalfView = {
 };
 
 const pairs = [{ local: volumeId('volume-2'), remote: volumeId('volume-1') }];
-/** What groups and snapshots brought: fields that an older program ignores. */
+/** What groups, snapshots, tests and upgrades brought: fields that an older program ignores. */
 const grouped: HalfView = {
   ...small,
   base: { ...base, pairs },
   points: [{ ...base, pairs, instant_ms: 1_700_000_000_000 }],
   pairs,
   snapshots: [pointId('6a6b6c6d-0000-4000-8000-000000000003')],
+  revision: 12,
+  seen: 7,
+  testing: true,
+  suspended: ['ndu', 'migration'],
 };
 const volume = { id: 'volume-1', name: 'Zürich', description: null, size: 2 ** 40, appType: null, appTypeOther: null };
 
@@ -217,6 +221,8 @@ describe('the management channel’s messages', () => {
       { kind: 'session', message: { ...verbs.pause, view: { ...small, generation: { ...generation, number: 0 } } } },
     ],
     ['a state that there is not', { kind: 'session', message: { ...verbs.pause, view: { ...small, state: 'Fine' } } }],
+    ['a revision below zero', { kind: 'session', message: { ...verbs.pause, view: { ...small, revision: -1 } } }],
+    ['a revision beyond counting', { kind: 'session', message: { ...verbs.pause, view: { ...small, seen: 2 ** 53 } } }],
     ['a digest that is none', { kind: 'session', message: { ...verbs.promote, digests: ['ab'] } }],
     ['no digests', { kind: 'session', message: { ...verbs.promote, digests: [] } }],
     ['a negative size', replaced(requests[3], ['offer', 'volume', 'size'], -1)],

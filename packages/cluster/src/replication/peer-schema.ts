@@ -109,10 +109,14 @@ const Copies = Type.Array(Type.Object({ source: Id, copy: Id }), { maxItems: 102
 const Pairs = Type.Array(Type.Object({ local: Id, remote: Id }), { maxItems: 1024 });
 const Base = Type.Object({ point: Id, digests: Digests, pairs: Type.Optional(Pairs) });
 const Remembered = oneOf(['OK', 'Synchronizing', 'System_Paused']);
+/** Far below what a number can count exactly: one more than what a peer claims is still one. */
+const Revision = Type.Integer({ minimum: 0, maximum: 2 ** 52 });
 const View = Type.Object({
   generation: Generation,
   role: oneOf(['source', 'destination']),
   state: oneOf(states),
+  revision: Type.Optional(Revision),
+  seen: Type.Optional(Revision),
   paused: Type.Optional(Type.Object({ scope: oneOf(['local', 'both']), remembered: Remembered })),
   proposal: Type.Optional(Id),
   refused: Type.Array(Id, { maxItems: 256 }),

@@ -1,4 +1,4 @@
-import { type SessionId, sessionId, volumeId } from '@antipode/base';
+import { type SessionId, sessionId, type Timer, volumeId } from '@antipode/base';
 import type { Generation, HalfInfo, Pair, Role } from '@antipode/blocks';
 import { RestError } from '@antipode/contract';
 import { type Half, newHalf, recoverHalf } from '@antipode/replication';
@@ -9,6 +9,7 @@ import { changeMembership, groupDocument, labelMembers, membersOf } from '../ser
 import { rpo_ms } from '../services/policies.ts';
 import type { ResourceKind } from '../services/replication-hooks.ts';
 import { protectionOf } from '../services/volume-document.ts';
+import { driverLimits } from './limits.ts';
 import { findPlaces } from './membership.ts';
 import { copyDocument, notKnown, offeredVolume, refusedBy } from './offers.ts';
 import type { GroupOffer, PeerAnswer, PeerRequest, PolicyCopy, SessionOffer } from './peer-wire.ts';
@@ -36,6 +37,9 @@ export class SessionBirth {
   readonly #deps: SessionsDeps;
   readonly #registry: SessionRegistry;
   readonly #reports: SessionReports;
+  /** Births to be undone once more. */
+  readonly #again = new Map<string, Timer>();
+  #stopped = false;
 
   constructor(deps: SessionsDeps, registry: SessionRegistry, reports: SessionReports) {
     this.#deps = deps;
@@ -73,16 +77,34 @@ export class SessionBirth {
     }
   }
 
-  /** A session that was not completed here must not live on there. */
+  /** A session that was not completed must not live on, here or there. Who cannot be told now is told later, by the next start at the latest. */
   async undo(id: string, remoteId: string): Promise<void> {
-    const { catalog, remotes } = this.#deps;
+    const { catalog, clock, remotes, waits = clock } = this.#deps;
     if (this.#registry.entries.has(sessionId(id))) return catalog.remove('intent', id);
     try {
-      await remotes.ask(remoteId, { kind: 'withdraw', session: id });
+      await this.#removeUnheard(id, () => true);
+      if (remotes.get(remoteId) !== undefined) await remotes.ask(remoteId, { kind: 'withdraw', session: id });
       catalog.remove('intent', id);
     } catch {
-      // The peer cannot be told now: the intent stays, and the next start tells it.
+      if (this.#stopped) return;
+      this.#again.set(
+        id,
+        waits.after(driverLimits.undoAgain_ms, () => void this.undo(id, remoteId)),
+      );
     }
+  }
+
+  /** A data plane may have died between the record of a half and the answer: the half is there, and no session knows of it. */
+  async #removeUnheard(id: string, isMeant: (half: HalfInfo) => boolean): Promise<void> {
+    const { dataPlane } = this.#deps;
+    const half = (await dataPlane.halves()).find(({ session }) => session === id);
+    if (half !== undefined && isMeant(half)) await dataPlane.removeHalf(half.session);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    for (const timer of this.#again.values()) timer.cancel();
+    this.#again.clear();
   }
 
   #membersOf(target: Assignee): readonly VolumeDocument[] {
@@ -195,8 +217,9 @@ export class SessionBirth {
   /** The source gave up creating a session. */
   async withdrawn(remote: RemoteRecord, session: string): Promise<void> {
     const entry = this.#registry.entries.get(sessionId(session));
+    if (entry === undefined)
+      return this.#removeUnheard(session, ({ role, tag }) => role === 'destination' && tag.remote === remote.serial);
     if (
-      entry === undefined ||
       entry.record.remoteSystemId !== remote.id ||
       entry.record.half.role !== 'destination' ||
       entry.record.half.lastSync !== undefined

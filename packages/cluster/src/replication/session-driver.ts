@@ -10,6 +10,7 @@ import {
   isAtRest,
   isDecidingDirection,
   isInitialSync,
+  isToldAll,
   type Notice,
   newestCommon,
   nextStart_ms,
@@ -153,7 +154,7 @@ export class SessionDriver {
 
   /** Resolves true when the peer has heard of the state, false after `most_ms`. */
   peerKnows(most_ms: number): Promise<boolean> {
-    return this.#until((half) => this.#gone || half.peer.told === half.state, most_ms);
+    return this.#until((half) => this.#gone || isToldAll(half), most_ms);
   }
 
   /** A verb of the peer. Rejects only when the local engine does. */

@@ -33,10 +33,14 @@ export class SessionStore {
   }
 
   load(): readonly SessionRecord[] {
-    return this.#catalog
-      .list('replication_session')
-      .map((row) => this.#catalog.private<SessionRecord>('replication_session', row.id))
-      .filter((record) => record !== undefined);
+    return (
+      this.#catalog
+        .list('replication_session')
+        .map((row) => this.#catalog.private<SessionRecord>('replication_session', row.id))
+        .filter((record) => record !== undefined)
+        // Of a catalog from before halves had revisions.
+        .map((record) => ({ ...record, half: { ...record.half, revision: record.half.revision ?? 0 } }))
+    );
   }
 
   save(record: SessionRecord): void {

@@ -76,8 +76,10 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
       if (engine === undefined) this.#store.remove(record.half.id);
       else this.open({ ...record, half: recoverHalf(record.half, engine) });
     }
-    for (const intent of catalog.list('intent', 'kind', 'create_session'))
+    for (const intent of catalog.list('intent', 'kind', 'create_session')) {
+      halves.delete(sessionId(intent.id));
       await this.#birth.undo(intent.id, String(intent.data.remote));
+    }
     for (const engine of halves.values()) this.#birth.adopt(engine);
     for (const { record } of this.entries.values()) this.#finishAssignment(record);
     await this.#reports.enterAllKept([...this.entries.values()].map(({ record }) => record));
@@ -117,6 +119,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
 
   stop(): void {
     this.monitor.stop();
+    this.#birth.stop();
     this.#copies.stop();
     for (const { driver } of this.entries.values()) driver.stop();
   }

@@ -191,7 +191,7 @@ async function contact(half: Half, world: StepWorld): Promise<Extract<Outcome, {
   if (reply.kind === 'unknown_session') return { ok: false, reason: 'unknown_session' };
   const common: BaseRef | undefined = newestCommon(facts.points, reply.view.points);
   await agreeOnBase(half, facts, reply.view, common, world.dataPlane);
-  return { ok: true, view: reply.view, said: facts, ...(common && { common }) };
+  return { ok: true, view: reply.view, said: half.revision, ...(common && { common }) };
 }
 
 async function ship(
@@ -235,11 +235,11 @@ async function sendPromote(
   if (reply === undefined) return { ok: false, reason: 'unreachable' };
   switch (reply.kind) {
     case 'view':
-      return { ok: true, generation: reply.view.generation };
+      return { ok: true, view: reply.view };
     case 'refused':
-      return { ok: false, reason: 'refused', message: reply.message };
+      return { ok: false, reason: 'refused', message: reply.message, view: reply.view };
     case 'busy':
-      return { ok: false, reason: 'busy' };
+      return { ok: false, reason: 'busy', view: reply.view };
     // The destination has forgotten the session: it cannot promote it any more.
     case 'tombstone':
     case 'unknown_session':
@@ -262,7 +262,8 @@ async function tell(
   const reply = await ask(world, message);
   if (reply === undefined) return { ok: false, reason: 'unreachable', message: 'the peer cannot be reached' };
   if (reply.kind === 'view') return { ok: true, view: reply.view };
-  if (reply.kind === 'busy' || reply.kind === 'refused') return { ok: false, reason: 'busy', message: reply.message };
+  if (reply.kind === 'busy' || reply.kind === 'refused')
+    return { ok: false, reason: 'busy', message: reply.message, view: reply.view };
   return { ok: false, reason: 'unknown_session', message: 'the session is not known at the peer' };
 }
 

@@ -15,12 +15,17 @@ export interface FaultOrder {
 
 /**
  * Has this process kill itself at the points that the harness has written orders for. An order is carried out once: its file is
- * renamed to `NAME.hit` before, so that the process that is started next lives. Without the variable nothing is armed.
+ * renamed to `NAME.hit` before, so that the process that is started next lives. Where the directory has another one named `passed`,
+ * each point that is passed leaves an empty file of its name there. Without the variable nothing is armed.
  */
 export function armFaultPoints(environment: Readonly<Record<string, string | undefined>>): void {
   const directory = environment[faultPointsVariable];
   if (directory === undefined) return;
+  const passed = join(directory, 'passed');
+  const isAsked = existsSync(passed);
   onFaultPoint((name) => {
+    const mark = join(passed, name);
+    if (isAsked && !existsSync(mark)) writeFileSync(mark, '');
     const path = join(directory, name);
     if (!existsSync(path)) return;
     const { skip, whom } = JSON.parse(readFileSync(path, 'utf8')) as FaultOrder;

@@ -17,6 +17,10 @@ export interface HalfView {
   readonly generation: Generation;
   readonly role: Role;
   readonly state: State;
+  /** Of two views of one half the one with the higher number is the newer one. Absent: an older version. */
+  readonly revision?: number;
+  /** The newest revision of the reader's half that the speaker has heard of. */
+  readonly seen?: number;
   readonly paused?: { readonly scope: 'local' | 'both'; readonly remembered: Remembered };
   readonly proposal?: ProposalId;
   readonly refused: readonly ProposalId[];

@@ -13,6 +13,7 @@ export const newHalf = (spec: {
 }): Half => ({
   ...spec,
   state: 'Initializing',
+  revision: 0,
   transfer_ms: 0,
   peer: { generation: spec.generation.number, paused: false },
 });

@@ -43,9 +43,9 @@ export function without<
   return copy;
 }
 
-/** The peer hears of this half at the next contact, which an unknown `told` brings about. */
+/** The halves compare themselves anew: until the peer has answered, what it has seen counts for nothing. */
 export function untold(half: Half): Half {
-  const { told: _, ...peer } = half.peer;
+  const { seen: _, ...peer } = half.peer;
   return { ...half, peer };
 }
 

@@ -129,6 +129,72 @@ describe('what was seen before', () => {
     expect([pair.a.half.state, pair.b.half.state]).toEqual(['OK', 'OK']);
   });
 
+  it('a verb that is delivered again later does not undo what came after it [S8]', () => {
+    const pair = new TwoHalves();
+    pair.write(pair.a);
+    pair.settle();
+    for (const name of ['pause', 'resume', 'pause', 'resume'] as const) {
+      pair.command(pair.a, { name });
+      pair.settle();
+    }
+    for (const pick of pair.a.sent.keys()) {
+      pair.replay(pair.a, pick);
+      pair.settle();
+      expect([pair.a.half.state, pair.b.half.state]).toEqual(['OK', 'OK']);
+    }
+    pair.command(pair.a, { name: 'planned_failover', reverse: false });
+    pair.settle();
+    pair.command(pair.b, { name: 'reprotect' });
+    pair.settle();
+    for (const pick of pair.a.sent.keys()) pair.replay(pair.a, pick);
+    for (const pick of pair.b.sent.keys()) pair.replay(pair.b, pick);
+    pair.settle();
+    expect([pair.a.half.role, pair.a.half.state, pair.b.half.state]).toEqual(['destination', 'OK', 'OK']);
+  });
+
+  it.each(['a', 'b'] as const)('a half (%s) whose catalog has forgotten what it had said is heard again', (name) => {
+    const pair = new TwoHalves();
+    const early = pair[name].half;
+    pair.write(pair.a);
+    pair.settle();
+    for (const verb of ['pause', 'resume'] as const) {
+      pair.command(pair.a, { name: verb });
+      pair.settle();
+    }
+    const { state, lastSync, pairs } = pair[name].half;
+    pair[name].half = { ...early, state, pairs, ...(lastSync && { lastSync }) };
+    pair.crash(pair[name]);
+    pair.settle();
+    pair.command(pair[name], { name: 'pause' });
+    pair.settle();
+    expect([pair.a.half.state, pair.b.half.state]).toEqual(['Paused', 'Paused']);
+    pair.command(pair[name], { name: 'resume' });
+    pair.write(pair.a);
+    pair.settle();
+    pair.command(pair.a, { name: 'sync' });
+    pair.settle();
+    expect([pair.a.half.state, pair.b.half.state]).toEqual(['OK', 'OK']);
+    expect(pair.b.engine.head).toBe(pair.a.engine.head);
+  });
+
+  it('a reprotect whose answer is lost is completed at the next contact', () => {
+    const pair = new TwoHalves();
+    pair.write(pair.a);
+    pair.settle();
+    pair.command(pair.a, { name: 'planned_failover', reverse: false });
+    pair.settle();
+    pair.command(pair.b, { name: 'reprotect' });
+    while (pair.b.desired?.kind !== 'tell_activate') {
+      pair.act(pair.b);
+      pair.hear(pair.b);
+    }
+    pair.act(pair.b, true);
+    pair.hear(pair.b);
+    expect([pair.b.half.state, pair.b.half.lastFailure?.command]).toEqual(['Failed_Over', 'reprotect']);
+    pair.settle();
+    expect([pair.a.half.state, pair.b.half.state]).toEqual(['OK', 'OK']);
+  });
+
   it('a late or repeated outcome changes nothing that matters [S8]', () => {
     const pair = new TwoHalves();
     pair.write(pair.a);
@@ -142,7 +208,7 @@ describe('what was seen before', () => {
     pair.input(pair.a, { kind: 'outcome', outcome: { kind: 'demote', diverged_bytes: 7 } });
     pair.input(pair.a, {
       kind: 'outcome',
-      outcome: { kind: 'send_promote', result: { ok: true, generation: { number: 9, site: 'B', nonce: 'x' } } },
+      outcome: { kind: 'send_promote', result: { ok: true, view: pair.view(pair.b) } },
     });
     expect(JSON.stringify(pair.a.half)).toBe(before);
   });

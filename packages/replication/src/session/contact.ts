@@ -5,8 +5,8 @@ import type { HalfView } from '../peer/messages.ts';
 import { type Change, type Context, unchanged, withMembers, without } from './change.ts';
 import { park, startCycle } from './cycle.ts';
 import type { BaseRef, Half } from './half.ts';
-import type { State } from './states.ts';
-import { followSuspensions, isSame } from './suspend.ts';
+import { hear, isMirrorable, isMirrored, isOutOfDate } from './hearing.ts';
+import { followSuspensions } from './suspend.ts';
 
 /**
  * What follows from the two halves' views: a pure function of both, the same whoever called [C5.1]. Never touches a pause
@@ -14,30 +14,8 @@ import { followSuspensions, isSame } from './suspend.ts';
  */
 export function absorb(half: Half, theirs: HalfView, common: BaseRef | undefined, context: Context): Change {
   const mine = half.generation;
-  // Said before what this side knows already: it changes nothing [C5.1].
-  if (half.peer.generation !== undefined && theirs.generation.number < half.peer.generation) return unchanged(half);
-  const testing = theirs.testing === true;
-  const paused = theirs.paused !== undefined;
-  const { told, suspended: before = [], ...known } = half.peer;
-  const suspended = theirs.suspended ?? [];
-  // What is new of a pause, a test or a suspension is asked once more: an answer that was under way meanwhile may be older than what
-  // it replaces.
-  const settled =
-    paused === (half.peer.paused ?? false) &&
-    testing === (half.peer.testing ?? false) &&
-    isSame(suspended, before) &&
-    told !== undefined;
-  const seen: Half = {
-    ...half,
-    peer: {
-      ...known,
-      generation: theirs.generation.number,
-      paused,
-      testing,
-      ...(settled && { told }),
-      ...(suspended.length > 0 && { suspended }),
-    },
-  };
+  const seen = hear(half, theirs);
+  if (isOutOfDate(half, theirs)) return unchanged(seen);
   if (theirs.generation.number < mine.number) return unchanged(seen);
   if (theirs.generation.number > mine.number) return learn(seen, theirs, common, context);
   if (!sameGeneration(theirs.generation, mine) || theirs.role === half.role) return split(seen, context);
@@ -107,6 +85,11 @@ function asSource(half: Half, theirs: HalfView, common: BaseRef | undefined, con
   ) {
     return unchanged({ ...half, operation: { ...operation, phase: 'abort' } });
   }
+  if (half.state === 'Failed_Over' && operation === undefined && isCopy(theirs)) {
+    // The peer was told to reprotect, and its answer was lost: there it has happened.
+    const started = startCycle(without(half, 'cycle', 'fault', 'lastFailure'), 'reprotect', context);
+    return { half: started.half, notices: [{ kind: 'reprotected' }, ...started.notices] };
+  }
   const copying = half.state === 'Synchronizing' || operation?.kind === 'planned_failover';
   if (copying && theirs.paused !== undefined && operation === undefined) {
     return park(half, 'peer_paused', 'the session is paused at the peer: resume or pause it there', true, context);
@@ -117,6 +100,10 @@ function asSource(half: Half, theirs: HalfView, common: BaseRef | undefined, con
   }
   return unchanged(half);
 }
+
+/** The peer takes cycles of this generation: it was activated in it. */
+const isCopy = ({ role, state }: HalfView): boolean =>
+  role === 'destination' && isMirrorable(state) && state !== 'Failing_Over';
 
 /** Settles what the cycle builds on; a base other than the one before voids the restart address, so the cycle gets a new id [C3.5]. */
 function confirmBase(
@@ -149,14 +136,11 @@ function confirmBase(
   return { half: { ...half, cycle: next }, notices: lost ? [{ kind: 'base_lost', using: 'whole' }] : [] };
 }
 
-/** States that a destination shows because its source does. */
-const mirrored: readonly State[] = ['Initializing', 'OK', 'Synchronizing', 'System_Paused', 'Failing_Over'];
-
 function asDestination(half: Half, theirs: HalfView): Change {
   const sync = theirs.lastSync === undefined ? {} : { lastSync: theirs.lastSync };
   const known = { ...half, ...sync };
-  if (half.operation !== undefined || !mirrored.includes(half.state)) return unchanged(known);
-  if (mirrored.includes(theirs.state)) {
+  if (half.operation !== undefined || !isMirrored(half)) return unchanged(known);
+  if (isMirrorable(theirs.state)) {
     const cleared = theirs.state === 'System_Paused' ? known : without(known, 'fault');
     return unchanged({ ...cleared, state: theirs.state });
   }

@@ -56,7 +56,7 @@ export interface Decision {
 export function decide(half: Half, input: Input, context: Context): Result<Decision, Rejection> {
   const change = apply(half, input, context);
   if (!change.ok) return change;
-  const settled = evaluate(change.value, context);
+  const settled = evaluate(half, change.value, context);
   const { half: next, notices } = settled.change;
   return ok({ half: next, step: settled.step, wantsSlot: wantsSlot(next, context), notices });
 }

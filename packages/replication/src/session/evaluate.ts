@@ -2,17 +2,19 @@ import { assertNever } from '@antipode/base';
 import type { Change, Context } from './change.ts';
 import { startCycle } from './cycle.ts';
 import type { Cycle, Half, PlannedFailover } from './half.ts';
+import { isToldAll, numbered } from './hearing.ts';
 import { nextStart_ms } from './schedule.ts';
 import type { Step } from './steps.ts';
 import { followSuspensions } from './suspend.ts';
 
-/** Derives from the half what happens by itself now, and the one step that the world should be doing for it. */
+/** Derives from the half, which was `before`, what happens by itself now, and the one step that the world should be doing for it. */
 export function evaluate(
+  before: Half,
   change: Change,
   context: Context,
 ): { readonly change: Change; readonly step: Step | undefined } {
   const moved = moveByItself(change.half, context);
-  const half = moved.half;
+  const half = numbered(before, moved.half);
   return { change: { half, notices: [...change.notices, ...moved.notices] }, step: nextStep(half, context) };
 }
 
@@ -146,7 +148,5 @@ function idleStep(half: Half, context: Context): Step | undefined {
   if (half.role === 'source' && half.state === 'Synchronizing' && half.cycle !== undefined && context.slot)
     return cycleStep(half, half.cycle, 'commit');
   if (!context.linkUp || half.state === 'Deleting') return undefined;
-  const unknownToPeer = half.peer.told === undefined || half.peer.generation < half.generation.number;
-  const changed = half.role === 'source' && half.peer.told !== half.state;
-  return unknownToPeer || changed ? { kind: 'contact' } : undefined;
+  return isToldAll(half) ? undefined : { kind: 'contact' };
 }

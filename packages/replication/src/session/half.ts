@@ -144,8 +144,10 @@ export interface PeerView {
   readonly testing?: boolean;
   /** Why the system holds the session there; it holds it here as well. */
   readonly suspended?: readonly SuspensionReason[];
-  /** The state of ours that it was told last. */
-  readonly told?: State;
+  /** The newest revision of it that was heard of. */
+  readonly revision?: number;
+  /** The newest revision of ours that it has shown to know; absent: to be told anew, whatever it knew. */
+  readonly seen?: number;
 }
 
 /**
@@ -157,6 +159,8 @@ export interface Half {
   readonly role: Role;
   readonly generation: Generation;
   readonly state: State;
+  /** Grows with everything that this half has to say, over generations and restarts: the peer tells old from new by it. */
+  readonly revision: number;
   readonly pairs: readonly Pair[];
   /** Source: volumes that are members here and have no peer yet. The next cycle brings them. */
   readonly newcomers?: readonly VolumeId[];

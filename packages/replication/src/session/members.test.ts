@@ -147,7 +147,7 @@ describe('members of a session', () => {
     const asked: Half = { ...gone.half, cycle: { ...shipping.cycle!, confirmed: false } };
     const heard = ok(asked, {
       kind: 'outcome',
-      outcome: { kind: 'contact', result: { ok: true, view: theirs, common, said: { state: 'Synchronizing' } } },
+      outcome: { kind: 'contact', result: { ok: true, view: theirs, common, said: 0 } },
     });
     expect(heard.step).toEqual(wanted);
   });
@@ -201,7 +201,7 @@ describe('members of a session', () => {
     const view: HalfView = { generation, role: 'destination', state: 'OK', refused: [], points: [], pairs: [one] };
     const contact = (theirs: HalfView): Input => ({
       kind: 'outcome',
-      outcome: { kind: 'contact', result: { ok: true, view: theirs, said: theirs } },
+      outcome: { kind: 'contact', result: { ok: true, view: theirs, said: 0 } },
     });
     const half: Half = { ...settled, pairs: [one, two] };
     expect(ok(half, contact(view)).half.newcomers).toEqual([two.local]);

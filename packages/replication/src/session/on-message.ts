@@ -5,6 +5,7 @@ import { type Change, type Context, unchanged, without } from './change.ts';
 import { absorb } from './contact.ts';
 import { startCycle } from './cycle.ts';
 import type { BaseRef, Half, Remembered } from './half.ts';
+import { isOutOfDate } from './hearing.ts';
 import type { Rejection } from './rejection.ts';
 
 /** The peer's verb. Whatever is out of date or out of place changes nothing but what the views teach [S8]. */
@@ -15,6 +16,7 @@ export function onMessage(
   context: Context,
 ): Result<Change, Rejection> {
   const absorbed = absorb(half, message.view, common, context);
+  if (isOutOfDate(half, message.view)) return ok(absorbed);
   if (absorbed.half.generation.number !== message.view.generation.number || absorbed.half.operation?.kind === 'demote')
     return ok(absorbed);
   if (absorbed.half.state === 'Error') return ok(absorbed);

@@ -1,19 +1,40 @@
 import { assertNever, type PointId, type TestId } from '@antipode/base';
+import type { HalfView } from '../peer/messages.ts';
 import type { ShipFailure } from '../transfer/types.ts';
-import { type Change, type Context, unchanged, untold, without } from './change.ts';
+import { type Change, type Context, unchanged, without } from './change.ts';
 import { absorb } from './contact.ts';
 import { finishCycle, newCycle, park, startCycle } from './cycle.ts';
 import type { FaultCode, Half, PlannedFailover } from './half.ts';
+import { hear, isOutOfDate } from './hearing.ts';
 import { sessionLimits } from './limits.ts';
 import type { Notice } from './notice.ts';
 import { resumeHalf } from './on-message.ts';
 import type { Frozen, Outcome } from './steps.ts';
-import { announcedReasons, isSame } from './suspend.ts';
 
 type Of<K extends Outcome['kind']> = Extract<Outcome, { kind: K }>;
 
 /** A step has ended. An outcome of a step that is no longer wanted changes nothing [S8]. */
 export function onOutcome(half: Half, outcome: Outcome, context: Context): Change {
+  const view = answeredView(outcome);
+  return onEnded(view === undefined ? half : hear(half, view), outcome, context);
+}
+
+/** What the peer said of itself in its answer to a verb, whatever the answer was. */
+function answeredView(outcome: Outcome): HalfView | undefined {
+  switch (outcome.kind) {
+    case 'send_promote':
+    case 'tell_pause':
+    case 'tell_resume':
+    case 'tell_activate':
+    case 'tell_delete':
+    case 'tell_reprotect':
+      return 'view' in outcome.result ? outcome.result.view : undefined;
+    default:
+      return undefined;
+  }
+}
+
+function onEnded(half: Half, outcome: Outcome, context: Context): Change {
   const operation = half.operation;
   switch (outcome.kind) {
     case 'contact':
@@ -127,15 +148,14 @@ function keepPauseOr(half: Half, state: Half['state']): Half {
 function onContact(half: Half, outcome: Of<'contact'>, context: Context): Change {
   const result = outcome.result;
   if (result.ok) {
-    const { peer } = untold(half);
-    const told = isSame(result.said.suspended ?? [], announcedReasons(half)) && { told: result.said.state };
-    const heard = absorb({ ...half, peer: { ...peer, ...told } }, result.view, result.common, context);
-    // The peer may have said something newer while this answer was under way: what is new in it is asked for once more.
-    const news = half.role === 'destination' && heard.half.state !== half.state;
-    const absorbed = news ? { ...heard, half: untold(heard.half) } : heard;
+    // An older version does not say what it has seen: what it was told.
+    const view = { ...result.view, seen: result.view.seen ?? result.said };
+    const absorbed = absorb(half, view, result.common, context);
+    // The peer has said something newer while this answer was under way: it is asked once more.
+    if (isOutOfDate(half, view)) return absorbed;
     const operation = absorbed.half.operation;
     if (operation?.kind !== 'reprotect' || operation.phase !== 'contact') return absorbed;
-    const ready = result.view.generation.number === half.generation.number && result.view.role === 'destination';
+    const ready = view.generation.number === half.generation.number && view.role === 'destination';
     // The peer is still learning that it is no longer the source: asked again until it has.
     if (!ready) return absorbed;
     const base = result.common === undefined ? {} : { base: result.common };
@@ -261,13 +281,12 @@ function onPromoteSent(half: Half, outcome: Of<'send_promote'>, context: Context
       ...half,
       operation: {
         kind: 'demote',
-        learned: result.generation,
+        learned: result.view.generation,
         preserve: operation.sealPoint,
         preserve_ms: context.now_ms,
         ...(half.cycle && { base: half.cycle.point }),
         ...(operation.reverse && { reverse: true as const }),
       },
-      peer: { ...half.peer, generation: result.generation.number },
     });
   }
   if (result.reason === 'refused') {
@@ -286,14 +305,13 @@ function onPromoted(
   outcome: Of<'promote'>,
 ): Change {
   if (outcome.result.ok) {
-    const { told: _, ...peer } = half.peer;
     return {
       half: {
         ...without(half, 'operation', 'cycle', 'paused', 'suspended', 'fault', 'test'),
         role: 'source',
         generation: operation.next,
         state: 'Failed_Over',
-        peer: { ...peer, paused: false },
+        peer: { ...half.peer, paused: false },
       },
       notices: [{ kind: 'failed_over', generation: operation.next.number }],
     };
@@ -313,14 +331,14 @@ function onPromoted(
 
 function onTestStarted(half: Half, test: TestId): Change {
   return {
-    half: { ...without(untold(half), 'operation'), test: { id: test } },
+    half: { ...without(half, 'operation'), test: { id: test } },
     notices: [{ kind: 'test_started' }],
   };
 }
 
 function onTestStopped(half: Half, kept: PointId | undefined): Change {
   return {
-    half: without(untold(half), 'operation', 'test'),
+    half: without(half, 'operation', 'test'),
     notices: [{ kind: 'test_stopped', ...(kept && { kept }) }],
   };
 }
@@ -337,7 +355,7 @@ function onDemoted(
       generation: operation.learned,
       state: 'Failed_Over',
       ...(operation.reverse && { operation: { kind: 'reverse' as const } }),
-      peer: { ...half.peer, generation: operation.learned.number, paused: false, told: 'Failed_Over' },
+      peer: { ...half.peer, generation: operation.learned.number, paused: false },
     },
     notices: [{ kind: 'fenced', diverged_bytes }],
   };
@@ -378,7 +396,6 @@ function onToldPause(half: Half, outcome: Of<'tell_pause'>): Change {
       ...rest,
       state: 'Paused',
       paused: { scope, remembered: operation.remembered },
-      peer: { ...half.peer, paused: result.ok },
     },
     notices: [{ kind: 'paused', scope }],
   };

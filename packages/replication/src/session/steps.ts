@@ -71,7 +71,8 @@ export function stepKey(step: Step): string {
 /** What the peer answered to a verb of ours, or why there is no answer. */
 export type Told =
   | { readonly ok: true; readonly view: HalfView }
-  | { readonly ok: false; readonly reason: 'unreachable' | 'busy' | 'unknown_session'; readonly message: string };
+  | { readonly ok: false; readonly reason: 'busy'; readonly message: string; readonly view: HalfView }
+  | { readonly ok: false; readonly reason: 'unreachable' | 'unknown_session'; readonly message: string };
 
 /** A target that is durable: its moment, its members, and the snapshots on the way to it. */
 export interface Frozen {
@@ -90,8 +91,8 @@ export type Outcome =
         | {
             readonly ok: true;
             readonly view: HalfView;
-            /** What it was told of ours, which may have changed meanwhile. */
-            readonly said: Pick<HalfView, 'state' | 'suspended'>;
+            /** The revision that it was told of, which may not be the newest any more. */
+            readonly said: number;
             /** Newest point both hold with equal digest. */
             readonly common?: BaseRef;
           }
@@ -121,10 +122,11 @@ export type Outcome =
   | {
       readonly kind: 'send_promote';
       readonly result:
-        | { readonly ok: true; readonly generation: Generation }
-        | { readonly ok: false; readonly reason: 'unreachable' | 'busy' }
+        | { readonly ok: true; readonly view: HalfView }
+        | { readonly ok: false; readonly reason: 'unreachable' }
+        | { readonly ok: false; readonly reason: 'busy'; readonly view: HalfView }
         /** Durably refused at the destination: it cannot happen any more. */
-        | { readonly ok: false; readonly reason: 'refused'; readonly message: string };
+        | { readonly ok: false; readonly reason: 'refused'; readonly message: string; readonly view?: HalfView };
     }
   | {
       readonly kind: 'promote';

@@ -1,4 +1,4 @@
-import { type Change, unchanged, untold, without } from './change.ts';
+import { type Change, unchanged, without } from './change.ts';
 import { type Half, type Suspendable, type Suspension, type SuspensionReason, suspendable } from './half.ts';
 import type { State } from './states.ts';
 
@@ -6,7 +6,7 @@ import type { State } from './states.ts';
 export function suspend(half: Half, suspension: Suspension): Change {
   const known = half.suspensions ?? [];
   if (known.some(({ by }) => by === suspension.by)) return unchanged(half);
-  return unchanged(untold({ ...half, suspensions: [...known, suspension] }));
+  return unchanged({ ...half, suspensions: [...known, suspension] });
 }
 
 /** The upgrade or migration is over, or was given up. */
@@ -14,7 +14,7 @@ export function lift(half: Half, by: string): Change {
   const left = (half.suspensions ?? []).filter((one) => one.by !== by);
   if (left.length === (half.suspensions?.length ?? 0)) return unchanged(half);
   const rest = without(half, 'suspensions');
-  return unchanged(untold(left.length === 0 ? rest : { ...rest, suspensions: left }));
+  return unchanged(left.length === 0 ? rest : { ...rest, suspensions: left });
 }
 
 const ownReasons = (half: Half): readonly SuspensionReason[] => [
@@ -24,9 +24,6 @@ const ownReasons = (half: Half): readonly SuspensionReason[] => [
 /** Reasons of this side as the peer is told of them: once they are in effect, or it would hold up what has to end here first. */
 export const announcedReasons = (half: Half): readonly SuspensionReason[] =>
   half.suspended === undefined ? [] : ownReasons(half);
-
-export const isSame = (a: readonly SuspensionReason[], b: readonly SuspensionReason[]): boolean =>
-  a.length === b.length && a.every((reason) => b.includes(reason));
 
 /**
  * Brings the state in line with what either side's system asks for. Derived anew after every input, so that it does not matter in
@@ -40,9 +37,8 @@ export function followSuspensions(half: Half): Change {
   const state: State = reasons.has('ndu') ? 'Paused_For_NDU' : 'Paused_For_Migration';
   if (half.suspended !== undefined) return unchanged(half.state === state ? half : { ...half, state });
   if (!isSuspendable(half.state)) return unchanged(half);
-  const inEffect = { ...half, state, suspended: { from: half.state } };
   return {
-    half: half.suspensions === undefined ? inEffect : untold(inEffect),
+    half: { ...half, state, suspended: { from: half.state } },
     notices: [{ kind: 'suspended', reason: reasons.has('ndu') ? 'ndu' : 'migration' }],
   };
 }

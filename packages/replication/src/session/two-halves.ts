@@ -38,6 +38,8 @@ interface Site {
   /** A step that has had its effect and whose outcome has not been heard yet. */
   pending: { key: string; outcome: Outcome } | undefined;
   gone: boolean;
+  /** All that was ever sent to the peer. */
+  readonly sent: PeerMessage[];
 }
 
 /**
@@ -88,7 +90,7 @@ export class TwoHalves {
   }
 
   #site(name: 'A' | 'B', half: Half, engine: ModelEngine): Site {
-    return { name, half, engine, desired: undefined, wantsSlot: false, pending: undefined, gone: false };
+    return { name, half, engine, desired: undefined, wantsSlot: false, pending: undefined, gone: false, sent: [] };
   }
 
   other(site: Site): Site {
@@ -219,6 +221,8 @@ export class TwoHalves {
       generation: half.generation,
       role: half.role,
       state: half.state,
+      revision: half.revision,
+      ...(half.peer.revision !== undefined && { seen: half.peer.revision }),
       refused: engine.refused.map(proposalId),
       points,
       ...(half.paused && { paused: half.paused }),
@@ -242,7 +246,10 @@ export class TwoHalves {
         if (reply.kind === 'unknown_session')
           return { kind: 'contact', result: { ok: false, reason: 'unknown_session' } };
         const common = newestCommon(this.view(site).points, reply.view.points);
-        return { kind: 'contact', result: { ok: true, view: reply.view, said, ...(common && { common }) } };
+        return {
+          kind: 'contact',
+          result: { ok: true, view: reply.view, said: said.revision ?? 0, ...(common && { common }) },
+        };
       }
       case 'members': {
         if (!this.linkUp || loseAnswer)
@@ -291,9 +298,9 @@ export class TwoHalves {
         };
         const reply = this.#ask(site, message, loseAnswer);
         if (reply === undefined) return { kind: 'send_promote', result: { ok: false, reason: 'unreachable' } };
-        if (reply.kind === 'view')
-          return { kind: 'send_promote', result: { ok: true, generation: reply.view.generation } };
-        if (reply.kind === 'busy') return { kind: 'send_promote', result: { ok: false, reason: 'busy' } };
+        if (reply.kind === 'view') return { kind: 'send_promote', result: { ok: true, view: reply.view } };
+        if (reply.kind === 'busy')
+          return { kind: 'send_promote', result: { ok: false, reason: 'busy', view: reply.view } };
         return { kind: 'send_promote', result: { ok: false, reason: 'refused', message: 'refused' } };
       }
       case 'start_test': {
@@ -356,7 +363,7 @@ export class TwoHalves {
           return { kind: step.kind, result: { ok: false, reason: 'unreachable', message: 'unreachable' } };
         if (reply.kind === 'view') return { kind: step.kind, result: { ok: true, view: reply.view } };
         if (reply.kind === 'busy' || reply.kind === 'refused')
-          return { kind: step.kind, result: { ok: false, reason: 'busy', message: reply.message } };
+          return { kind: step.kind, result: { ok: false, reason: 'busy', message: reply.message, view: reply.view } };
         return { kind: step.kind, result: { ok: false, reason: 'unknown_session', message: 'unknown' } };
       }
       case 'remove':
@@ -425,10 +432,25 @@ export class TwoHalves {
     engine.stage = undefined;
   }
 
+  /** Delivers once more what `site` has sent before: the one that `pick` falls on. Nobody waits for the answer. */
+  replay(site: Site, pick: number): void {
+    const { sent } = site;
+    const message = sent[pick % sent.length];
+    if (message !== undefined && this.linkUp && !this.other(site).gone) this.#deliver(this.other(site), message);
+  }
+
   #ask(from: Site, message: PeerMessage, loseAnswer: boolean): PeerReply | undefined {
     const to = this.other(from);
     if (!this.linkUp) return undefined;
+    from.sent.push(message);
     if (to.gone) return { kind: 'tombstone', generation: to.engine.generation };
+    this.#deliver(to, message);
+    if (loseAnswer) return undefined;
+    if (to.gone) return { kind: 'tombstone', generation: to.engine.generation };
+    return replyTo(message, to.half, this.view(to));
+  }
+
+  #deliver(to: Site, message: PeerMessage): void {
     const common = newestCommon(this.view(to).points, message.view.points);
     this.input(to, { kind: 'message', message, ...(common && { common }) });
     // What the verb set in motion runs before the answer, as the driver has it.
@@ -436,8 +458,5 @@ export class TwoHalves {
       if (to.pending !== undefined) this.hear(to);
       else if (to.desired === undefined || !this.act(to)) break;
     }
-    if (loseAnswer) return undefined;
-    if (to.gone) return { kind: 'tombstone', generation: to.engine.generation };
-    return replyTo(message, to.half, this.view(to));
   }
 }

@@ -117,13 +117,29 @@ export class PageTable {
   /** A page was changed: it stays in memory until a checkpoint has it. An empty page goes. */
   changed(layer: LayerIndex, number: number, page: Page): void {
     if (page.empty) return this.remove(layer, number);
-    page.dirty = true;
     this.resolved.touched(layer.id, number);
-    this.#dirty.set(page, { layer, number });
+    this.#change(layer, number, page);
   }
 
   remove(layer: LayerIndex, number: number): void {
     this.resolved.touched(layer.id, number);
+    this.#remove(layer, number);
+  }
+
+  /** All that `from` has of a page is in the page of `into`, the layer above it, which was changed for that. */
+  folded(from: LayerIndex, into: LayerIndex, number: number, page: Page): void {
+    this.resolved.folded(from.id, into.id, number);
+    if (page.empty) this.#remove(into, number);
+    else this.#change(into, number, page);
+    this.#remove(from, number);
+  }
+
+  #change(layer: LayerIndex, number: number, page: Page): void {
+    page.dirty = true;
+    this.#dirty.set(page, { layer, number });
+  }
+
+  #remove(layer: LayerIndex, number: number): void {
     const page = layer.pages.get(number);
     if (page !== undefined) {
       this.#cached.delete(page);

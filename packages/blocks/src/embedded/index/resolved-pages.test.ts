@@ -29,6 +29,18 @@ describe('resolved pages', () => {
     expect(looks.count).toBe(2);
   });
 
+  it('outlive the folding of one of their layers into another, and not that of their newest into one above them', () => {
+    const { looks, storeys } = stack();
+    const pages = new ResolvedPages(4);
+    const page = pages.get(storeys, 0);
+    pages.folded(1 as LayerId, 2 as LayerId, 0);
+    expect(pages.get(storeys, 0)).toBe(page);
+    expect(looks.count).toBe(2);
+    pages.folded(2 as LayerId, 3 as LayerId, 0);
+    expect(pages.get(storeys, 0)).not.toBe(page);
+    expect(looks.count).toBe(4);
+  });
+
   it('go when nobody has asked for any since the last look, and not before', () => {
     const { looks, storeys } = stack();
     const pages = new ResolvedPages(4);

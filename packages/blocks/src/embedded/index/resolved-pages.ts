@@ -13,7 +13,7 @@ export interface Storey {
  * Made when first asked for, from that of an older stack where there is one, and bounded: the one made first goes first.
  *
  * A frozen image never changes, but where its blocks lie and which layer says so does (folding, compaction, repair of a staged
- * image). Invariant: whoever changes or removes a page of a layer calls {@link touched} in the same turn.
+ * image). Invariant: whoever changes or removes a page of a layer calls {@link touched} or {@link folded} in the same turn.
  */
 export class ResolvedPages {
   readonly #most: number;
@@ -48,6 +48,19 @@ export class ResolvedPages {
     const known = this.#byNumber.get(number);
     if (known === undefined) return;
     for (const top of known.keys()) if (this.#stacks.get(top)?.layers.has(layer)) this.#drop(top, number);
+  }
+
+  /**
+   * What a layer has of a page went into the layer above it. Of a stack with both nothing has changed, and while a history is
+   * folded layer by layer hosts do not wait for it to be put together again; of one that ends between them nothing is left.
+   */
+  folded(from: LayerId, into: LayerId, number: number): void {
+    const known = this.#byNumber.get(number);
+    if (known === undefined) return;
+    for (const top of known.keys()) {
+      const layers = this.#stacks.get(top)?.layers;
+      if (layers?.has(from) !== layers?.has(into)) this.#drop(top, number);
+    }
   }
 
   /** To be called now and then: if nothing was asked for since the last time, all is given up. False once nothing is kept. */

@@ -1,4 +1,5 @@
 import { assert, type Random } from '@antipode/base';
+import { BlockError } from '../../port/errors.ts';
 import type { CheckpointStore } from '../checkpoint-store.ts';
 
 type Change = { readonly key: Uint8Array; readonly value?: Uint8Array };
@@ -14,12 +15,16 @@ export interface SimulatedCheckpointStoreOptions {
  * A process sees it through {@link mount}, which is dead after the crash.
  */
 export class SimulatedCheckpointStore {
+  /** Commits that failed. */
+  failures = 0;
   private readonly random: Random;
   private readonly fall_back_max: number;
   private readonly values = new Map<string, Uint8Array>();
   /** What brings back the state before each commit, oldest first. */
   private undo: Map<string, Uint8Array | undefined>[] = [];
   private life = 0;
+  /** How many more commits succeed; those after them fail, and nothing of them is kept. */
+  private untilFailure = Number.POSITIVE_INFINITY;
 
   constructor(options: SimulatedCheckpointStoreOptions) {
     this.random = options.random;
@@ -44,6 +49,11 @@ export class SimulatedCheckpointStore {
       },
       commit: (changes) => {
         alive();
+        if (this.untilFailure === 0) {
+          this.failures += 1;
+          return Promise.reject(new BlockError('io_error', 'the checkpoint failed'));
+        }
+        this.untilFailure -= 1;
         this.apply(changes);
         return new Promise((resolve) => {
           setImmediate(() => {
@@ -55,7 +65,13 @@ export class SimulatedCheckpointStore {
     };
   }
 
+  /** After the next `count` commits all fail. */
+  failAfter(count: number): void {
+    this.untilFailure = count;
+  }
+
   crash(): void {
+    this.failAfter(Number.POSITIVE_INFINITY);
     this.life++;
     const back = Math.min(this.undo.length, Math.floor(this.random.fraction() * (this.fall_back_max + 1)));
     for (let i = 0; i < back; i++) {
