@@ -37,6 +37,8 @@ describe('a cycle whose plan is larger than a record of the log', () => {
     const peer = await peerOf(session);
     await pair.link('--rate', '20mbit');
     await pair.act(pair.a, session, 'resume');
+    await pair.settled(session);
+    await pair.act(pair.a, session, 'sync');
     await eventually('the copy to be under way', async () => (await pair.state(pair.a, session)) === 'Synchronizing');
     for (const site of [pair.b, pair.a]) await pair.kill(site, 'dataplane');
     await pair.link('--rate', '10gbit');

@@ -148,11 +148,12 @@ export class EngineCore {
     count: number,
     target: Uint8Array,
     sums: BigUint64Array,
-    volume: VolumeId,
+    volume: VolumeId | undefined,
   ): void | Promise<void> {
     this.operations += 1;
     const { pages, log, frames } = this;
-    const damaged = (at: number, detail: string) => this.emit({ kind: 'damage', volume, block: at, detail });
+    const damaged = (at: number, detail: string) =>
+      this.emit({ kind: 'damage', ...(volume && { volume }), block: at, detail });
     const used = (segment: number, blocks: number, unpacked: boolean) => this.cold.used(segment, blocks, unpacked);
     return readBlocks({ pages, log, frames, damaged, used }, chain, block, count, target, sums);
   }

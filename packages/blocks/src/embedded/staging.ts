@@ -118,7 +118,7 @@ function checkRun(run: BlockRun, size: number, least: number): BigUint64Array | 
 export async function readBack(
   core: EngineCore,
   layer: LayerId,
-  volume: VolumeId,
+  volume: VolumeId | undefined,
   read: (blocks: number) => void,
 ): Promise<void> {
   const index = core.layerIndex(layer);
