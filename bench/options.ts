@@ -12,6 +12,8 @@ export interface Settings {
   readonly work?: string;
   /** Leaves the peers out. */
   readonly oursOnly: boolean;
+  /** Replication: beside the product, only what has this in its name, in lower case; undefined: all. */
+  readonly against?: string;
   readonly json?: string;
   /** Where the temporary directory is made: the disk that is measured. */
   readonly dir: string;
@@ -42,6 +44,7 @@ Measures Antipode and its peers side by side on this machine, over loopback addr
   --only GROUP     only this group; may be given again: ${groupNames.join(', ')}
   --work TEXT      only cells whose title or id holds TEXT, such as 'random read'
   --ours           without the peers
+  --against TEXT   replication: beside the product, only what has TEXT in its name, such as rsync
   --list           print groups and their cells, and measure nothing
   --json FILE      also write everything as JSON
   --dir DIR        where the temporary directory is made. Default: beside the project, on the project's disk
@@ -69,6 +72,7 @@ export function readSettings(args: readonly string[]): Asked {
       groups: groupsOf(values.only ?? []),
       ...(values.work === undefined ? {} : { work: values.work.toLowerCase() }),
       oursOnly: values.ours ?? false,
+      ...(values.against === undefined ? {} : { against: values.against.toLowerCase() }),
       ...(values.json === undefined ? {} : { json: resolve(values.json) }),
       dir,
       rounds: wholeNumber('--rounds', values.rounds, quick ? 3 : 5, 1, 99),
@@ -89,7 +93,7 @@ function parsed(args: readonly string[]) {
       strict: true,
       options: {
         ...{ quick: flag, ours: flag, list: flag, hour: flag, help: { type: 'boolean', short: 'h' } as const },
-        ...{ only: { type: 'string', multiple: true } as const, work: text, json: text, dir: text },
+        ...{ only: { type: 'string', multiple: true } as const, work: text, against: text, json: text, dir: text },
         ...{ rounds: text, seconds: text, size: text, minutes: text },
       },
     }).values;

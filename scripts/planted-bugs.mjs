@@ -23,8 +23,8 @@ const bugs = [
     name: 'resolved-not-touched',
     what: 'what a deep history comes to is kept although a layer of it has changed',
     file: `${engine}/index/page-table.ts`,
-    right: '    page.dirty = true;\n    this.resolved.touched(layer.id, number);',
-    wrong: '    page.dirty = true;',
+    right: '    this.resolved.touched(layer.id, number);\n    this.#change(layer, number, page);',
+    wrong: '    this.#change(layer, number, page);',
   },
   {
     name: 'resolved-outlives-its-top',
@@ -40,6 +40,20 @@ const bugs = [
     right: 'this.#checkpointed = await writeCheckpoint(core);',
     wrong:
       'for (const segment of core.copied) core.emptied.add(segment);\n    this.#checkpointed = await writeCheckpoint(core);',
+  },
+  {
+    name: 'lone-sync-failure-ignored',
+    what: 'a sync on the ordering thread that fails counts as done',
+    file: `${engine}/log/tail.ts`,
+    right: 'for (const file of files) file.syncNow!();',
+    wrong: 'for (const file of files) { try { file.syncNow!(); } catch { continue; } }',
+  },
+  {
+    name: 'encoded-page-leaves-holes-open',
+    what: 'a hole in a page that is looked at as a checkpoint has it does not stop the search',
+    file: `${engine}/index/page.ts`,
+    right: '        open.close(index);\n        if (run.segment === hole) continue;',
+    wrong: '        if (run.segment === hole) continue;\n        open.close(index);',
   },
   {
     name: 'zeros-are-nothing',
@@ -197,7 +211,7 @@ const bugs = [
     name: 'packed-part-not-kept',
     what: 'a page in the checkpoint forgets which block of its frame a block is',
     file: `${engine}/index/page.ts`,
-    right: 'part + ((block - index) << 4)',
+    right: 'part + (at << 4)',
     wrong: 'part',
   },
   {

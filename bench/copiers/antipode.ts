@@ -64,11 +64,12 @@ export class AntipodeCopier implements Copier {
     await this.#linked();
     if (share > 0) await scatter(this.#bench, copy.volume, share);
     const last = (await client.get('replication_session', copy.sessionId)).last_sync_timestamp ?? null;
+    const before_ms = this.party.cpu_ms;
     const value = await timed(async () => {
       await client.action('replication_session', copy.sessionId, 'sync');
       await this.#synchronized(copy.sessionId, last);
     });
-    return { value };
+    return { value, cpu: (this.party.cpu_ms - before_ms) / 1000 };
   }
 
   async #synchronized(session: string, last: string | null): Promise<void> {

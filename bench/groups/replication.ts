@@ -26,7 +26,7 @@ const cells: readonly CopyCell[] = [
   },
   ...[0, 1, 4].map(
     (percent): CopyCell => ({
-      ...{ id: `delta-${percent}`, title: `delta sync, ${percent} % changed`, unit: 's', better: 'less' },
+      ...{ id: `delta-${percent}`, title: `delta sync, ${percent} % changed`, unit: 's', cpuUnit: 's', better: 'less' },
       of: (copier) => copier.delta && (() => copier.delta?.(percent / 100) ?? Promise.reject(new Error('no delta'))),
     }),
   ),
@@ -83,21 +83,29 @@ async function prepare(
   bench.progress.say('starting clusters');
   const copiers: Copier[] = [new AntipodeCopier(bench, 'antipode', 'ours', await startDirectPair(bench))];
   const skipped: string[] = [];
+  const { against } = bench.settings;
+  const asked = (name: string): boolean => {
+    const is = against === undefined || name.includes(against);
+    if (!is) skipped.push(`${name}: left out by --against`);
+    return is;
+  };
   if (bench.settings.quick) skipped.push("through the lab's link: not in a quick run");
-  else copiers.push(new AntipodeCopier(bench, "through the lab's link", 'variant', await startLab(bench)));
+  else if (asked("through the lab's link"))
+    copiers.push(new AntipodeCopier(bench, "through the lab's link", 'variant', await startLab(bench)));
   if (bench.settings.oursOnly) return { copiers, skipped: [...skipped, 'peers: left out by --ours'] };
-  const noNbdcopy = missing('nbdcopy', ['nbdcopy', 'qemu-nbd', 'qemu-img']);
+  const noNbdcopy = asked('nbdcopy') && missing('nbdcopy', ['nbdcopy', 'qemu-nbd', 'qemu-img']);
   if (noNbdcopy === undefined) {
     bench.progress.say('writing the source of nbdcopy');
     const source = await NbdcopyCopier.source(bench);
     copiers.push(new NbdcopyCopier(bench, source, 'qcow2'), new NbdcopyCopier(bench, source, 'raw'));
-  } else skipped.push(noNbdcopy);
-  const noRsync = missing('rsync', ['rsync']);
+  } else if (noNbdcopy !== false) skipped.push(noNbdcopy);
+  const noRsync = asked('rsync') && missing('rsync', ['rsync']);
   if (noRsync === undefined) copiers.push(new RsyncCopier(bench, await bench.makeDir('rsync')));
-  else skipped.push(noRsync);
+  else if (noRsync !== false) skipped.push(noRsync);
   const noBtrfs =
-    missing('btrfs', ['btrfs', 'mkfs.btrfs', 'losetup', 'mount']) ??
-    (process.getuid?.() === 0 ? undefined : 'btrfs: only the superuser may mount its file systems');
+    asked('btrfs') &&
+    (missing('btrfs', ['btrfs', 'mkfs.btrfs', 'losetup', 'mount']) ??
+      (process.getuid?.() === 0 ? undefined : 'btrfs: only the superuser may mount its file systems'));
   if (noBtrfs === undefined) {
     try {
       copiers.push(await BtrfsCopier.open(bench));
@@ -107,6 +115,6 @@ async function prepare(
         `btrfs: this machine mounts no loop device (${error instanceof Error ? error.message : String(error)})`,
       );
     }
-  } else skipped.push(noBtrfs);
+  } else if (noBtrfs !== false) skipped.push(noBtrfs);
   return { copiers, skipped };
 }

@@ -1,3 +1,4 @@
+import { decryptAlone, encryptAlone } from '../load/ciphers.ts';
 import { EngineStages } from '../load/engine-stages.ts';
 import { streamOver } from '../load/loopback-stream.ts';
 import type { CellFacts, GroupResult, Sample } from '../runner/results.ts';
@@ -24,6 +25,8 @@ const cells: readonly StageCell[] = [
   stage('sync', 'sync of the log at the source', (_, engines) => engines.sync()),
   stage('read', 'difference, read and verify at the source', (_, engines) => engines.read()),
   stage('socket', 'socket over loopback, both ends', (bytes) => streamOver('tcp', bytes)),
+  stage('encrypt', 'encrypt alone (AES-256-GCM)', async (bytes) => encryptAlone(bytes)),
+  stage('decrypt', 'decrypt alone', async (bytes) => decryptAlone(bytes)),
   stage('tls', 'encrypt, socket and decrypt (TLS 1.3), both ends', (bytes) => streamOver('tls', bytes)),
   stage('stage', 'verify and append at the destination', (_, engines) => engines.stage()),
   stage('stage-sync', 'sync of the log at the destination', (_, engines) => engines.syncStage()),

@@ -53,6 +53,8 @@ interface Kill {
   readonly target: Target | undefined;
 }
 
+/** A cluster that is up again answers within this, on a machine that does much else as well. */
+const answer_ms = 300_000;
 /** Further orders beside the one that a round waits for. */
 const moreOrders = 3;
 const stoppable: readonly Scope[] = ['dataplane', 'management', 'supervisor', 'cluster'];
@@ -175,15 +177,8 @@ class Campaign {
     }
     text += this.#takeOrders(others);
     this.#notePassed(operation);
-    // Others die while the first is being recovered from.
-    for (let more = 0; more < 8 && this.#chance() < 0.8; more++) {
-      await pause(this.#chance() * 500);
-      const next: Kill = { site: this.#pick(pair.sites), scope: this.#scope(), target: undefined };
-      if (next.site.kill(next.scope) === 0) continue;
-      this.#note(next);
-      text += `, then ${describe(next)}`;
-      await this.#recover(next, lost);
-    }
+    // Others die while the first is being recovered from, at both sites side by side.
+    text += (await Promise.all(pair.sites.map((site) => this.#killMore(site, lost)))).join('');
     for (const site of lost) text += `, power cut at ${site.name}`;
     pair.heal();
     const armed = this.#armForRest();
@@ -191,6 +186,27 @@ class Campaign {
     text += this.#takeOrders(armed);
     this.#notePassed('rest');
     return `${text}; ${settled}`;
+  }
+
+  /** A row of deaths at one site, each while it comes back from the one before. */
+  async #killMore(site: CrashSite, lost: Set<CrashSite>): Promise<string> {
+    let text = '';
+    for (let more = 0; more < 5 && this.#chance() < 0.8; more++) {
+      await pause(this.#chance() * 500);
+      const scope = this.#scope();
+      // Often the two that depend on each other die one shortly after the other.
+      const other = scope === 'dataplane' ? 'management' : scope === 'management' ? 'dataplane' : undefined;
+      const scopes = other !== undefined && this.#chance() < 0.6 ? [scope, other] : [scope];
+      for (const [index, one] of scopes.entries()) {
+        if (index > 0) await pause(this.#chance() * 400);
+        const kill: Kill = { site, scope: one, target: undefined };
+        if (site.kill(one) === 0) continue;
+        this.#note(kill);
+        text += `, then ${describe(kill)}`;
+      }
+      await this.#recover({ site, scope, target: undefined }, lost);
+    }
+    return text;
   }
 
   /** Takes orders back; notes those that were carried out. */
@@ -377,7 +393,7 @@ class Campaign {
   }
 
   async #answers(site: CrashSite): Promise<void> {
-    const end = performance.now() + 60_000;
+    const end = performance.now() + answer_ms;
     for (;;) {
       try {
         await site.client.all('cluster', { select: 'id' });
@@ -387,7 +403,7 @@ class Campaign {
       } catch (error) {
         if (performance.now() > end)
           throw new Error(`${site.name} does not answer: ${String(error)}: ${site.lastLines()}`);
-        await pause(25);
+        await pause(60);
       }
     }
   }

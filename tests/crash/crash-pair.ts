@@ -14,7 +14,7 @@ import { Host } from './host.ts';
 const MiB = 1024 * 1024;
 const regionSectors = 2048;
 /** A pair that is left alone comes to rest within this, on a machine that does something else as well. */
-const rest_ms = 120_000;
+const rest_ms = 240_000;
 
 /** A volume, or a group, that is protected, and the hosts that write to it. */
 export interface Protected {

@@ -10,7 +10,7 @@ import { type Loss, type LossMode, WriteLoss } from './write-loss.ts';
 const cli = join(import.meta.dirname, '../../packages/cli/bin/antipode.js');
 export const password = 'Rehearsal-1';
 /** Longer than a cluster needs on a machine that does something else as well. */
-const start_ms = 120_000;
+const start_ms = 300_000;
 const journalMost_bytes = 512 * 1024 * 1024;
 
 export interface SitePorts {

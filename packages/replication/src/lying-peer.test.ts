@@ -171,3 +171,112 @@ describe('a source that says what is not so', () => {
     unchanged();
   });
 });
+
+describe('a destination that says what is not so', () => {
+  /** Answers each question of a source with what the script says, and stands in the destination's place. */
+  async function shipTo(
+    answers: (message: ChannelMessage) => readonly ChannelMessage[],
+  ): Promise<{ readonly outcome: string; readonly asked: readonly string[] }> {
+    const asked: string[] = [];
+    const listener = await tlsLinks(two.there, systemClock).listen(
+      { host: '127.0.0.1', port: 0 },
+      () => true,
+      (link) => {
+        void (async () => {
+          for (;;) {
+            const { message } = await link.next();
+            asked.push(message.type);
+            for (const answer of answers(message)) await link.send(answer);
+          }
+        })().catch(() => link.close());
+      },
+    );
+    try {
+      const plan = two.plan([await two.freeze()]);
+      const outcome = await two.ship(plan, { ...two.endpoint, port: listener.port });
+      return { outcome: outcome.kind === 'failed' ? outcome.failure.code : outcome.kind, asked };
+    } finally {
+      await listener.close();
+    }
+  }
+  const start = { point: 0, pair: 0, block: 0 };
+  const lie = 'ab'.repeat(32);
+  const greeting: ChannelMessage = { type: 'hello', oldest: 1, newest: 1, serial: 'B' };
+  /** Honest but for what is replaced. */
+  const scripted =
+    (lies: Partial<Record<ChannelMessage['type'], readonly ChannelMessage[]>>) =>
+    (message: ChannelMessage): readonly ChannelMessage[] => {
+      const said = lies[message.type];
+      if (said !== undefined) return said;
+      switch (message.type) {
+        case 'hello':
+          return [greeting];
+        case 'open':
+          return [{ type: 'opened', address: start }];
+        case 'sync':
+          return [{ type: 'durable', address: message.address }];
+        case 'prove':
+          return [{ type: 'proved', digests: [[lie]] }];
+        case 'pages':
+          return [{ type: 'page_digests', digests: Array.from({ length: message.count }, () => lie) }];
+        default:
+          return [];
+      }
+    };
+
+  beforeEach(async () => {
+    await two.source.open(two.locals[0]!).write(0, noise(64 * 1024, 3), false);
+  });
+  afterEach(async () => {
+    // The source has its bytes and its right to begin anew; the honest destination gets them.
+    const bytes = new Uint8Array(64 * 1024);
+    await two.source.open(two.locals[0]!).read(0, bytes);
+    expect(Buffer.compare(bytes, noise(64 * 1024, 3))).toBe(0);
+    expect(two.source.half(theSession)?.base).toBeUndefined();
+    expect((await two.cycle()).kind).toBe('done');
+    expect(await two.differing()).toEqual([]);
+  });
+
+  it('of digests is found out: what differs is sent once more, then the cycle has failed and nothing is committed', async () => {
+    const { outcome, asked } = await shipTo(scripted({}));
+    expect(outcome).toBe('proof_mismatch');
+    expect(asked.filter((type) => type === 'prove')).toHaveLength(2);
+    expect(asked).not.toContain('commit');
+  });
+
+  it('of what it has already gets a proof that fails, never a commit', async () => {
+    for (const address of [
+      { point: 1, pair: 0, block: 0 },
+      { point: 0, pair: 7, block: 0 },
+      { point: 0, pair: 0, block: 2 ** 40 },
+    ]) {
+      const { outcome, asked } = await shipTo(scripted({ open: [{ type: 'opened', address }] }));
+      expect(['proof_mismatch', 'internal', 'link_lost'], JSON.stringify(address)).toContain(outcome);
+      expect(asked).not.toContain('commit');
+    }
+  });
+
+  it('with too few, too many or malformed digests is not believed', async () => {
+    for (const digests of [[], [[]], [[lie, lie]], [[lie], [lie]], [['x']], 'x', null]) {
+      const { outcome, asked } = await shipTo(
+        scripted({ prove: [{ type: 'proved', digests } as unknown as ChannelMessage] }),
+      );
+      expect(['proof_mismatch', 'link_lost'], JSON.stringify(digests)).toContain(outcome);
+      expect(asked).not.toContain('commit');
+    }
+  });
+
+  it('out of turn ends the cycle', async () => {
+    const outOfTurn: readonly ChannelMessage[] = [
+      { type: 'proved', digests: [[lie]] },
+      { type: 'page_digests', digests: [lie] },
+      { type: 'open', plan: plan() },
+      { type: 'prove' },
+    ];
+    for (const message of outOfTurn) {
+      const { outcome, asked } = await shipTo(scripted({ open: [message] }));
+      expect(['internal', 'link_lost'], message.type).toContain(outcome);
+      expect(asked, message.type).not.toContain('commit');
+    }
+  });
+});

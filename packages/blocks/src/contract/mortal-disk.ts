@@ -18,6 +18,11 @@ export function mortalDisk(disk: Disk, alive: () => boolean): Disk {
       if (alive()) file.truncate(size);
     },
     sync: () => (alive() ? file.sync() : never),
+    ...(file.syncNow !== undefined && {
+      syncNow: () => {
+        if (alive()) file.syncNow?.();
+      },
+    }),
     close: () => {
       if (alive()) file.close();
     },

@@ -59,7 +59,7 @@ export async function simulatedEngine(
   // With every other seed next to nothing is read from memory and reads wait for the disk, all of them or one in two: others come in
   // between.
   const waits = seed % 2 === 1;
-  const disk = new SimulatedDisk({ random, cold: waits ? (seed % 4 === 1 ? 1 : 0.5) : 0 });
+  const disk = new SimulatedDisk({ random, cold: waits ? (seed % 4 === 1 ? 1 : 0.5) : 0, syncsNow: seed % 3 === 0 });
   const checkpoints = new SimulatedCheckpointStore({ random, fall_back_max: options.fallBack_max });
   options.prepare?.({ disk, checkpoints });
   let life = 0;

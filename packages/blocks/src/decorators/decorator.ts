@@ -24,15 +24,19 @@ export interface DeviceRequest {
 /** Runs a request, or does not; what it answers is the request's answer. */
 export type Around = <T>(request: DeviceRequest, run: () => T | Promise<T>) => T | Promise<T>;
 
-/** A decorator from one function that stands around every request. */
-export function around(hook: Around): DeviceDecorator {
+/** A decorator from one function that stands around every request; while `aside` says so, reads and writes go past it. */
+export function around(hook: Around, aside: () => boolean = () => false): DeviceDecorator {
   return (inner) => ({
     size: () => inner.size(),
     access: () => inner.access(),
     read: (offset, target) =>
-      hook<void>({ operation: 'read', offset, length: target.length }, () => inner.read(offset, target)),
+      aside()
+        ? inner.read(offset, target)
+        : hook<void>({ operation: 'read', offset, length: target.length }, () => inner.read(offset, target)),
     write: (offset, data, fua) =>
-      hook<void>({ operation: 'write', offset, length: data.length }, () => inner.write(offset, data, fua)),
+      aside()
+        ? inner.write(offset, data, fua)
+        : hook<void>({ operation: 'write', offset, length: data.length }, () => inner.write(offset, data, fua)),
     writeZeroes: (offset, length, fua) =>
       hook<void>({ operation: 'writeZeroes', offset, length }, () => inner.writeZeroes(offset, length, fua)),
     trim: (offset, length, fua) =>

@@ -46,6 +46,7 @@ export class IoLimiter {
    * the device never sees the request.
    */
   decorator(refusal: () => Error | undefined): DeviceDecorator {
+    const nothingWaits = () => this.#buckets.length === 0 && this.#waiting.length === 0;
     return around((request, run) => {
       const cost = costOf(request);
       if (cost === undefined || this.#passes(cost)) return run();
@@ -62,7 +63,7 @@ export class IoLimiter {
         this.#waiting.push({ cost, go });
         this.#pump();
       });
-    });
+    }, nothingWaits);
   }
 
   /** Whether a request goes through at once; one that does not has its turn if it is the first. */

@@ -69,7 +69,7 @@ export class Chains {
   #storey({ index, own }: Link): Storey {
     const known = this.#storeys.get(index.id);
     if (known !== undefined) return known;
-    const page = (number: number) => (index.present.has(number) ? this.#pages.get(index, number) : undefined);
+    const page = (number: number) => this.#pages.look(index, number);
     const storey = { id: index.id, own, page };
     this.#storeys.set(index.id, storey);
     return storey;

@@ -16,7 +16,7 @@ import { type EngineLimits, engineLimits } from './limits.ts';
 import type { Packer } from './log/frame.ts';
 import type { LayerId, SegmentLog, Sequence } from './log/types.ts';
 import { ColdSegments } from './packing.ts';
-import { readBlocks } from './read-image.ts';
+import { type ReadWorld, readBlocks } from './read-image.ts';
 import { sumOf } from './zero-block.ts';
 
 /**
@@ -54,6 +54,7 @@ export class EngineCore {
   operations = 0;
   /** Segments that are being rewritten: they may not be given back. */
   rewriting: ReadonlySet<number> = new Set();
+  readonly #world: ReadWorld;
   #readers = 0;
   /** Segments that a rebuild may need for more than data: they hold changes of the graph, or ranges of zeros. */
   readonly #withMore = new Set<number>();
@@ -73,6 +74,13 @@ export class EngineCore {
     this.writer = new LayerWriter(this.pages, this.live);
     this.chains = new Chains(this.graph, this.pages);
     this.digests = new Digests(this.pages);
+    this.#world = {
+      pages: this.pages,
+      log,
+      frames: this.frames,
+      damaged: (volume, block, detail) => this.emit({ kind: 'damage', ...(volume && { volume }), block, detail }),
+      used: (segment, blocks, unpacked) => this.cold.used(segment, blocks, unpacked),
+    };
   }
 
   emit(event: EngineEvent): void {
@@ -151,11 +159,7 @@ export class EngineCore {
     volume: VolumeId | undefined,
   ): void | Promise<void> {
     this.operations += 1;
-    const { pages, log, frames } = this;
-    const damaged = (at: number, detail: string) =>
-      this.emit({ kind: 'damage', ...(volume && { volume }), block: at, detail });
-    const used = (segment: number, blocks: number, unpacked: boolean) => this.cold.used(segment, blocks, unpacked);
-    return readBlocks({ pages, log, frames, damaged, used }, chain, block, count, target, sums);
+    return readBlocks(this.#world, chain, block, count, target, sums, volume);
   }
 
   /** Appends the records of a change; how many bytes they have. */

@@ -30,5 +30,7 @@ export interface DiskFile {
   truncate(size: number): void;
   /** fdatasync. After a rejection nothing written before may be taken as stored [C6.4]. */
   sync(): Promise<void>;
+  /** The same while everybody waits; absent: it cannot be done. */
+  syncNow?(): void;
   close(): void;
 }

@@ -2,6 +2,7 @@ import {
   close,
   constants,
   fdatasync,
+  fdatasyncSync,
   fstatSync,
   fsync,
   fsyncSync,
@@ -177,6 +178,10 @@ class NodeFile implements DiskFile {
   async sync(): Promise<void> {
     const handle = this.open();
     return this.during(() => fdatasyncAsync(handle));
+  }
+
+  syncNow(): void {
+    fdatasyncSync(this.open());
   }
 
   /** The handle goes when the last running call has ended: a number given to another file meanwhile would be written to. */

@@ -1,3 +1,4 @@
+import type { VolumeId } from '@antipode/base';
 import { BLOCK_BYTES } from '../port/device.ts';
 import { BlockError } from '../port/errors.ts';
 import { type Chain, pagesAt, resolve } from './chain.ts';
@@ -14,7 +15,7 @@ export interface ReadWorld {
   readonly log: SegmentLog;
   readonly frames: FrameCache;
   /** A stored block does not match its checksum: told before the read fails. */
-  readonly damaged: (block: number, detail: string) => void;
+  readonly damaged: (volume: VolumeId | undefined, block: number, detail: string) => void;
   /** So many blocks were wanted of a segment; `unpacked`: a frame was unpacked for some of its blocks only. */
   readonly used: (segment: number, blocks: number, unpacked: boolean) => void;
 }
@@ -30,6 +31,7 @@ export function readBlocks(
   count: number,
   target: Uint8Array,
   sums: BigUint64Array,
+  volume: VolumeId | undefined,
 ): void | Promise<void> {
   const runs: StoredRun[] = [];
   for (let number = pageOf(block); number <= pageOf(block + count - 1); number++) {
@@ -55,15 +57,18 @@ export function readBlocks(
     const run = runs[at]!;
     if (run.frame_bytes > 0) {
       while (next < runs.length && isNear(run, runs[next - 1]!, runs[next]!)) next += 1;
-      const reading = readPacked(world, runs.slice(at, next), { block, target, sums });
+      const reading = readPacked(world, runs.slice(at, next), { block, target, sums, volume });
       if (reading !== undefined) pending.push(reading);
       continue;
     }
-    const part = target.subarray((run.block - block) * BLOCK_BYTES, (run.block - block + run.count) * BLOCK_BYTES);
+    const part =
+      run.count === count
+        ? target
+        : target.subarray((run.block - block) * BLOCK_BYTES, (run.block - block + run.count) * BLOCK_BYTES);
     world.used(run.segment, run.count, false);
     const read = world.log.read(run, part);
-    if (read === undefined) verify(world, run, part, sums, block);
-    else pending.push(read.then(() => verify(world, run, part, sums, block)));
+    if (read === undefined) verify(world, run, part, { block, target, sums, volume });
+    else pending.push(read.then(() => verify(world, run, part, { block, target, sums, volume })));
   }
   if (pending.length > 0) return Promise.all(pending).then(() => undefined);
 }
@@ -84,6 +89,7 @@ interface Wanted {
   readonly block: number;
   readonly target: Uint8Array;
   readonly sums: BigUint64Array;
+  readonly volume: VolumeId | undefined;
 }
 
 /** Reads frames that stand close to each other, and takes the wanted blocks out of them. */
@@ -102,7 +108,7 @@ function readPacked(world: ReadWorld, runs: readonly StoredRun[], wanted: Wanted
 }
 
 function takeOut(world: ReadWorld, run: StoredRun, content: Uint8Array | string, wanted: Wanted): void {
-  if (typeof content === 'string') throw damage(world, run, 0, content);
+  if (typeof content === 'string') throw damage(world, run, 0, content, wanted.volume);
   give(world, run, content, wanted);
   const partly = run.count < run.of;
   world.used(run.segment, run.count, partly);
@@ -114,20 +120,20 @@ function give(world: ReadWorld, run: StoredRun, content: Uint8Array, wanted: Wan
   const at = (run.block - wanted.block) * BLOCK_BYTES;
   const part = wanted.target.subarray(at, at + run.count * BLOCK_BYTES);
   part.set(content.subarray(partStart(run), partStart(run) + part.length));
-  verify(world, run, part, wanted.sums, wanted.block);
+  verify(world, run, part, wanted);
 }
 
-function verify(world: ReadWorld, run: StoredRun, part: Uint8Array, sums: BigUint64Array, first: number): void {
+function verify(world: ReadWorld, run: StoredRun, part: Uint8Array, { sums, block: first, volume }: Wanted): void {
   for (let index = 0; index < run.count; index++) {
-    if (sumOf(part.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES)) === sums[run.block - first + index])
-      continue;
-    throw damage(world, run, index, 'does not match its checksum');
+    const bytes = run.count === 1 ? part : part.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES);
+    if (sumOf(bytes) === sums[run.block - first + index]) continue;
+    throw damage(world, run, index, 'does not match its checksum', volume);
   }
 }
 
-function damage(world: ReadWorld, run: StoredRun, index: number, what: string): BlockError {
+function damage(world: ReadWorld, run: StoredRun, index: number, what: string, volume: VolumeId | undefined): BlockError {
   const offset = run.frame_bytes > 0 ? run.offset : run.offset + index * BLOCK_BYTES;
   const detail = `block ${run.block + index} in segment ${run.segment} at ${offset} ${what}`;
-  world.damaged(run.block + index, detail);
+  world.damaged(volume, run.block + index, detail);
   return new BlockError('corrupt', detail);
 }

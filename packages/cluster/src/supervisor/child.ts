@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { type Clock, passFaultPoint, systemClock, type Timer } from '@antipode/base';
+import { type Clock, passFaultPoint, systemClock } from '@antipode/base';
 import type { ClusterConfig } from '../config.ts';
 import { armFaultPoints } from './arm-fault-points.ts';
 import { collectWhenIdle } from './idle-memory.ts';
@@ -73,7 +73,8 @@ export class SupervisedChild {
   #replacing = false;
   #failures = 0;
   #everReady = false;
-  #timer: Timer | undefined;
+  /** Until it is started again. */
+  #waiting: AbortController | undefined;
   #markReady: (info: Info) => void = () => undefined;
   /** What it said at its first start. */
   readonly ready: Promise<Info>;
@@ -152,7 +153,7 @@ export class SupervisedChild {
   /** Asks the process to drain and end; kills it when it does not. */
   stop(): Promise<void> {
     this.#stopping = true;
-    this.#timer?.cancel();
+    this.#waiting?.abort();
     return this.#end(this.#process);
   }
 
@@ -204,7 +205,13 @@ export class SupervisedChild {
       this.#failures = clock.monotonic() - startedAt > limits.settled_ms ? 0 : this.#failures + 1;
       const wait_ms = Math.min(limits.restartFirst_ms * 2 ** this.#failures, limits.restartMost_ms);
       log(`the ${name} process ended (${signal ?? code}); it is started again`);
-      this.#timer = clock.after(wait_ms, () => this.start());
+      const waiting = new AbortController();
+      this.#waiting = waiting;
+      // A sleep and not a timer: when all processes have died at once, nothing else keeps this one alive.
+      clock.sleep(wait_ms, waiting.signal).then(
+        () => this.start(),
+        () => undefined,
+      );
     });
   }
 
@@ -236,7 +243,7 @@ export class SupervisedChild {
   }
 
   #end(child: ChildProcess | undefined): Promise<void> {
-    this.#timer?.cancel();
+    this.#waiting?.abort();
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
     return new Promise((resolve) => {
       const timer = this.#options.clock.after(limits.stop_ms, () => {

@@ -18,7 +18,7 @@ export class BufferPool {
   /** A buffer of at least `length` bytes. */
   take(length: number): Buffer {
     const capacity = capacityFor(length);
-    const found = this.#free[Math.log2(capacity)]?.pop();
+    const found = this.#free[slotOf(capacity)]?.pop();
     if (found === undefined) return Buffer.allocUnsafeSlow(capacity);
     this.#retained_bytes -= capacity;
     return found;
@@ -28,7 +28,7 @@ export class BufferPool {
   give(buffer: Buffer): void {
     assert(capacityFor(buffer.length) === buffer.length, 'only whole buffers of the pool come back');
     if (this.#retained_bytes + buffer.length > this.#retained_bytes_max) return;
-    const slot = Math.log2(buffer.length);
+    const slot = slotOf(buffer.length);
     const list = this.#free[slot] ?? [];
     list.push(buffer);
     this.#free[slot] = list;
@@ -39,6 +39,9 @@ export class BufferPool {
     return this.#retained_bytes;
   }
 }
+
+/** The power of two that a capacity is. */
+const slotOf = (capacity: number): number => 31 - Math.clz32(capacity);
 
 /** Size of the buffer that serves `length` bytes. */
 export function capacityFor(length: number): number {

@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import { connect as connectTls } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { MemoryDevice } from '../testing.ts';
 import type { NbdClientIdentity } from './exports.ts';
@@ -112,6 +113,34 @@ describe('TLS', () => {
     await raw.ended;
     expect(seen).toEqual([]);
     await expect(served.connect()).rejects.toMatchObject({ kind: 'negotiation', message: 'the server requires TLS' });
+  });
+
+  test.each([
+    ['TLSv1', false],
+    ['TLSv1.1', false],
+    ['TLSv1.2', true],
+    ['TLSv1.3', true],
+  ] as const)('a client that speaks %s is taken: %s', async (version, taken) => {
+    const served = await started({ clients: false });
+    const raw = await RawClient.greeted(served.port);
+    raw.option(Option.STARTTLS);
+    expect((await raw.reply()).type).toBe(Rep.ACK);
+    raw.socket.removeAllListeners('data');
+    const secure = connectTls({
+      socket: raw.socket,
+      ca: authority.cert,
+      checkServerIdentity: () => undefined,
+      minVersion: version,
+      maxVersion: version,
+      ...(taken ? {} : { ciphers: 'ALL:@SECLEVEL=0' }),
+    });
+    const agreed = await new Promise<string | null>((resolve) => {
+      secure.once('secureConnect', () => resolve(secure.getProtocol()));
+      secure.once('error', () => resolve(null));
+      secure.once('close', () => resolve(null));
+    });
+    expect(agreed).toBe(taken ? version : null);
+    secure.destroy();
   });
 
   test('where it is offered, both kinds of client are served, and structured replies are agreed anew', async () => {

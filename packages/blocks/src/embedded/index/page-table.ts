@@ -96,6 +96,13 @@ export class PageTable {
     return page;
   }
 
+  /** The page as it is at hand: in memory, or else as the checkpoint has it. For who looks into many of them once. */
+  look(layer: LayerIndex, number: number): Page | Uint8Array | undefined {
+    const cached = layer.pages.get(number);
+    if (cached !== undefined) return cached;
+    return layer.present.has(number) ? this.#store.get(pageKey(layer.id, number)) : undefined;
+  }
+
   /** The page is about to be changed, by whoever got it from {@link get}. */
   changing(page: Page): void {
     this.#capture?.encodeNow(page);

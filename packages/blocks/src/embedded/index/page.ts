@@ -1,20 +1,14 @@
 import { BLOCK_BYTES } from '../../port/device.ts';
 import { shareOf } from '../log/frame.ts';
 import { packedBytes } from '../log/record-format.ts';
+import { frame_bytes, hole, isFrame, run_bytes, runsIn, sum_bytes } from './encoded-page.ts';
+import type { OpenBlocks } from './open-blocks.ts';
 
 /** Blocks a page: 1 MiB of a volume. */
 export const pageBlocks = 256;
 /** Memory for one block. */
 const entry_bytes = 27;
-/** In a checkpoint: what is said of a run, and the checksum of each block of data. */
-const run_bytes = 18;
-/** And of a run within a frame: bytes of the frame, and which of its blocks. */
-const frame_bytes = 3;
-/** Set in the segment of a run within a frame. */
-const isFrame = 0x80000000;
-const sum_bytes = 8;
 const absent = 0;
-const hole = 0xffffffff;
 
 const page_bytes = pageBlocks * entry_bytes;
 /**
@@ -145,6 +139,33 @@ export class Page {
     this.dirty = true;
   }
 
+  /** Takes over what a page says of open blocks, and closes them; a hole stays absent here. */
+  takeOpen(from: Page, open: OpenBlocks): void {
+    for (let index = 0; index < pageBlocks; index++) {
+      if (!open.has(index) || from.isAbsent(index)) continue;
+      open.close(index);
+      if (from.isData(index)) this.take(index, from);
+    }
+  }
+
+  /** The same of a page as {@link encode} made it. */
+  takeOpenEncoded(bytes: Uint8Array, open: OpenBlocks): void {
+    for (const run of runsIn(bytes)) {
+      for (let index = run.index; index < run.end; index++) {
+        if (!open.has(index)) continue;
+        open.close(index);
+        if (run.segment === hole) continue;
+        const at = index - run.index;
+        const sum = run.sumOf(at);
+        if (run.frame === 0) this.setData(index, run.segment, run.offset + at * BLOCK_BYTES, sum, run.sequence);
+        else {
+          const of = (run.part & 15) + 1;
+          this.setPacked(index, run.segment, run.offset, run.frame, (run.part >> 4) + at, of, sum, run.sequence);
+        }
+      }
+    }
+  }
+
   setHole(index: number, sequence: number): void {
     this.#count(index, -1);
     this.segment[index] = hole;
@@ -207,30 +228,20 @@ export class Page {
 
   static decode(bytes: Uint8Array): Page {
     const page = new Page();
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const runs = view.getUint16(0, true);
-    for (let run = 0, at = 2; run < runs; run++) {
-      const index = view.getUint8(at);
-      const end = index + view.getUint8(at + 1) + 1;
-      const segment = view.getUint32(at + 2, true);
-      const offset = view.getUint32(at + 6, true);
-      const packed = segment !== hole && (segment & isFrame) !== 0;
-      page.segment.fill(packed ? segment & ~isFrame : segment, index, end);
-      page.sequence.fill(view.getFloat64(at + 10, true), index, end);
-      at += run_bytes;
+    for (const { index, end, segment, offset, sequence, frame, part, sumOf } of runsIn(bytes)) {
+      page.segment.fill(segment, index, end);
+      page.sequence.fill(sequence, index, end);
       if (segment === hole) {
         page.holes += end - index;
         continue;
       }
       page.data += end - index;
-      const frame = packed ? view.getUint16(at, true) : 0;
-      const part = packed ? view.getUint8(at + 2) : 0;
-      if (packed) at += frame_bytes;
-      for (let block = index; block < end; block++, at += sum_bytes) {
-        page.offset[block] = packed ? offset : offset + (block - index) * BLOCK_BYTES;
+      for (let block = index; block < end; block++) {
+        const at = block - index;
+        page.offset[block] = frame === 0 ? offset + at * BLOCK_BYTES : offset;
         page.frame[block] = frame;
-        page.part[block] = packed ? part + ((block - index) << 4) : 0;
-        page.sum[block] = view.getBigUint64(at, true);
+        page.part[block] = frame === 0 ? 0 : part + (at << 4);
+        page.sum[block] = sumOf(at);
         page.stored_bytes += page.bytesOf(block);
       }
     }

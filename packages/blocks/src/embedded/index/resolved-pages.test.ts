@@ -29,6 +29,41 @@ describe('resolved pages', () => {
     expect(looks.count).toBe(2);
   });
 
+  it('are the same whether the layers are in memory or as a checkpoint has them', () => {
+    const layer = (fill: (page: Page) => void): Page => {
+      const page = new Page();
+      fill(page);
+      return page;
+    };
+    const layers = [
+      layer((page) => page.setHole(3, 30)),
+      layer((page) => {
+        page.setData(1, 7, 4096, 11n, 20);
+        page.setData(2, 7, 8192, 12n, 20);
+        page.setData(3, 7, 12_288, 13n, 20);
+      }),
+      layer((page) => {
+        for (const part of [0, 1]) page.setPacked(4 + part, 9, 64, 5000, part, 2, BigInt(part), 10);
+        page.setData(1, 8, 0, 1n, 9);
+        page.setData(200, 8, 4096, 2n, 9);
+      }),
+    ];
+    const stackOf = (form: (page: Page) => Page | Uint8Array): Storey[] =>
+      layers.map((page, depth) => ({ id: depth as LayerId, own: depth === 2 ? 100 : 256, page: () => form(page) }));
+    const encoded = (page: Page): Uint8Array => {
+      const bytes = new Uint8Array(page.encoded_bytes);
+      page.encode(bytes);
+      return bytes;
+    };
+    const [plain, packed] = [stackOf((page) => page), stackOf(encoded)].map((storeys) => {
+      const page = new ResolvedPages(4).get(storeys, 0)!;
+      return [page.segment, page.offset, page.frame, page.part, page.sum, page.sequence, page.data, page.stored_bytes];
+    });
+    expect(packed).toEqual(plain);
+    // Hole, upper one, both of a frame, and what is beyond the size of its own layer.
+    expect([3, 1, 5, 200].map((index) => (plain![0] as Uint32Array)[index])).toEqual([0, 7, 9, 0]);
+  });
+
   it('outlive the folding of one of their layers into another, and not that of their newest into one above them', () => {
     const { looks, storeys } = stack();
     const pages = new ResolvedPages(4);

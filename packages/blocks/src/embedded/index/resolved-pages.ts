@@ -1,11 +1,13 @@
 import type { LayerId } from '../log/types.ts';
+import { OpenBlocks } from './open-blocks.ts';
 import { Page, pageBlocks } from './page.ts';
 
 /** One layer of a frozen stack, from the top: what it has of a page, and the first block that is beyond its own size. */
 export interface Storey {
   readonly id: LayerId;
   readonly own: number;
-  page(number: number): Page | undefined;
+  /** In memory, or as a checkpoint has it: of a long history most are, and to unpack each for one look would take most of the time. */
+  page(number: number): Page | Uint8Array | undefined;
 }
 
 /**
@@ -118,23 +120,18 @@ function make(
   known: ReadonlyMap<LayerId, Page> | undefined,
 ): Page | undefined {
   const made = new Page();
-  const open = new Set(Array.from({ length: pageBlocks }, (_, index) => index));
-  let limit = Number.POSITIVE_INFINITY;
+  const open = new OpenBlocks();
   let found = false;
   for (const [depth, storey] of stack.entries()) {
-    limit = Math.min(limit, storey.own);
+    open.closeFrom(storey.own - number * pageBlocks);
     const older = depth === 0 ? undefined : known?.get(storey.id);
     const page = older ?? storey.page(number);
     if (page === undefined) continue;
     found = true;
-    for (const index of open) {
-      const beyond = number * pageBlocks + index >= limit;
-      if (!beyond && page.isAbsent(index)) continue;
-      open.delete(index);
-      if (!beyond && page.isData(index)) made.take(index, page);
-    }
+    if (page instanceof Page) made.takeOpen(page, open);
+    else made.takeOpenEncoded(page, open);
     // An older stack's page is what all the layers below come to.
-    if (older !== undefined || open.size === 0) break;
+    if (older !== undefined || open.left === 0) break;
   }
   made.dirty = false;
   return found ? made : undefined;

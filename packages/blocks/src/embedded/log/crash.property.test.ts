@@ -64,7 +64,7 @@ class Play {
   log!: SegmentLog;
 
   constructor(seed: number) {
-    this.bench = new Bench(seed);
+    this.bench = new Bench(seed, {}, 2 ** 40, seed % 2 === 0);
   }
 
   async open(): Promise<void> {

@@ -1,6 +1,9 @@
 import type { Disk, DiskFile } from '../disk.ts';
 
-/** Files of sealed segments, opened on demand, at most a limit of them; the one unused for longest is closed first. */
+/**
+ * Files of sealed segments, opened on demand, at most a limit of them; the one unused for longest is closed first. Who was used when
+ * is only kept once there are so many that one may have to go: every read of a host comes through here.
+ */
 export class FileCache {
   private readonly disk: Disk;
   private readonly limit: number;
@@ -14,6 +17,7 @@ export class FileCache {
   get(name: string): DiskFile {
     const known = this.open.get(name);
     if (known) {
+      if (this.open.size < this.limit) return known;
       this.open.delete(name);
       this.open.set(name, known);
       return known;

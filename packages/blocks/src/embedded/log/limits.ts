@@ -26,6 +26,13 @@ export interface LogLimits {
   readonly fill_bytes: number;
   /** A sync of no more than this is small. */
   readonly small_sync_bytes: number;
+  /** Records and reads since the last sync, up to which a host counts as alone. */
+  readonly lone_work_max: number;
+  /** Small syncs in a row of a host that is alone, after which they are done on the ordering thread. */
+  readonly lone_syncs_least: number;
+  /** Once one took longer than this, so many more must come first: others would have had to wait. */
+  readonly lone_sync_ms_max: number;
+  readonly lone_syncs_after_slow: number;
   /** Size of the file that is given up on a full disk, so that control records still find room [C6.5]. */
   readonly reserve_bytes: number;
   /** Free space of the file system below which data is refused before it is ordered. */
@@ -67,6 +74,10 @@ export const LOG_LIMITS: LogLimits = {
   unsynced_ms_max: 1000,
   fill_bytes: MIB,
   small_sync_bytes: 256 * KIB,
+  lone_work_max: 1,
+  lone_syncs_least: 8,
+  lone_sync_ms_max: 2,
+  lone_syncs_after_slow: 256,
   reserve_bytes: 32 * MIB,
   free_bytes_min: 16 * MIB,
   space_check_bytes: 4 * MIB,

@@ -65,10 +65,11 @@ export class Bench {
   private readonly random: Random;
   private readonly limits: Partial<LogLimits>;
 
-  constructor(seed = 1, limits: Partial<LogLimits> = {}, capacity_bytes = 2 ** 40) {
+  /** `syncsNow`: a lone sync is done on the calling thread. */
+  constructor(seed = 1, limits: Partial<LogLimits> = {}, capacity_bytes = 2 ** 40, syncsNow = false) {
     this.random = seededRandom(seed);
     this.limits = { ...smallLogLimits, ...limits };
-    this.disk = new SimulatedDisk({ random: this.random, capacity_bytes });
+    this.disk = new SimulatedDisk({ random: this.random, capacity_bytes, syncsNow });
   }
 
   open(): Promise<SegmentLog> {

@@ -12,6 +12,8 @@ export const smallLogLimits: Partial<LogLimits> = {
   group_buffers_max: 64,
   fill_bytes: 16 * KIB,
   small_sync_bytes: 32 * KIB,
+  lone_work_max: 64,
+  lone_syncs_least: 0,
   reserve_bytes: 256 * KIB,
   free_bytes_min: 128 * KIB,
   space_check_bytes: 64 * KIB,

@@ -3,6 +3,7 @@ import type { EndOfTurn } from '../end-of-turn.ts';
 import { type Deferred, deferred } from './deferred.ts';
 import { asBlockError, isNoSpace } from './disk-errors.ts';
 import type { LogLimits } from './limits.ts';
+import { LoneSyncs } from './lone-syncs.ts';
 import { assertRecord, recordBytes } from './record-format.ts';
 import type { CarriedRecord } from './recover.ts';
 import { SegmentSupply, type SegmentSupplyDependencies } from './segment-supply.ts';
@@ -56,6 +57,7 @@ export class Tail {
   private blocked: Deferred[] = [];
   private durableWaiters: Waiter[] = [];
   private syncing = false;
+  private readonly loneSyncs: LoneSyncs;
   /** Hosts sync often: what the last sync covered was little. */
   private smallSyncs = false;
   private syncWanted = false;
@@ -80,6 +82,7 @@ export class Tail {
   constructor(deps: TailDependencies, durableSequence: number) {
     this.deps = deps;
     this.service = new Service(deps, () => this.attempt());
+    this.loneSyncs = new LoneSyncs(deps.limits);
     this.pool = new BufferPool(deps.limits.group_bytes, deps.limits.group_buffers_max);
     this.supply = new SegmentSupply(deps, this.pool, {
       onCreated: (segment) => {
@@ -127,6 +130,7 @@ export class Tail {
     const sequence = this.last + 1;
     const place = this.place(record, sequence, bytes);
     this.last = sequence;
+    this.loneSyncs.worked();
     this.scheduleTurn();
     return { sequence: sequence as Sequence, place };
   }
@@ -168,8 +172,9 @@ export class Tail {
     return this.segments;
   }
 
-  /** Copies bytes that are in memory; false when they are not. */
+  /** Copies bytes that are in memory; false when they are not. Every read begins here. */
   readMemory(place: Place, target: Uint8Array): boolean {
+    this.loneSyncs.worked();
     return this.segment(place.segment)?.memory.read(place.offset, target) ?? false;
   }
 
@@ -335,8 +340,13 @@ export class Tail {
     passFaultPoint('log.group.written');
     const bytes = batch.reduce((sum, { segment, end }) => sum + end - segment.durableEnd, 0);
     this.smallSyncs = bytes <= this.deps.limits.small_sync_bytes;
+    const files = batch.map(({ segment }) => segment.file!);
+    const here = this.loneSyncs.here(this.durableWaiters.length, this.smallSyncs);
+    const began_ms = this.deps.clock.monotonic();
     try {
-      await Promise.all(batch.map(({ segment }) => segment.file!.sync()));
+      if (here && files.every((file) => file.syncNow !== undefined)) for (const file of files) file.syncNow!();
+      else await Promise.all(files.map((file) => file.sync()));
+      this.loneSyncs.took(this.deps.clock.monotonic() - began_ms);
     } catch (error) {
       if (epoch === this.epoch) this.repair(error);
       return;

@@ -18,6 +18,8 @@ export interface SimulatedDiskOptions {
   readonly capacity_bytes?: number;
   /** Share of the reads that wait for the medium; none unless told. */
   readonly cold?: number;
+  /** Files can be synced on the calling thread as well. */
+  readonly syncsNow?: boolean;
 }
 
 type NameChange =
@@ -44,6 +46,7 @@ export class SimulatedDisk {
   readonly counts = { syncs: 0, directorySyncs: 0, writes: 0 };
   private readonly random: Random;
   private readonly cold: number;
+  private readonly syncsNow: boolean;
   private capacity_bytes: number;
   private names = new Map<string, SimulatedFile>();
   private stableNames = new Map<string, SimulatedFile>();
@@ -54,6 +57,7 @@ export class SimulatedDisk {
   constructor(options: SimulatedDiskOptions) {
     this.random = options.random;
     this.cold = options.cold ?? 0;
+    this.syncsNow = options.syncsNow ?? false;
     this.capacity_bytes = options.capacity_bytes ?? 2 ** 40;
   }
 
@@ -218,6 +222,18 @@ export class SimulatedDisk {
         this.counts.syncs++;
         await this.syncFile(name, file, life);
       },
+      ...(this.syncsNow && {
+        syncNow: () => {
+          usable();
+          this.counts.syncs++;
+          const sync = file.beginSync();
+          const error = this.faults.sync?.(name);
+          assert(!(error instanceof Promise), 'a sync on the calling thread cannot be held back');
+          if (error === undefined) return sync.finish();
+          sync.fail(this.random);
+          throw error;
+        },
+      }),
       close: () => {
         open = false;
       },
