@@ -131,7 +131,13 @@ function verify(world: ReadWorld, run: StoredRun, part: Uint8Array, { sums, bloc
   }
 }
 
-function damage(world: ReadWorld, run: StoredRun, index: number, what: string, volume: VolumeId | undefined): BlockError {
+function damage(
+  world: ReadWorld,
+  run: StoredRun,
+  index: number,
+  what: string,
+  volume: VolumeId | undefined,
+): BlockError {
   const offset = run.frame_bytes > 0 ? run.offset : run.offset + index * BLOCK_BYTES;
   const detail = `block ${run.block + index} in segment ${run.segment} at ${offset} ${what}`;
   world.damaged(volume, run.block + index, detail);
