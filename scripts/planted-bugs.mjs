@@ -3,11 +3,10 @@
 //   node scripts/planted-bugs.mjs NAME ...   some of them
 // The working tree is not touched. docs/testing.md has the table.
 import { spawn } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { plantEach, root } from './planting.mjs';
 
-const root = join(import.meta.dirname, '..');
 const engine = 'packages/blocks/src/embedded';
 
 /** Each: what is wrong, where, the text that is right and the one that is not. The text must be there once. */
@@ -258,22 +257,8 @@ const suites = [
   'packages/blocks/src/embedded/log',
 ];
 
-/** A copy of what the tests of the engine need; the bug is only there. */
-function copyOfTree() {
-  const copy = mkdtempSync(join(tmpdir(), 'antipode-planted-'));
-  for (const path of [
-    'package.json',
-    'tsconfig.base.json',
-    'vitest.config.ts',
-    'scripts',
-    'packages/base',
-    'packages/blocks',
-  ])
-    cpSync(join(root, path), join(copy, path), { recursive: true });
-  mkdirSync(join(copy, 'node_modules'));
-  rmSync(join(copy, 'node_modules'), { recursive: true });
-  symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
-  // That it is found counts here, not the smallest history that shows it.
+/** That a bug is found counts here, not the smallest history that shows it. */
+function findOnly(copy) {
   const setup = join(copy, 'setup.mjs');
   writeFileSync(setup, "import fc from 'fast-check';\nfc.configureGlobal({ endOnFailure: true });\n");
   const config = join(copy, 'vitest.config.ts');
@@ -281,15 +266,6 @@ function copyOfTree() {
     config,
     readFileSync(config, 'utf8').replace('test: {', `test: { setupFiles: [${JSON.stringify(setup)}],`),
   );
-  return copy;
-}
-
-function plant(copy, { file, right, wrong, name, all }) {
-  const path = join(copy, file);
-  const text = readFileSync(path, 'utf8');
-  const found = text.split(right).length - 1;
-  if (found === 0 || (found > 1 && !all)) throw new Error(`${name}: its place in ${file} is there ${found} times`);
-  writeFileSync(path, text.replaceAll(right, wrong));
 }
 
 /** Runs one file of tests; answers the first that failed, with the ms that it took, or undefined when all passed. */
@@ -312,27 +288,21 @@ function runTests(copy, path) {
   });
 }
 
-const wanted = process.argv.slice(2);
-let survived = 0;
-for (const bug of bugs.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
-  const copy = copyOfTree();
-  try {
-    plant(copy, bug);
-    let found;
+await plantEach({
+  bugs,
+  packages: ['base', 'blocks'],
+  parts: ['src', 'package.json', 'tsconfig.json'],
+  files: ['tsconfig.base.json', 'vitest.config.ts', 'scripts'],
+  async try(copy, bug) {
+    findOnly(copy);
     for (const suite of suites) {
-      found = await runTests(copy, suite);
+      const found = await runTests(copy, suite);
       if (found === undefined) continue;
-      console.log(
-        `| ${bug.name} | ${bug.what} | \`${suite.split('/').at(-1)}\`: ${found.test} | ${(found.ms / 1000).toFixed(1)} s |`,
-      );
-      break;
+      const took_s = (found.ms / 1000).toFixed(1);
+      console.log(`| ${bug.name} | ${bug.what} | \`${suite.split('/').at(-1)}\`: ${found.test} | ${took_s} s |`);
+      return true;
     }
-    if (found === undefined) {
-      survived += 1;
-      console.log(`| ${bug.name} | ${bug.what} | **nothing** | |`);
-    }
-  } finally {
-    rmSync(copy, { recursive: true, force: true });
-  }
-}
-process.exitCode = survived === 0 ? 0 : 1;
+    console.log(`| ${bug.name} | ${bug.what} | **nothing** | |`);
+    return false;
+  },
+});

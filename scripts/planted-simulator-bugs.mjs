@@ -3,11 +3,9 @@
 //   node scripts/planted-simulator-bugs.mjs NAME ...   some of them
 // The working tree is not touched. docs/reliability.md has the table.
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { plantEach } from './planting.mjs';
 
-const root = join(import.meta.dirname, '..');
 const seeds = 8;
 const hours = 24;
 const graph = 'packages/blocks/src/embedded/graph';
@@ -71,6 +69,12 @@ const bugs = [
     right: '  if (theirs.generation.number < mine.number) return unchanged(seen);\n',
     wrong:
       "  if (theirs.generation.number < mine.number) return unchanged({ ...seen, generation: theirs.generation, role: theirs.role === 'source' ? 'destination' : 'source' });\n",
+    also: [
+      [
+        '  if (half.peer.generation !== undefined && theirs.generation.number < half.peer.generation) return unchanged(half);\n',
+        '',
+      ],
+    ],
   },
   {
     name: 'bases-are-kept',
@@ -102,43 +106,14 @@ const bugs = [
   },
 ];
 
-/** A copy of the packages that finds its own packages, and what is installed beside the tree. */
-function copyOfTree() {
-  const copy = mkdtempSync(join(tmpdir(), 'antipode-planted-'));
-  cpSync(join(root, 'package.json'), join(copy, 'package.json'));
-  const own = join(copy, 'node_modules', '@antipode');
-  mkdirSync(own, { recursive: true });
-  for (const name of readdirSync(join(root, 'node_modules')))
-    if (name !== '@antipode') symlinkSync(join(root, 'node_modules', name), join(copy, 'node_modules', name));
-  for (const name of ['base', 'contract', 'blocks', 'hosts', 'replication', 'cluster', 'simulation']) {
-    for (const part of ['src', 'package.json'])
-      cpSync(join(root, 'packages', name, part), join(copy, 'packages', name, part), { recursive: true });
-    symlinkSync(join(copy, 'packages', name), join(own, name));
-  }
-  return copy;
-}
-
-function plant(copy, { file, right, wrong, name, also = [] }) {
-  const path = join(copy, file);
-  let text = readFileSync(path, 'utf8');
-  for (const [from, to] of [[right, wrong], ...also]) {
-    const found = text.split(from).length - 1;
-    if (found !== 1) throw new Error(`${name}: its place in ${file} is there ${found} times`);
-    text = text.replace(from, () => to);
-  }
-  writeFileSync(path, text);
-}
-
-const wanted = process.argv.slice(2);
-let survived = 0;
-for (const bug of bugs.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
-  const copy = copyOfTree();
-  try {
-    plant(copy, bug);
+await plantEach({
+  bugs,
+  packages: ['base', 'contract', 'blocks', 'hosts', 'replication', 'cluster', 'simulation'],
+  parts: ['src', 'package.json'],
+  try(copy, bug) {
     const began = performance.now();
-    let found;
     let passed_h = 0;
-    for (let seed = 1; seed <= seeds && found === undefined; seed++) {
+    for (let seed = 1; seed <= seeds; seed++) {
       const main = join(copy, 'packages/simulation/src/main.ts');
       const args = ['--conditions=source', main, '--seed', String(seed), '--hours', String(hours)];
       const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
@@ -146,14 +121,12 @@ for (const bug of bugs.filter(({ name }) => wanted.length === 0 || wanted.includ
       if (violated === null && !stdout.includes('"simulated_hours"'))
         throw new Error(`${bug.name}: ${stdout}${stderr}`);
       passed_h += violated === null ? hours : Number(violated[2]);
-      if (violated !== null) found = { invariant: violated[1], seed };
+      if (violated === null) continue;
+      const took_s = ((performance.now() - began) / 1000).toFixed(0);
+      console.log(`| ${bug.what} | ${violated[1]}, seed ${seed} | ${passed_h.toFixed(1)} | ${took_s} |`);
+      return true;
     }
-    const took_s = ((performance.now() - began) / 1000).toFixed(0);
-    const by = found === undefined ? '**nothing**' : `${found.invariant}, seed ${found.seed}`;
-    if (found === undefined) survived += 1;
-    console.log(`| ${bug.what} | ${by} | ${passed_h.toFixed(1)} | ${took_s} |`);
-  } finally {
-    rmSync(copy, { recursive: true, force: true });
-  }
-}
-process.exitCode = survived === 0 ? 0 : 1;
+    console.log(`| ${bug.what} | **nothing** | ${passed_h.toFixed(1)} | |`);
+    return false;
+  },
+});

@@ -15,6 +15,8 @@ export interface CampaignOptions extends PairOptions {
   readonly kills: number;
   /** Share of kills that are aimed at a named point; the others come at random moments. */
   readonly aimed: number;
+  /** How likely one more death at random follows on each, while a site comes back. */
+  readonly more: number;
   /** How long a process is stopped for by SIGSTOP, and after how many rounds the next one is. */
   readonly stop_ms: number;
   readonly stopEvery: number;
@@ -191,7 +193,7 @@ class Campaign {
   /** A row of deaths at one site, each while it comes back from the one before. */
   async #killMore(site: CrashSite, lost: Set<CrashSite>): Promise<string> {
     let text = '';
-    for (let more = 0; more < 5 && this.#chance() < 0.8; more++) {
+    for (let more = 0; more < 5 && this.#chance() < this.#options.more; more++) {
       await pause(this.#chance() * 500);
       const scope = this.#scope();
       // Often the two that depend on each other die one shortly after the other.
@@ -224,7 +226,7 @@ class Campaign {
   /** Single processes die on the way to rest as well. */
   #armForRest(): Kill[] {
     if (this.#chance() >= this.#options.aimed) return [];
-    return this.#coverage.choose(1 + Math.floor(this.#chance() * moreOrders), this.#roles(), 'rest').map((target) => {
+    return this.#coverage.choose(1 + Math.floor(this.#chance() * moreOrders), this.#roles(), ['rest']).map((target) => {
       const site = this.#siteOf(target);
       site.order(target.point, { skip: this.#chance() < 0.5 ? 0 : Math.floor(this.#chance() * 3), whom: 'process' });
       return { site, scope: processOf(target.point), target };
@@ -477,9 +479,9 @@ class Campaign {
 
   #aims(): readonly Target[] {
     const roles = this.#roles();
-    const [best] = this.#coverage.choose(1, roles);
+    const [best] = this.#coverage.choose(1, roles, this.#operations);
     if (best === undefined) return [];
-    return this.#coverage.choose(1 + Math.floor(this.#chance() * (1 + moreOrders)), roles, best.phase);
+    return this.#coverage.choose(1 + Math.floor(this.#chance() * (1 + moreOrders)), roles, [best.phase]);
   }
 
   #siteOf({ site }: Target): CrashSite {

@@ -51,13 +51,13 @@ export class Coverage {
     this.#missed.set(key, (this.#missed.get(key) ?? 0) + 1);
   }
 
-  /** The best targets, each at another point or site: of one phase, or of whichever phase has the best. */
-  choose(count: number, roles: ReadonlyMap<string, Role>, phase?: Phase): readonly Target[] {
+  /** The best targets, each at another point or site: of one of these phases, whichever has the best. */
+  choose(count: number, roles: ReadonlyMap<string, Role>, phases: readonly Phase[]): readonly Target[] {
     const known = new Map<string, { readonly target: Target; readonly worth: number }>();
     for (const [site, role] of roles)
       for (const seen of this.#passed.values()) {
         if (seen.role !== role && role !== 'mixed') continue;
-        if (phase === undefined ? seen.phase === 'rest' : seen.phase !== phase) continue;
+        if (!phases.includes(seen.phase)) continue;
         const target = { point: seen.point, site, phase: seen.phase };
         const key = keysOf(target)[2];
         const missed = this.#missed.get(key) ?? 0;

@@ -81,11 +81,14 @@ export class CrashPair {
     ]);
     this.#link = new Link(routes, systemClock);
     await this.#link.start();
-    const args = appliances === 1 ? [] : ['--appliances', String(appliances)];
+    const argsOf = (name: string) => {
+      const more = Array.from({ length: appliances - 1 }, (_, index) => join(directory, `${name}-A${index + 2}`));
+      return more.length === 0 ? {} : { args: ['--appliances', more.join(',')] };
+    };
     const dataOf = (index: 0 | 1) => disks && { data: join(disks[index].path, 'data') };
     this.sites.push(
-      new CrashSite('London', directory, first, { loss, args, ...dataOf(0) }),
-      new CrashSite('Osaka', directory, second, { loss, args, ...dataOf(1) }),
+      new CrashSite('London', directory, first, { loss, ...argsOf('London'), ...dataOf(0) }),
+      new CrashSite('Osaka', directory, second, { loss, ...argsOf('Osaka'), ...dataOf(1) }),
     );
     const [london, osaka] = this.sites as [CrashSite, CrashSite];
     await Promise.all(this.sites.map((site) => site.start()));

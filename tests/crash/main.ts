@@ -15,6 +15,7 @@ const help = `npm run crash -- [options]
   --kills N      kills (default 500)
   --seed N       decides operations, victims, moments and what hosts write (default: the present time)
   --aimed SHARE  share of kills at named points, 0 to 1 (default 0.6)
+  --more SHARE   how likely one more death follows while a site comes back, 0 to 0.95 (default 0.8; low: points are reached sooner)
   --stops N      rounds in which processes are stopped by SIGSTOP: each kind at each site in turn (default 0)
   --stop MS      how long they are stopped (default 120000)
   --fulls N      rounds in which the disk of a site is full; needs root for loop devices (default 0)
@@ -33,6 +34,7 @@ const { values } = parseArgs({
     kills: { type: 'string', default: '500' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     aimed: { type: 'string', default: '0.6' },
+    more: { type: 'string', default: '0.8' },
     stop: { type: 'string', default: '120000' },
     stops: { type: 'string', default: '0' },
     fulls: { type: 'string', default: '0' },
@@ -53,7 +55,10 @@ if (!existsSync(join(import.meta.dirname, '../../packages/cli/dist/main.js'))) {
   console.error('the product is not built: run `npm run build` first');
   process.exit(2);
 }
-const number = (name: 'kills' | 'seed' | 'aimed' | 'stop' | 'stops' | 'fulls' | 'appliances', most: number): number => {
+const number = (
+  name: 'kills' | 'seed' | 'aimed' | 'more' | 'stop' | 'stops' | 'fulls' | 'appliances',
+  most: number,
+): number => {
   const value = Number(values[name]);
   if (Number.isFinite(value) && value >= 0 && value <= most) return value;
   console.error(`--${name} is a number from 0 to ${most}`);
@@ -63,6 +68,7 @@ const seed = number('seed', 2 ** 32 - 1);
 const settings = {
   kills: number('kills', 1e6),
   aimed: number('aimed', 1),
+  more: number('more', 0.95),
   stop_ms: number('stop', 3_600_000),
   stops: number('stops', 1e4),
   fulls: number('fulls', 1e4),

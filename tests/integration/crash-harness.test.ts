@@ -89,6 +89,7 @@ describe('the crash harness', () => {
         loss: whyNoLoss === undefined,
         kills: 30,
         aimed: 0.6,
+        more: 0.6,
         stop_ms: 3_000,
         stopEvery: 3,
         fullEvery: 1_000,

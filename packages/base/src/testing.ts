@@ -1,1 +1,1 @@
-export {};
+export * from './timer-queue.ts';

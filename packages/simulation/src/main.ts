@@ -1,8 +1,12 @@
 import { parseArgs } from 'node:util';
+import { systemClock } from '@antipode/base';
 import { minimise } from './minimise.ts';
 import { simulate } from './simulate.ts';
 
-/** `npm run simulate -- --seed N --hours H [--seeds COUNT] [--calm TIMES] [--without KIND,...] [--trace LINES] [--minimise]` */
+/**
+ * `npm run simulate -- --seed N --hours H [--seeds COUNT] [--calm TIMES] [--without KIND,...] [--trace LINES] [--minimise] [--minutes M]`, or
+ * `-- --night`: eight hours of seeds that no night before has had.
+ */
 const { values } = parseArgs({
   options: {
     seed: { type: 'string', default: '1' },
@@ -12,17 +16,40 @@ const { values } = parseArgs({
     calm: { type: 'string', default: '1' },
     without: { type: 'string', default: '' },
     minimise: { type: 'boolean', default: false },
+    minutes: { type: 'string', default: '0' },
+    night: { type: 'boolean', default: false },
   },
 });
-const [first, count, hours, keep, calm] = [values.seed, values.seeds, values.hours, values.trace, values.calm].map(
-  Number,
-) as [number, number, number, number, number];
+const night = {
+  seed: Math.floor(systemClock.now() / 86_400_000) * 1000,
+  seeds: 1e6,
+  hours: 192,
+  calm: 8,
+  minutes: 480,
+};
+const { first, count, hours, calm, minutes } = values.night
+  ? { ...night, first: night.seed, count: night.seeds }
+  : {
+      first: Number(values.seed),
+      count: Number(values.seeds),
+      hours: Number(values.hours),
+      calm: Number(values.calm),
+      minutes: Number(values.minutes),
+    };
+const keep = Number(values.trace);
+// Most errors of a simulated world are answers: what their makers' callers were is of interest to who looks for something.
+if (keep === 0) Error.stackTraceLimit = 3;
 const without = values.without.split(',').filter((kind) => kind !== '');
 const totals: Record<string, number> = {};
 let simulated = 0;
+let seeds = 0;
 const begun = performance.now();
-for (let seed = first; seed < first + count; seed++) {
-  const started = performance.now();
+/** Of one core: what other programs take of the machine is no part of it. */
+const processor_s = () => (process.cpuUsage().user + process.cpuUsage().system) / 1e6;
+const isOver = () => minutes > 0 && performance.now() - begun > minutes * 60_000;
+for (let seed = first; seed < first + count && !isOver(); seed++) {
+  const started_s = processor_s();
+  seeds += 1;
   let recent: readonly string[] = [];
   const setting = { seed, hours, calm, without };
   const report = await simulate({
@@ -34,10 +61,10 @@ for (let seed = first; seed < first + count; seed++) {
   });
   simulated += report.hours;
   for (const [what, number] of Object.entries(report.counts)) totals[what] = (totals[what] ?? 0) + number;
-  const took_s = (performance.now() - started) / 1000;
+  const took_s = processor_s() - started_s;
   const rate = Math.round((report.hours / took_s) * 60);
   console.log(
-    `seed ${seed}: ${report.hours.toFixed(1)} h, trace ${report.trace}, ${took_s.toFixed(1)} s, ${rate} h a minute`,
+    `seed ${seed}: ${report.hours.toFixed(1)} h, trace ${report.trace}, ${took_s.toFixed(1)} s of a core, ${rate} h a minute`,
   );
   if (report.violation !== undefined) {
     for (const line of recent) console.log(line);
@@ -45,7 +72,7 @@ for (let seed = first; seed < first + count; seed++) {
     console.log(`VIOLATED ${invariant} after ${(at_ms / 3_600_000).toFixed(2)} h: ${message}`);
     process.exitCode = 1;
     if (values.minimise) {
-      const least = await minimise(setting, report);
+      const least = await minimise(setting, report, (text) => console.log(text));
       const { invariant: what, at_ms: when } = least.report.violation!;
       console.log(
         `still ${what} after ${(when / 3_600_000).toFixed(2)} h: --seed ${seed} --hours ${Math.ceil(least.report.hours)} --without ${least.without.join(',')}`,
@@ -56,9 +83,11 @@ for (let seed = first; seed < first + count; seed++) {
 console.log(
   JSON.stringify(
     {
-      seeds: count,
+      seeds,
       simulated_hours: Math.round(simulated),
       wall_s: Math.round((performance.now() - begun) / 1000),
+      processor_s: Math.round(processor_s()),
+      hours_a_minute: Math.round((simulated / processor_s()) * 60),
       ...totals,
     },
     undefined,

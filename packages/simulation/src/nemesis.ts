@@ -1,6 +1,7 @@
 import { diskError } from '@antipode/blocks/testing';
 import { choose } from './choose.ts';
 import { goodPath } from './path.ts';
+import type { ProcessKind, Site } from './site.ts';
 import type { World } from './world.ts';
 
 /** What goes wrong, and how often against each other. */
@@ -16,8 +17,26 @@ const evils = {
   failing_disk: 1,
   full_disk: 1,
   turn_clock: 2,
+  replay_messages: 2,
+  lose_catalog: 1,
 } as const;
 type Evil = keyof typeof evils;
+
+/** How often something strikes at what happens: steps of the engine, and commands. */
+const momentous = {
+  promote: 0.3,
+  demote: 0.3,
+  seal: 0.2,
+  unseal: 0.2,
+  advanceBase: 0.02,
+  resetBase: 0.1,
+  startTest: 0.1,
+  stopTest: 0.1,
+  openStage: 0.01,
+  commitStage: 0.02,
+  command: 0.1,
+  command_in_cycle: 0.3,
+} as const;
 
 const second = 1000;
 const minute = 60 * second;
@@ -25,6 +44,8 @@ const minute = 60 * second;
 /** Chooses what goes wrong next, and how; the same for the same seed. */
 export class Nemesis {
   readonly #world: World;
+  /** Whether moments that matter are struck at. */
+  awake = false;
 
   constructor(world: World) {
     this.#world = world;
@@ -91,6 +112,13 @@ export class Nemesis {
         site.disk.setCapacity(site.disk.used() + size * 1024);
         return void for_a_while(() => this.#mend(site.index));
       }
+      case 'lose_catalog':
+        return site.loseCatalog(random.fraction());
+      case 'replay_messages': {
+        // Several: most of what is said is a heartbeat's or a contact's.
+        for (let again = 1 + (size % 12); again > 0; again--) this.#world.network.replay(random.fraction());
+        return;
+      }
       case 'turn_clock': {
         site.skew_ms += turn;
         return;
@@ -98,8 +126,25 @@ export class Nemesis {
     }
   }
 
+  /**
+   * Something that must survive together with something else is being done: now and then a process or a machine, there or at the other
+   * side, ends a few effects later.
+   */
+  moment(what: string, sites: readonly Site[]): void {
+    const { evilRandom: random, trace, without } = this.#world;
+    const rate = momentous[what as keyof typeof momentous] ?? 0;
+    if (!this.awake || without.has('strike_moment') || random.fraction() >= rate) return;
+    const site = sites[Math.floor(random.fraction() * sites.length)]!;
+    const end = choose<ProcessKind | 'power'>(random, { dataplane: 2, management: 3, power: 1 });
+    const steps = Math.floor(random.fraction() ** 2 * 60);
+    this.#world.tell(`evil strike_moment: ${end} at ${site.name}, ${steps} effects into ${what}`);
+    trace.count('evil strike_moment');
+    site.crash(end, steps);
+  }
+
   /** Everything is as it should be. */
   heal(): void {
+    this.awake = false;
     const { network, sites } = this.#world;
     for (const path of network.paths()) path.heal();
     for (const { index } of sites) this.#mend(index);

@@ -16,6 +16,7 @@ export interface Station {
 }
 
 const connect_ms = 8_000;
+const saidMost = 256;
 
 /** The links between the sites of a world, each direction for itself. Sites are known by their index, which is also their port. */
 export class Network {
@@ -32,7 +33,9 @@ export class Network {
     _text,
     work,
   ) => work();
-  counts = { messages: 0, again: 0, connections: 0 };
+  counts = { messages: 0, again: 0, replayed: 0, connections: 0 };
+  /** Messages about sessions that have arrived, the newest last, bounded. */
+  readonly #said: { readonly from: number; readonly to: number; readonly text: string }[] = [];
 
   constructor(scheduler: Scheduler, fraction: () => number) {
     this.#scheduler = scheduler;
@@ -94,6 +97,8 @@ export class Network {
     if (answer === undefined) return back.post(() => answered(503, ''));
     this.counts.messages += 1;
     if (copy === 'again') this.counts.again += 1;
+    else if (text.includes('"session":')) this.#said.push({ from, to, text });
+    if (this.#said.length > saidMost) this.#said.shift();
     this.onMessage(from, to, text, copy);
     try {
       const given = (await this.around(to, copy, text, () => answer(this.stations[from]!.fingerprint, text))) as {
@@ -105,6 +110,14 @@ export class Network {
     } catch {
       back.post(() => answered(500, ''));
     }
+  }
+
+  /** A message that had arrived, minutes or days ago, arrives once more. `share`: which of those that are known, 1 is the newest. */
+  replay(share: number): void {
+    const message = this.#said[Math.floor(share * this.#said.length)];
+    if (message === undefined) return;
+    this.counts.replayed += 1;
+    void this.#deliver(message.from, message.to, message.text, 'again', () => undefined);
   }
 
   /** Data connections of a process at a site. */

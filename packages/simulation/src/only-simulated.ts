@@ -13,7 +13,7 @@ export async function onlySimulated<T>(start_ms: number, work: (scheduler: Sched
   const { setImmediate: endOfTurn, setTimeout, setInterval } = globalThis;
   const { now: dateNow } = Date;
   const { random } = Math;
-  const scheduler = new Scheduler(start_ms, () => new Promise((resolve) => void endOfTurn(resolve)));
+  const scheduler = new Scheduler(start_ms, turnEnds(endOfTurn));
   const replaced = globalThis as unknown as Record<string, unknown>;
   replaced.setImmediate = (callback: (...args: unknown[]) => void, ...args: unknown[]) =>
     scheduler.turn(() => callback(...args));
@@ -28,4 +28,26 @@ export async function onlySimulated<T>(start_ms: number, work: (scheduler: Sched
     Date.now = dateNow;
     Math.random = random;
   }
+}
+
+/** Turns asked of the machine at once: one of its own rounds has them all, and costs as much as a turn. */
+const turnsAtOnce = 128;
+
+/** Resolves once all promises have come to rest: the machine lets them between any two callbacks of a round. */
+function turnEnds(endOfTurn: (callback: () => void) => unknown): () => Promise<void> {
+  let ready = 0;
+  let resting: (() => void) | undefined;
+  const turn = () => {
+    ready -= 1;
+    const rested = resting;
+    resting = undefined;
+    rested?.();
+  };
+  return () =>
+    new Promise((resolve) => {
+      resting = resolve;
+      if (ready > 0) return;
+      ready = turnsAtOnce;
+      for (let index = 0; index < turnsAtOnce; index++) endOfTurn(turn);
+    });
 }

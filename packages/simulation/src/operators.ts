@@ -50,6 +50,7 @@ export function order(world: World, volumes: ProtectedVolumes, side: SideIndex, 
   const verdict = legalCommands[situationOf(half)][command.name];
   world.tell(`${volumes.name}: ${command.name} at ${site.name}, ${half.role}, ${half.state}: ${verdict}`);
   world.trace.count(`commands ${verdict}`);
+  world.onMoment(half.state === 'Synchronizing' ? 'command_in_cycle' : 'command', volumes);
   const before = JSON.stringify(half);
   const work = services.sessions.command(volumes.session, command);
   if (verdict === 'no' && JSON.stringify(volumes.half(side)) !== before)

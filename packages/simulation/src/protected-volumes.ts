@@ -1,4 +1,4 @@
-import type { SessionId, VolumeId } from '@antipode/base';
+import type { PointId, SessionId, VolumeId } from '@antipode/base';
 import {
   BLOCK_BYTES,
   type BlockEngine,
@@ -21,6 +21,7 @@ export interface ProtectedDeps {
   readonly count: (what: string, by?: number) => void;
   readonly fraction: () => number;
   readonly now_ms: () => number;
+  readonly after: (delay_ms: number, work: () => void) => void;
 }
 
 export type SideIndex = 0 | 1;
@@ -44,6 +45,8 @@ interface Side {
   readonly head: Head;
   /** Newest moment that the destination here is known to show, and under which generation. */
   shown: { readonly generation: number; readonly moment: OpId } | undefined;
+  /** Newest generation that the engine here has had. */
+  newest: number;
   /** Durable addresses that the engine here has given out, by cycle. */
   readonly addresses: Map<string, RestartAddress>;
 }
@@ -93,6 +96,7 @@ export class ProtectedVolumes {
       volumes: given.volumes[index],
       head: { key: undefined, tip: 0, acked: 0, flushed: 0, powerLost: false, looking: false },
       shown: undefined,
+      newest: 0,
       addresses: new Map(),
     });
     this.sides = [side(0), side(1)];
@@ -106,6 +110,19 @@ export class ProtectedVolumes {
     return this.sides[side].site.management?.services.sessions.entries.get(this.session)?.record.half;
   }
 
+  /** The volume, or group, that the session is of at a side. */
+  resource(side: SideIndex): string | undefined {
+    const catalog = this.sides[side].site.management?.catalog;
+    return catalog?.get('replication_session', this.session)?.local_resource_id;
+  }
+
+  /** Members at a side besides those that hosts use. */
+  guests(side: SideIndex): readonly VolumeId[] {
+    const { site, volumes } = this.sides[side];
+    const pairs = site.dataPlane?.engine.half(this.session)?.pairs ?? [];
+    return pairs.map(({ local }) => local).filter((id) => !volumes.includes(id));
+  }
+
   // --- hosts ----------------------------------------------------------------------------------------------------------
 
   /** A host does something at one side, or tries to. */
@@ -114,6 +131,7 @@ export class ProtectedVolumes {
     const running = site.dataPlane;
     if (running === undefined || this.quiet) return;
     const { engine } = running;
+    this.#checkForward(side, engine);
     const key = this.#keyOf(engine);
     if (key === undefined || !key.startsWith('open')) return this.#tryFenced(side, engine);
     if (head.key !== key) return this.#look(side, engine, key);
@@ -339,6 +357,8 @@ export class ProtectedVolumes {
   /** What the engine at a side does for this session, as it does it. */
   observe(side: SideIndex, method: string, args: readonly unknown[], result: () => Promise<unknown>): void {
     switch (method) {
+      case 'seal':
+        return this.#sealed(side, result);
       case 'promote':
         return this.#promoted(side, args[1] as { next: { number: number }; proposal?: string }, result);
       case 'demote':
@@ -358,6 +378,38 @@ export class ProtectedVolumes {
           () => undefined,
         );
     }
+  }
+
+  /** Hosts go on while a source is sealed: it is a short time, so they come at once. */
+  #sealed(side: SideIndex, result: () => Promise<unknown>): void {
+    result().then(
+      () => {
+        this.#deps.count('seals');
+        for (const wait_ms of sealTried_ms)
+          this.#deps.after(wait_ms, () =>
+            this.hostTurn(side).catch((error: unknown) => {
+              if (failed(error)) throw error;
+            }),
+          );
+      },
+      () => undefined,
+    );
+  }
+
+  /** Role and generation of a half only ever go on, whoever ends in between [g]. */
+  #checkForward(side: SideIndex, engine: BlockEngine): void {
+    const generation = engine.half(this.session)?.generation.number ?? 0;
+    const { site, newest } = this.sides[side];
+    if (generation < newest)
+      this.#deps.violate('g-old-messages', `${site.name} went back from generation ${newest} to ${generation}`);
+    this.sides[side].newest = Math.max(newest, generation);
+    // Management says another thing than the engine for a moment only, while an operation is under way.
+    const half = this.half(side);
+    if (half === undefined || half.operation !== undefined || half.generation.number <= generation) return;
+    this.#deps.violate(
+      'g-old-messages',
+      `${site.name} is of generation ${half.generation.number} and its engine of ${generation}`,
+    );
   }
 
   #promoted(
@@ -473,6 +525,36 @@ export class ProtectedVolumes {
     }
   }
 
+  /** Something made of the volumes' content shows one moment of it [a]. */
+  async checkImage(engine: BlockEngine, volumes: readonly VolumeId[], what: string, point?: PointId): Promise<void> {
+    const image = await imageOf(engine, volumes, this.#blocksEach, point);
+    this.#momentOf(image, `${what} ${this.name} shows`);
+  }
+
+  /** Snapshots that are at both sides are the same at both, and each is one moment [a]; how a pair differs, or undefined. */
+  async snapshotsDiffer(most: number): Promise<string | undefined> {
+    const [a, b] = this.sides.map(({ site, volumes }) => ({ engine: site.dataPlane?.engine, site, volumes }));
+    if (a!.engine === undefined || b!.engine === undefined) return undefined;
+    const shared = a!.engine
+      .pointsOf(a!.volumes)
+      .filter(({ id, kind }) => kind !== 'internal' && b!.engine!.point(id) !== undefined);
+    for (const { id } of shared.slice(-most)) {
+      const images: Image[] = [];
+      for (const { engine, volumes, site } of [a!, b!]) {
+        const members = engine!.point(id)!.members.map(({ volume }) => volume);
+        if (!volumes.every((volume) => members.includes(volume))) break;
+        const image = await imageOf(engine!, volumes, this.#blocksEach, id);
+        this.#momentOf(image, `a snapshot at ${site.name} shows`);
+        images.push(image);
+      }
+      if (images.length < 2) continue;
+      this.#deps.count('snapshots compared');
+      const differing = images[0]!.findIndex((mark, block) => images[1]![block] !== mark);
+      if (differing >= 0) return `snapshot ${id} differs at block ${differing}`;
+    }
+    return undefined;
+  }
+
   /** Both sides hold the same, and nothing is under way [e]. */
   async equal(): Promise<string | undefined> {
     const images: Image[] = [];
@@ -484,9 +566,28 @@ export class ProtectedVolumes {
       images.push(image);
     }
     const differing = images[0]!.findIndex((mark, block) => images[1]![block] !== mark);
-    return differing < 0 ? undefined : `block ${differing} differs: ${images[0]![differing]}, ${images[1]![differing]}`;
+    if (differing < 0) return this.#othersDiffer();
+    return `block ${differing} differs: ${images[0]![differing]}, ${images[1]![differing]}`;
+  }
+
+  /** How sizes, or members that hosts do not use, differ; undefined: not at all. */
+  async #othersDiffer(): Promise<string | undefined> {
+    const [a, b] = this.sides.map(({ site }) => site.dataPlane?.engine);
+    const pairs = a?.half(this.session)?.pairs ?? [];
+    if (a === undefined || b === undefined) return 'one side is not running';
+    if (pairs.length !== b.half(this.session)?.pairs.length) return 'one side has more members';
+    for (const { local, remote } of pairs) {
+      if (a.volume(local)?.size !== b.volume(remote)?.size) return `the sizes of ${local} and ${remote} differ`;
+      if (this.sides[0].volumes.includes(local)) continue;
+      const guests = await Promise.all([imageOf(a, [local], this.#blocksEach), imageOf(b, [remote], this.#blocksEach)]);
+      if (guests[0].some((mark, block) => mark !== guests[1][block])) return `members ${local} and ${remote} differ`;
+    }
+    return undefined;
   }
 }
+
+/** When hosts try to write after a seal. */
+const sealTried_ms = [0, 1, 20, 300, 2_000];
 
 /** How long after an unhindered contact begins an old source may still take writes: heartbeats, back-offs and the demotion. */
 const fence_ms = 600_000;

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { regressions } from './regressions.ts';
 
 /** A world takes the process's timers away: it gets a process of its own. */
 function run(...given: readonly string[]): { readonly code: number | null; readonly out: string } {
@@ -31,6 +32,19 @@ describe('two clusters in one process, and everything that can go wrong between 
     'two and three clusters keep every promise through crashes, cuts and operators [C10.1]',
     () => {
       const { code, out } = run('--seed', '2', '--seeds', '2', '--hours', '8', '--trace', '100');
+      expect(code, out).toBe(0);
+    },
+    most_ms,
+  );
+
+  it.each(regressions)(
+    'what was found stays put right: $name, seed $seed [C10.1]',
+    ({ seed, hours, calm }) => {
+      const given = Object.entries({ seed, hours, calm, trace: 100 }).flatMap(([name, value]) => [
+        `--${name}`,
+        `${value}`,
+      ]);
+      const { code, out } = run(...given);
       expect(code, out).toBe(0);
     },
     most_ms,

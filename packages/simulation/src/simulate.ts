@@ -1,4 +1,5 @@
 import type { Random } from '@antipode/base';
+import { chore } from './chores.ts';
 import { Nemesis } from './nemesis.ts';
 import { onlySimulated } from './only-simulated.ts';
 import { operate, order } from './operators.ts';
@@ -13,7 +14,10 @@ export interface Setting {
   readonly keep?: number;
   /** Kinds of faults and commands that do not happen. */
   readonly without?: readonly string[];
-  /** How much less happens in an hour than by default, so that more hours pass; 1 if absent. */
+  /**
+   * More than 1: rough hours alternate with many calm ones, in which this much less happens and objectives are longer, so that more hours
+   * pass; 1 if absent: every hour is rough.
+   */
   readonly calm?: number;
   readonly onEnd?: (world: World) => void;
 }
@@ -26,9 +30,15 @@ const pace = {
   /** Something goes wrong this often, and operators and hosts do something, on average. */
   evil_ms: 25 * minute,
   command_ms: 20 * minute,
+  chore_ms: 30 * minute,
+  copy_ms: 90 * minute,
+  /** Share of the cycles in which a command is given. */
+  inCycle: 0.1,
   host_ms: 60 * second,
   /** How long everything goes wrong before it is left alone to heal. */
   episode_ms: 6 * hour,
+  /** The same between long calm times. */
+  rough_ms: 3 * hour,
   /** What a healed pair has to come to rest: heartbeats, back-offs, two objectives. */
   heal_ms: 45 * minute,
 } as const;
@@ -67,29 +77,36 @@ async function run(world: World, { hours, calm = 1 }: Setting): Promise<void> {
   nemesis.heal();
   const toB = await world.pair(0, 1);
   await world.protect({ from: 0, to: 1, members: 1, rpo: calm < 2 ? 'Fifteen_Minutes' : 'One_Hour' }, toB);
-  await world.protect({ from: 0, to: 1, members: 2, rpo: calm < 2 ? 'Thirty_Minutes' : 'Six_Hours' }, toB);
+  await world.protect(
+    { from: 0, to: 1, members: 2, rpo: calm < 2 ? 'Thirty_Minutes' : 'Six_Hours', snapshots: true },
+    toB,
+  );
   if (world.sites.length === 3) {
     const toC = await world.pair(1, 2);
     await world.protect({ from: 1, to: 2, members: 1, rpo: calm < 2 ? 'Fifteen_Minutes' : 'One_Hour' }, toC);
   }
-  for (const volumes of world.protectedVolumes) hosts(world, volumes, calm);
+  for (const volumes of world.protectedVolumes) hosts(world, volumes);
   watchHealth(world);
   await world.pass(10 * minute);
   const until_ms = hours * hour;
-  while (world.passed_ms < until_ms && world.violation === undefined) {
-    await trouble(world, nemesis, Math.min(pace.episode_ms * calm, until_ms - world.passed_ms), calm);
+  for (let episode = 0; world.passed_ms < until_ms && world.violation === undefined; episode++) {
+    const rough = calm === 1 || episode % 2 === 0;
+    world.calm = rough ? 1 : calm * 2;
+    const episode_ms = calm === 1 ? pace.episode_ms : rough ? pace.rough_ms : pace.episode_ms * calm;
+    await trouble(world, nemesis, Math.min(episode_ms, until_ms - world.passed_ms));
+    world.calm = calm;
     await healed(world, nemesis);
   }
 }
 
 /** Hosts use the volumes at both sides, where they may and where they may not. */
-function hosts(world: World, volumes: ProtectedVolumes, calm: number): void {
+function hosts(world: World, volumes: ProtectedVolumes): void {
   const { random, scheduler } = world;
   const next = (side: SideIndex, ms: number) =>
     scheduler.after(-Math.log(1 - random.fraction()) * ms, () => {
       volumes.hostTurn(side).catch((error: unknown) => world.unheard(error));
       // Hosts come in bursts, close enough to fall into what is under way.
-      next(side, random.fraction() < 0.7 ? 50 : pace.host_ms * 3 * calm);
+      next(side, random.fraction() < 0.7 ? 50 : pace.host_ms * 3 * world.calm);
     });
   next(0, pace.host_ms);
   next(1, pace.host_ms);
@@ -111,9 +128,19 @@ function watchHealth(world: World): void {
   look();
 }
 
-async function trouble(world: World, nemesis: Nemesis, ms: number, calm: number): Promise<void> {
-  const { evilRandom, operatorRandom, scheduler } = world;
+async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void> {
+  const { evilRandom, operatorRandom, scheduler, calm } = world;
   let over = false;
+  nemesis.awake = true;
+  world.onMoment = (what, volumes) => {
+    nemesis.moment(
+      what,
+      volumes.sides.map(({ site }) => site),
+    );
+    // Operators do not wait for a cycle to end.
+    if (what === 'openStage' && operatorRandom.fraction() < pace.inCycle)
+      scheduler.after(operatorRandom.fraction() ** 2 * 5 * second, () => !over && operate(world, volumes));
+  };
   const again = (mean_ms: number, random: Random, work: () => void) => {
     const next = () =>
       scheduler.after(-Math.log(1 - random.fraction()) * mean_ms * calm, () => {
@@ -127,6 +154,13 @@ async function trouble(world: World, nemesis: Nemesis, ms: number, calm: number)
   again(pace.command_ms, operatorRandom, () => {
     const all = world.protectedVolumes;
     operate(world, all[Math.floor(operatorRandom.fraction() * all.length)]!);
+  });
+  again(pace.copy_ms, operatorRandom, () => {
+    for (const site of world.sites) site.copyCatalog();
+  });
+  again(pace.chore_ms, operatorRandom, () => {
+    const all = world.protectedVolumes;
+    chore(world, all[Math.floor(operatorRandom.fraction() * all.length)]!);
   });
   again(10 * minute, operatorRandom, () => {
     for (const volumes of world.protectedVolumes)
@@ -179,6 +213,8 @@ async function settle(world: World, volumes: ProtectedVolumes): Promise<void> {
       'e-converges',
       `${volumes.name} is at rest (${states().join(' and ')}) and not equal: ${differing}`,
     );
+  const snapshots = await world.until(volumes.snapshotsDiffer(4));
+  if (snapshots !== undefined) return world.violate('a-one-moment', `${volumes.name} is at rest, and ${snapshots}`);
   await accounts(world, volumes);
   world.trace.count('convergences');
   volumes.quiet = false;

@@ -21,6 +21,7 @@ import {
   makeClusterServices,
   serveLocal,
 } from '@antipode/cluster/parts';
+import { type CatalogCopy, copyCatalog, putCopyBack } from './catalog-copy.ts';
 import { certificates } from './certificates.ts';
 import { clockOf, Life } from './life.ts';
 import { mortalCheckpoints, mortalDatabase, mortalDisk } from './mortal-stores.ts';
@@ -99,6 +100,7 @@ export class Site {
   #connection: DatabaseSync | undefined;
   #away = false;
   #scrub: string | undefined;
+  #copies: CatalogCopy[] = [];
   /** The machine's wall clock beyond the true one. */
   skew_ms = 0;
   dataPlane: RunningDataPlane | undefined;
@@ -154,6 +156,28 @@ export class Site {
   }
 
   readonly #ending = new Map<Life, End>();
+
+  /** Keeps a copy of the catalog beside it, as clusters do every few hours. */
+  copyCatalog(): void {
+    if (this.management === undefined) return;
+    this.#copies.push(copyCatalog(this.#keeper));
+    if (this.#copies.length > copiesKept) this.#copies.shift();
+  }
+
+  /** Volumes are not what they were: copies of the catalog from before are of no use. */
+  dropCopies(): void {
+    this.#copies = [];
+  }
+
+  /** The catalog is lost, and an administrator puts a copy of it back. `share`: which of those there are, 1 is the newest. */
+  loseCatalog(share: number): void {
+    const copy = this.#copies[Math.floor(share * this.#copies.length)];
+    if (copy === undefined || this.#away) return;
+    this.crash('management', 0);
+    this.#deps.scheduler.after(limits.restart_ms[0] / 2, () => {
+      if (this.#connection === undefined) putCopyBack(this.#keeper, copy);
+    });
+  }
 
   /** Ends everything for good. */
   stop(): void {
@@ -286,6 +310,7 @@ export class Site {
       },
       addresses: () => ({ management: `192.0.2.${this.index + 1}`, peer: here, data: here }),
       trustChanged: () => undefined,
+      looks: { objectives_ms: 60_000, rules_ms: 60_000, expiry_ms: 300_000 },
       onError: (error, what) => {
         if (life.alive) failed(this, what, error);
       },
@@ -322,6 +347,8 @@ export class Site {
     return near;
   }
 }
+
+const copiesKept = 4;
 
 /** Worlds of this process: each has databases of its own. */
 let worlds = 0;

@@ -18,6 +18,8 @@ export interface Plan {
   readonly to: number;
   readonly members: number;
   readonly rpo: string;
+  /** Whether a rule takes snapshots, which go with the copy. */
+  readonly snapshots?: boolean;
 }
 
 const context = {
@@ -41,6 +43,10 @@ export class World {
   readonly protectedVolumes: ProtectedVolumes[] = [];
   readonly trace: Trace;
   violation: Violation | undefined;
+  /** How much less happens now than in a rough hour. */
+  calm = 1;
+  /** Something that matters is being done for some volumes: by an engine, or by an operator. */
+  onMoment: (what: string, volumes: ProtectedVolumes) => void = () => undefined;
 
   constructor(
     scheduler: Scheduler,
@@ -131,7 +137,7 @@ export class World {
   /** A verb of a site's interface, as its handler gets it. */
   async call(site: number, verb: string, id: string, body: unknown): Promise<Record<string, unknown>> {
     const services = this.sites[site]!.management?.services;
-    if (services === undefined) throw new Error(`${this.sites[site]!.name} is not there`);
+    if (services === undefined) throw Object.assign(new Error(`${this.sites[site]!.name} is away`), { name: 'Absent' });
     const handlers = services.handlers() as Record<
       string,
       (context: never, id: string, body: unknown) => Promise<unknown>
@@ -165,7 +171,13 @@ export class World {
     const { from, to, members, rpo } = plan;
     const done = (verb: string, id: string, body: unknown) => this.until(this.call(from, verb, id, body));
     const rule = await done('replication_rule.create', '', { name, rpo, remote_system_id: remote });
-    const policy = await done('policy.create', '', { name, replication_rule_ids: [rule.id] });
+    const policyOf = async () => {
+      if (!plan.snapshots) return { name, replication_rule_ids: [rule.id] };
+      const each = { name, interval: 'One_Hour', desired_retention: 3 };
+      const snapshots = await done('snapshot_rule.create', '', each);
+      return { name, replication_rule_ids: [rule.id], snapshot_rule_ids: [snapshots.id] };
+    };
+    const policy = await done('policy.create', '', await policyOf());
     const ids: string[] = [];
     for (let index = 0; index < members; index++)
       ids.push(String((await done('volume.create', '', { name: `${name}.${index}`, size: MiB })).id));
@@ -195,6 +207,7 @@ export class World {
         count: (what, by) => this.trace.count(what, by),
         fraction: () => this.random.fraction(),
         now_ms: () => this.scheduler.now_ms,
+        after: (delay_ms, work) => void this.scheduler.after(delay_ms, work),
       },
     );
     this.protectedVolumes.push(made);
@@ -218,6 +231,7 @@ export class World {
           if (watched === undefined) return Reflect.apply(value, target, args);
           const result: unknown = Reflect.apply(value, target, args);
           this.tell(`${site.name} ${String(key)}`);
+          this.onMoment(String(key), watched);
           watched.observe(watched.sideOf(site)!, String(key), args, () => Promise.resolve(result));
           return result;
         };
@@ -225,36 +239,49 @@ export class World {
     });
   }
 
-  /** A message that comes again finds a half that has moved on, and leaves it as it is [g]. */
+  /** A message that was sent before the half moved on, come late or come again, leaves it as it is [g]. */
   async #answered(to: number, copy: 'first' | 'again', text: string, work: () => Promise<unknown>): Promise<unknown> {
-    if (copy === 'first') return work();
     const watched = this.protectedVolumes.find(({ session }) => text.includes(session));
     const side = watched?.sideOf(this.sites[to]!);
     const summary = () => {
       const half = side === undefined ? undefined : watched?.half(side);
       return (
         half && {
-          paused: half.paused,
           generation: half.generation.number,
           role: half.role,
-          operation: half.operation?.kind,
         }
       );
     };
     const before = summary();
+    const generation = Number(/"generation":\{"number":(\d+)/.exec(text)?.[1] ?? 0);
     const answer = await work();
     const after = summary();
-    if (before === undefined || after === undefined || before.operation !== undefined) return answer;
+    if (before === undefined || after === undefined) return answer;
     const where = this.sites[to]!.name;
+    const which = copy === 'again' ? 'that came again' : 'that came late';
     if (after.generation < before.generation)
-      this.violate('g-old-messages', `a message that came again took ${where} back to generation ${after.generation}`);
+      this.violate('g-old-messages', `a message ${which} took ${where} back to generation ${after.generation}`);
     if (after.role !== before.role && after.generation === before.generation)
-      this.violate('g-old-messages', `a message that came again made ${where} a ${after.role}`);
+      this.violate('g-old-messages', `a message ${which} made ${where} a ${after.role}`);
+    if (generation < before.generation) this.trace.count('messages of older generations');
     return answer;
   }
 }
 
-const watchedMethods = new Set(['promote', 'demote', 'openStage', 'syncStage', 'writeStage', 'commitStage']);
+const watchedMethods = new Set([
+  'promote',
+  'demote',
+  'seal',
+  'unseal',
+  'startTest',
+  'stopTest',
+  'advanceBase',
+  'resetBase',
+  'openStage',
+  'syncStage',
+  'writeStage',
+  'commitStage',
+]);
 
 const sessionIn = (method: string, args: readonly unknown[]): unknown =>
   method === 'openStage' ? (args[0] as { session: unknown }).session : args[0];

@@ -51,6 +51,8 @@ export interface ClusterServicesParts {
   /** The certificates that the peer server trusts are others now. */
   readonly trustChanged: () => void;
   readonly onError: (error: unknown, what: string) => void;
+  /** How often is looked for what no event tells; absent: as the limits of each say. */
+  readonly looks?: { readonly objectives_ms: number; readonly rules_ms: number; readonly expiry_ms: number };
 }
 
 /** What pauses sessions for the system and outlives a process: an upgrade, a migration. */
@@ -138,6 +140,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
     localPauseResume: config.localPauseResume,
     schedule: config.schedule,
     cyclesAtOnce: config.cyclesAtOnce,
+    ...(parts.looks && { objectivesEvery_ms: parts.looks.objectives_ms }),
     snapshotRules: { ruleChanged: (id) => scheduler.ruleChanged(id), ruleGone: (id) => scheduler.ruleGone(id) },
   });
   const access = new AccessPublisher(catalog, dataPlane);
@@ -156,7 +159,13 @@ export function makeClusterServices(parts: ClusterServicesParts) {
     mappings,
     groups: () => groups,
   });
-  const scheduler: SnapshotScheduler = new SnapshotScheduler({ catalog, clock, reporter, snapshots });
+  const scheduler: SnapshotScheduler = new SnapshotScheduler({
+    catalog,
+    clock,
+    reporter,
+    snapshots,
+    ...(parts.looks && { lookMost_ms: parts.looks.rules_ms, expireEvery_ms: parts.looks.expiry_ms }),
+  });
   const policies = new PolicyService(catalog, random, sessions, scheduler);
   const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock: waits });
   const migrations =

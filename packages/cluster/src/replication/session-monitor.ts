@@ -12,6 +12,8 @@ export interface SessionMonitorDeps {
   readonly reporter: Reporter;
   readonly records: () => Iterable<SessionRecord>;
   readonly about: (record: SessionRecord) => About;
+  /** How often objectives are looked at; absent: as the limit says. */
+  readonly objectivesEvery_ms?: number;
 }
 
 /** What is known of a session at this moment; lost with the process, and no commit of the catalog [C7.3]. */
@@ -120,7 +122,9 @@ export class SessionMonitor {
   #look(): void {
     const now_ms = this.#deps.clock.now();
     for (const record of this.#deps.records()) this.#judge(record, now_ms);
-    this.#timer = this.#deps.clock.after(driverLimits.complianceEvery_ms, () => this.#look());
+    this.#timer = this.#deps.clock.after(this.#deps.objectivesEvery_ms ?? driverLimits.complianceEvery_ms, () =>
+      this.#look(),
+    );
   }
 
   #judge(record: SessionRecord, now_ms: number): void {

@@ -28,6 +28,8 @@ export interface SessionsDeps {
   readonly schedule: ScheduleRule;
   /** Cycles that may run at once on the link to one peer. */
   readonly cyclesAtOnce: number;
+  /** How often objectives are looked at; absent: as the limit says. */
+  readonly objectivesEvery_ms?: number;
 }
 
 /** A session that is running here. */

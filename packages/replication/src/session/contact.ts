@@ -6,6 +6,7 @@ import { type Change, type Context, unchanged, withMembers, without } from './ch
 import { park, startCycle } from './cycle.ts';
 import type { BaseRef, Half } from './half.ts';
 import { hear, isMirrorable, isMirrored, isOutOfDate } from './hearing.ts';
+import type { State } from './states.ts';
 import { followSuspensions } from './suspend.ts';
 
 /**
@@ -29,7 +30,7 @@ export function absorb(half: Half, theirs: HalfView, common: BaseRef | undefined
 function agreed(seen: Half, theirs: HalfView, common: BaseRef | undefined, context: Context): Change {
   return seen.role === 'source'
     ? asSource(strangers(seen, theirs), theirs, common, context)
-    : asDestination(seen, theirs);
+    : asDestination(seen, theirs, common);
 }
 
 /** The peer was promoted: this side stops being the source, whatever it was doing [C4.1]. */
@@ -136,9 +137,15 @@ function confirmBase(
   return { half: { ...half, cycle: next }, notices: lost ? [{ kind: 'base_lost', using: 'whole' }] : [] };
 }
 
-function asDestination(half: Half, theirs: HalfView): Change {
+/** States in which a source ships, or would if it could: since a failover it has had this side activated. */
+const shipping: readonly State[] = ['OK', 'Synchronizing', 'System_Paused'];
+
+function asDestination(half: Half, theirs: HalfView, common: BaseRef | undefined): Change {
   const sync = theirs.lastSync === undefined ? {} : { lastSync: theirs.lastSync };
   const known = { ...half, ...sync };
+  // Activated already, and forgotten with an older catalog.
+  if (half.state === 'Failed_Over' && half.operation === undefined && shipping.includes(theirs.state))
+    return unchanged({ ...known, operation: { kind: 'activate', ...(common && { base: common }) } });
   if (half.operation !== undefined || !isMirrored(half)) return unchanged(known);
   if (isMirrorable(theirs.state)) {
     const cleared = theirs.state === 'System_Paused' ? known : without(known, 'fault');

@@ -34,7 +34,7 @@ function onVerb(half: Half, message: PeerMessage, context: Context): Result<Chan
     case 'contact':
       return ok(unchanged(half));
     case 'pause':
-      return ok(onPause(half));
+      return ok(onPause(half, message.view.paused?.remembered));
     case 'resume':
       return ok(half.state === 'Paused' ? resumeHalf(half, message.view.paused?.remembered, context) : unchanged(half));
     case 'activate':
@@ -55,7 +55,7 @@ function onVerb(half: Half, message: PeerMessage, context: Context): Result<Chan
 /** Nothing under way that the peer's verb would cut short. */
 const idle = (half: Half): boolean => half.operation === undefined || half.operation.kind === 'reverse';
 
-function onPause(half: Half): Change {
+function onPause(half: Half, theirs: Remembered | undefined): Change {
   if (half.state === 'Paused' && half.paused !== undefined)
     return unchanged({ ...half, paused: { ...half.paused, scope: 'both' } });
   if (half.operation?.kind === 'pause') {
@@ -63,7 +63,11 @@ function onPause(half: Half): Change {
     const remembered = half.operation.remembered;
     return paused(without(half, 'operation'), remembered);
   }
-  return pausable(half) ? paused(half, half.state) : unchanged(half);
+  if (pausable(half)) return paused(half, half.state);
+  // A destination that has not heard how far its source had come: who can be paused has begun.
+  if (half.role === 'destination' && half.state === 'Initializing' && half.operation === undefined)
+    return paused(half, theirs ?? 'System_Paused');
+  return unchanged(half);
 }
 
 function paused(half: Half, remembered: Remembered): Change {

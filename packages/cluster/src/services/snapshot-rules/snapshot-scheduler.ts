@@ -18,6 +18,9 @@ export interface SnapshotSchedulerDeps {
   readonly clock: Clock;
   readonly reporter: Reporter;
   readonly snapshots: SnapshotService;
+  /** How often rules are looked at at least, and how often for what has expired; absent: as the limits say. */
+  readonly lookMost_ms?: number;
+  readonly expireEvery_ms?: number;
 }
 
 /** Up to which moment a rule's runs are done or given up, and for which schedule that was worked out. */
@@ -108,7 +111,7 @@ export class SnapshotScheduler {
     if (this.#stopped || !this.#started) return;
     const { catalog, clock } = this.#deps;
     const now_ms = clock.now();
-    let next_ms = now_ms + limits.lookMost_ms;
+    let next_ms = now_ms + (this.#deps.lookMost_ms ?? limits.lookMost_ms);
     for (const rule of catalog.list('snapshot_rule')) {
       this.#lookAt(rule, now_ms);
       next_ms = Math.min(next_ms, nextDue_ms(scheduleOf(rule), now_ms));
@@ -231,7 +234,7 @@ export class SnapshotScheduler {
       .catch(() => 0)
       .then(() => {
         if (this.#stopped) return;
-        this.#expiry = this.#deps.clock.after(limits.expireEvery_ms, () => this.#expire());
+        this.#expiry = this.#deps.clock.after(this.#deps.expireEvery_ms ?? limits.expireEvery_ms, () => this.#expire());
       });
   }
 

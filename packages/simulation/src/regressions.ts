@@ -1,0 +1,12 @@
+/** Runs that have found something wrong: each failed until it was put right, and is run again ever since. */
+export const regressions: readonly {
+  readonly name: string;
+  readonly seed: number;
+  readonly hours: number;
+  readonly calm: number;
+}[] = [
+  // A pause that came again after its resume paused the source once more, and nothing told it that the destination was awake.
+  { name: 'a pause that was over came again', seed: 6, hours: 16, calm: 1 },
+  // A destination took an old word of its source for news; with an older catalog it had forgotten that it was activated.
+  { name: 'a destination that follows what is long past', seed: 52, hours: 168, calm: 8 },
+];
