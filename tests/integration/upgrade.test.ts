@@ -69,7 +69,7 @@ beforeAll(async () => {
   await buildChanged(at('broken.pkg'), '4.1.0.0.3', 'dataplane/data-plane.js', (text) =>
     text.replace('process.chdir(config.dataDir);', "throw new Error('planted: this data plane does not start');"),
   );
-  await buildChanged(at('hanging.pkg'), '4.1.0.0.3', 'dataplane/data-plane.js', (text) =>
+  await buildChanged(at('hanging.pkg'), '4.1.0.0.6', 'dataplane/data-plane.js', (text) =>
     text.replace('process.chdir(config.dataDir);', 'await new Promise(() => setInterval(() => undefined, 1000));'),
   );
   await build('best.pkg', 'key', '4.1.0.0.5');
