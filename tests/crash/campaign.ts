@@ -283,6 +283,8 @@ class Campaign {
         else if (kill.scope === 'cluster' || kill.scope === 'supervisor') {
           await site.gone();
           starting = site.start();
+          // Heard where it is awaited.
+          starting.catch(() => undefined);
         }
         await pause(this.#chance() * 2_000);
       }
@@ -354,8 +356,10 @@ class Campaign {
       this.#coverage.missed(target);
     }
     const instead: Kill = { site, scope: kill.scope, target: undefined };
-    if (site.kill(instead.scope) === 0) site.kill('cluster');
-    return instead;
+    if (site.kill(instead.scope) > 0) return instead;
+    // It is dead already, at a further order: then all of them die.
+    site.kill('cluster');
+    return { ...instead, scope: 'cluster' };
   }
 
   /** The cluster is up again, by its own supervisor or by being started. */

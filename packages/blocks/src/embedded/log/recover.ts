@@ -248,8 +248,10 @@ class Recovery {
     if (this.torn !== undefined || base >= until) return this.drop(segment);
     const gapAllowed = this.settled;
     this.settled = false;
-    if (segment.base === undefined && !found?.some((item) => item.kind === 'record')) {
-      // Nothing in it was durable, so what was is older, and removed where it is not here.
+    const hasDurable = found?.some((item) => item.kind === 'record' && item.header.sequence <= this.durable);
+    if (segment.base === undefined && hasDurable !== true) {
+      // Its first record is lost, and a sync of any other would have covered that one: nothing in it was durable, so what was is
+      // older, and removed where it is not here. A power cut may have left later records of it whole.
       if (gapAllowed) this.expected = Math.max(this.expected, Math.min(this.durable + 1, until));
       return this.drop(segment);
     }
