@@ -18,6 +18,15 @@ const refused = (query: string, range?: string) => {
 };
 
 describe('select', () => {
+  it('takes the names of what is inside an attribute, which comes whole', () => {
+    expect(parsed('select=protection_data(family_id, parent_id),id').selection.fields).toEqual([
+      'protection_data',
+      'id',
+    ]);
+    for (const text of ['name(a)', 'protection_data()', 'protection_data(a(b))', 'state(x)'])
+      expect(refused(`select=${text}`)?.kind, text).toBe('invalid');
+  });
+
   it('is the id unless told', () => {
     expect(parsed('').selection).toEqual({ fields: ['id'], associations: {} });
   });

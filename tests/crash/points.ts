@@ -47,7 +47,7 @@ export const points: readonly Point[] = [
   ),
   ...at('protection', 'source', ...['create_half', 'remove_half'].flatMap((op) => both(`engine.${op}`))),
   ...at('protection', 'destination', ...['create_half', 'remove_half'].flatMap((op) => both(`engine.${op}`))),
-  ...at('protection', 'source', ...['tell_delete', 'remove'].flatMap(step)),
+  ...at('protection', 'source', ...['tell_delete', 'remove'].flatMap(step), 'assignment.session.changed'),
   ...at('protection', 'destination', 'peer.delete.decided', ...step('remove')),
   ...at('protection', 'source', 'catalog.commit.ready', 'catalog.commit.durable'),
   ...at(

@@ -14,6 +14,17 @@ describe('metrics of a pair', () => {
     const [capacity] = (await generate('space_metrics_by_cluster', '0', 'Five_Mins')).slice(-1);
     expect(Number(capacity?.physical_total)).toBeGreaterThan(Number(capacity?.physical_used));
     const { volume, session } = await pair.protect('busy', 16 * MiB);
+    // What is newer than any mark has figures at once, by itself and with its family.
+    const family = 'space_metrics_by_volume_family';
+    for (const [entity, interval, provisioned] of [
+      ['space_metrics_by_volume', 'Five_Mins', 'logical_provisioned'],
+      ['space_metrics_by_volume', 'One_Day', 'last_logical_provisioned'],
+      [family, 'Five_Mins', 'logical_provisioned'],
+    ] as const)
+      expect((await generate(entity, volume, interval)).at(-1)).toMatchObject({ entity, [provisioned]: 16 * MiB });
+    const clone = await pair.a.client.action('volume', volume, 'clone', { name: 'copy of busy' });
+    expect((await generate(family, volume, 'Five_Mins')).at(-1)).toHaveProperty('family_id', volume);
+    await pair.a.client.remove('volume', String((clone as { id: string }).id));
     const disk = await pair.a.open('busy');
     await disk.write(0, noise(MiB, 1), { fua: true });
     await disk.read(0, new Uint8Array(MiB));

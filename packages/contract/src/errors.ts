@@ -1,20 +1,6 @@
-/** One entry of the catalogue: everything about an error that does not depend on the occasion. */
-export interface ErrorEntry {
-  readonly code: string;
-  readonly status: 400 | 401 | 403 | 404 | 405 | 406 | 413 | 415 | 416 | 422 | 500 | 503;
-  readonly severity: 'Error' | 'Warning' | 'Info';
-  /** `{0}`, `{1}`, … are filled in with the arguments. */
-  readonly message: string;
-  readonly remedy: string;
-}
+import { type ErrorEntry, error } from './error-entry.ts';
 
-const error = (code: string, status: ErrorEntry['status'], message: string, remedy: string): ErrorEntry => ({
-  code,
-  status,
-  severity: 'Error',
-  message,
-  remedy,
-});
+export type { ErrorEntry };
 
 /**
  * The error catalogue: the only place where codes, statuses and texts stand. Codes that PowerStore's clients know are PowerStore's;
@@ -137,6 +123,13 @@ export const catalogue = {
     'There are no file services on this system: {0} cannot be created.',
     'Use volumes.',
   ),
+  absent_here: error(
+    '0xE0C010010021',
+    422,
+    'There is no {0} on this system, and none can be created or changed.',
+    'See the table of supported operations for what there is.',
+  ),
+  appliance_name_in_use: error('0xE0C010010022', 422, 'The appliance name {0} is in use.', 'Choose another name.'),
   metrics_absent: error(
     '0xE04040010007',
     422,
@@ -475,6 +468,30 @@ export const catalogue = {
     400,
     'Certificates are exchanged for Replication_HTTP only, not for {0}.',
     'Use Replication_HTTP.',
+  ),
+  certificate_refused: error(
+    '0xE09010010013',
+    422,
+    'The certificate cannot be used: {0}',
+    'Give a valid certificate in PEM with the chain that follows it, and the key that it is for.',
+  ),
+  certificate_not_found: error(
+    '0xE0901001001D',
+    404,
+    'There is no certificate with the id {0}.',
+    'Look the id up; it may have been replaced.',
+  ),
+  certificate_service: error(
+    '0xE09010010022',
+    422,
+    'Certificates of type {0} for {1} are not given here.',
+    'Server certificates of Management_HTTP are; those of peers come with an exchange.',
+  ),
+  too_many_certificates: error(
+    '0xE09010010023',
+    422,
+    'There are {0} certificates and requests of {1} that are not in use.',
+    'Use one of them, or forget them with reset_certificates.',
   ),
   failed_over_already: error(
     '0xE0201005000C',

@@ -27,6 +27,7 @@ const plain = (schema: TSchema): Json => JSON.parse(JSON.stringify(schema)) as J
 
 function fieldSchema(field: FieldSpec): Json {
   const { description } = field;
+  const shape = field.shape && plain(field.shape);
   const literals = field.of === undefined ? undefined : { type: 'string', enum: [...enums[field.of]] };
   switch (field.type) {
     case 'string':
@@ -40,9 +41,11 @@ function fieldSchema(field: FieldSpec): Json {
     case 'enum':
       return { ...literals, type: ['string', 'null'], enum: [...(literals?.enum ?? []), null], description };
     case 'object':
-      return { type: ['object', 'null'], description };
+      return shape === undefined
+        ? { type: ['object', 'null'], description }
+        : { anyOf: [shape, { type: 'null' }], description };
     case 'list':
-      return { type: ['array', 'null'], items: literals ?? {}, description };
+      return { type: ['array', 'null'], items: literals ?? shape ?? {}, description };
   }
 }
 
@@ -64,7 +67,7 @@ function instanceSchema(resource: ResourceSpec): Json {
   };
 }
 
-function action(spec: ActionSpec): Json {
+function action(spec: ActionSpec, errors: readonly number[] = [400, 404, 422]): Json {
   return {
     summary: spec.summary,
     ...(spec.body && { requestBody: { required: spec.required ?? false, content: json(plain(spec.body)) } }),
@@ -75,11 +78,14 @@ function action(spec: ActionSpec): Json {
             '204': { description: 'Done; there is nothing to tell of it.' },
           }
         : { '204': { description: 'Done.' } }),
-      '202': {
-        description: 'Begun; the job is named.',
-        content: json({ $ref: '#/components/schemas/create_response' }),
-      },
-      ...errorAnswers([400, 404, 422]),
+      // What only looks is answered at once, always.
+      ...(!spec.reads && {
+        '202': {
+          description: 'Begun; the job is named.',
+          content: json({ $ref: '#/components/schemas/create_response' }),
+        },
+      }),
+      ...errorAnswers(errors),
     },
   };
 }
@@ -161,11 +167,12 @@ export function buildOpenApi(version: string): Json {
   for (const name of [...absentCollections, ...absentFiles]) {
     const nothing = { description: 'There are none here.', content: json({ type: 'array', maxItems: 0 }) };
     paths[`/${name}`] = {
+      post: { summary: 'None can be created.', responses: errorAnswers([422]) },
       get: { summary: 'Always empty.', responses: { '200': nothing, ...errorAnswers([400]) } },
     };
     paths[`/${name}/{id}`] = { get: { summary: 'There are none.', responses: errorAnswers([404]) } };
   }
-  paths['/logout'] = { post: action({ summary: 'End the session.' }) };
+  paths['/logout'] = { post: action({ summary: 'End the session.', reads: true }, [400, 422]) };
   return {
     openapi: '3.1.0',
     info: {

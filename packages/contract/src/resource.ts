@@ -1,4 +1,4 @@
-import type { TArray, TObject } from 'typebox';
+import type { TArray, TObject, TSchema } from 'typebox';
 import type { EnumName } from './enums.ts';
 
 /** An attribute of a resource as the query grammar sees it. */
@@ -8,6 +8,8 @@ export interface FieldSpec {
   readonly of?: EnumName;
   /** A literal of an open set: it has a `*_l10n` twin too, and any value may be asked for. */
   readonly words?: true;
+  /** What an object is made of, or an item of a list. */
+  readonly shape?: TSchema;
   readonly description: string;
 }
 
@@ -68,12 +70,9 @@ export const integer = (description: string): FieldSpec => ({ type: 'int', descr
 export const flag = (description: string): FieldSpec => ({ type: 'boolean', description });
 export const time = (description: string): FieldSpec => ({ type: 'timestamp', description });
 export const one = (of: EnumName, description: string): FieldSpec => ({ type: 'enum', of, description });
-export const embedded = (description: string): FieldSpec => ({ type: 'object', description });
-export const list = (description: string, of?: EnumName): FieldSpec => ({
-  type: 'list',
-  description,
-  ...(of && { of }),
-});
+export const objectOf = (shape: TSchema, description: string): FieldSpec => ({ type: 'object', shape, description });
+export const listOf = (shape: TSchema, description: string): FieldSpec => ({ type: 'list', shape, description });
+export const list = (description: string, of: EnumName): FieldSpec => ({ type: 'list', description, of });
 
 export const has = (resource: string, ours: string, theirs = 'id'): AssociationSpec => ({
   resource,

@@ -60,6 +60,13 @@ const areas: Readonly<Record<string, Area>> = {
   x509_certificate: 'security',
   cluster: 'system',
   chap_config: 'system',
+  appliance: 'system',
+  network: 'system',
+  ip_port: 'system',
+  eth_port: 'system',
+  hardware: 'system',
+  dns: 'system',
+  ntp: 'system',
   remote_system: 'system',
   software_package: 'system',
 };

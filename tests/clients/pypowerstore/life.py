@@ -73,6 +73,38 @@ def platform(conn):
     check("file services are empty", conn.provisioning.get_nas_servers() == [])
 
 
+def configuration(conn):
+    config = conn.config_mgmt
+    for name in (
+        "get_service_configs", "get_service_users", "get_vcenters", "get_discovered_appliances", "get_destination_emails",
+        "get_smtp_configs", "get_remote_support_list", "get_remote_support_contact_list", "get_ldap_domain_configuration_list",
+        "get_ldap_account_list", "get_storage_container_list", "get_storage_container_destination_list",
+        "get_virtual_volume_list", "get_file_io_limit_rules",
+    ):
+        check(f"{name}: there is nothing", getattr(config, name)() == [])
+    refused("none can be made", "0xE0C010010021", lambda: config.create_destination_email({"email_address": "a@example.org"}))
+    dns = config.get_dns_details(config.get_dns_list()[0]["id"])
+    if dns["addresses"]:
+        config.modify_dns_details(dns["id"], {"addresses": dns["addresses"]})
+    refused("the machine's", "0xE0C010010020", lambda: config.modify_dns_details(dns["id"], {"addresses": ["192.0.2.53"]}))
+    ntp = config.get_ntp_list()[0]["id"]
+    refused("the machine's", "0xE0C010010020", lambda: config.modify_ntp_details(ntp, {"addresses": ["192.0.2.123"]}))
+    network = config.get_networks()[0]["id"]
+    config.modify_network(network, {"name": "py-network"})
+    check("network", config.get_network_by_name("py-network")[0]["id"] == network)
+    refused("ports", "0xE0C010010020", lambda: config.add_remove_ports(network, add_port_ids=["IP_x"]))
+    name = config.get_cluster_details("0")["name"]
+    config.modify_cluster("0", name="py-cluster")
+    check("cluster renamed", config.get_cluster_by_name("py-cluster")[0]["id"] == "0")
+    config.modify_cluster("0", name=name)
+    config.reset_certificates({"service": "Management_HTTP"})
+    details = [config.get_certificate_details(one["id"]) for one in config.get_certificates()]
+    served = [one for one in details if one["service"] == "Management_HTTP"]
+    check("certificate", len(served) == 1 and served[0]["is_current"] and served[0]["members"][0]["thumbprint"])
+    refused("not managed here", "0xE09010010022", lambda: config.reset_certificates({"service": "VASA_HTTP"}))
+    refused("no certificate", "0xE0901001001D", lambda: config.get_certificate_details("none"))
+
+
 def users(conn):
     config = conn.config_mgmt
     role = config.get_role_by_name("Storage Operator")
@@ -335,6 +367,7 @@ def main():
         conn.provisioning = Recorded(conn.provisioning)
         conn.protection = Recorded(conn.protection)
     platform(a)
+    configuration(a)
     users(a)
     metrics(a)
     provisioning(a)

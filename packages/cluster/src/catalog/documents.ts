@@ -1,4 +1,5 @@
-import type { EnumValue } from '@antipode/contract';
+import type { CertificateMember, EnumValue } from '@antipode/contract';
+import type { Static } from 'typebox';
 import type { MigrationDocument } from '../migrations/migration-document.ts';
 
 /** What the catalog keeps of each resource: the columns that REST shows, as they are shown. Timestamps: ISO 8601, UTC, `+00:00`. */
@@ -215,8 +216,9 @@ export interface CertificateDocument {
   readonly scope: string;
   readonly is_current: boolean;
   readonly is_valid: boolean;
-  readonly members: readonly unknown[];
+  readonly members: readonly CertificateMemberDocument[];
 }
+export type CertificateMemberDocument = Static<typeof CertificateMember>;
 
 export interface SessionDocument {
   readonly id: string;
@@ -255,6 +257,8 @@ export interface JobDocument {
   readonly progress_percentage: number;
   readonly parent_id: string | null;
   readonly root_id: string;
+  /** The root, of a part that has no parts itself. */
+  readonly leaf_of?: string;
   readonly user: string;
   readonly response_body: unknown;
   readonly response_status: EnumValue<'HttpStatus'> | null;
@@ -317,6 +321,8 @@ export interface AlertDocument extends EventDocument {
   readonly acknowledged_timestamp: string | null;
   readonly raised_timestamp: string;
   readonly cleared_timestamp: string | null;
+  /** Absent in rows of older catalogs. */
+  readonly events?: readonly object[];
 }
 
 /** Tables of the catalog and what is in each. */

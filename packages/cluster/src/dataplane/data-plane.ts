@@ -13,6 +13,7 @@ import { assembleDataPlane } from './assemble.ts';
 import { clusterExports, ownExports } from './exports.ts';
 import { HostAccessTable } from './host-access.ts';
 import { IoStatistics } from './io-statistics.ts';
+import { KeptLimits } from './kept-limits.ts';
 import { localFrames } from './local-frames.ts';
 import { scrubFile } from './scrub-job.ts';
 import { checkDataPlane } from './self-check.ts';
@@ -54,6 +55,8 @@ export async function startDataPlane(
   const access = new HostAccessTable();
   const io = new IoStatistics(clock);
   const limits = new VolumeLimits(clock);
+  const keptLimits = new KeptLimits(join(directory, 'limits.json'));
+  limits.set(keptLimits.load());
   const others = appliances.filter((id) => id !== appliance);
   const siblings = new Siblings(others, clock);
   // Hosts and peers know the first one's addresses. Hosts may reach the others directly, at ports of their own.
@@ -98,7 +101,10 @@ export async function startDataPlane(
         'the host was detached',
       );
     },
-    setLimits: (told) => limits.set(told),
+    setLimits: (told) => {
+      limits.set(told);
+      keptLimits.keep(told);
+    },
   });
   const { plane, scrub } = assembled;
   let receiver = assembled.receiver();

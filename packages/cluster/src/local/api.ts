@@ -165,7 +165,7 @@ export interface DataPlane extends Remote<EngineControl>, Remote<MovingControl> 
   changedChunks(range: ChunkRange): Promise<ChunkBitmap>;
   /** Who may open what, where clients are known by certificates; connections that it does not cover end. Until told, nobody may. */
   setAccess(hosts: readonly HostAccess[]): Promise<void>;
-  /** All rates that hosts are held to; they hold at once, also for requests that wait. Until told, there are none. */
+  /** All rates that hosts are held to; they hold at once, also for requests that wait, and from the next start on. */
   setLimits(limits: readonly IoLimit[]): Promise<void>;
   setPeers(peers: readonly KnownPeer[]): Promise<void>;
   /** Whether incoming cycles of a session are taken. Unknown sessions are `peer_not_ready` until told [C5.3]. */

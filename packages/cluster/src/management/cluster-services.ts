@@ -25,6 +25,7 @@ import { PolicyService } from '../services/policies.ts';
 import { ScrubService } from '../services/scrubs.ts';
 import { SnapshotScheduler } from '../services/snapshot-rules/snapshot-scheduler.ts';
 import { SnapshotService } from '../services/snapshots.ts';
+import { UnfinishedAssignments } from '../services/unfinished-assignments.ts';
 import { VolumeLife } from '../services/volume-life.ts';
 import { VolumeService } from '../services/volumes.ts';
 import { builtInSoftware } from '../software/version.ts';
@@ -126,6 +127,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
       }
       if (!state.up && before.up) reporter.tell('link_lost', about);
       if (state.up !== before.up) sessions.linkChanged(record, state.up);
+      if (state.up && !before.up) void unfinished.retry();
     },
   });
   const sessions: Sessions = new Sessions({
@@ -143,6 +145,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
     ...(parts.looks && { objectivesEvery_ms: parts.looks.objectives_ms }),
     snapshotRules: { ruleChanged: (id) => scheduler.ruleChanged(id), ruleGone: (id) => scheduler.ruleGone(id) },
   });
+  const unfinished = new UnfinishedAssignments({ catalog, replication: sessions, clock: waits, reporter });
   const access = new AccessPublisher(catalog, dataPlane);
   const limits = new LimitPublisher(catalog, dataPlane);
   const mappings = new MappingService(catalog, random, access);
@@ -150,10 +153,11 @@ export function makeClusterServices(parts: ClusterServicesParts) {
   const storage = { catalog, dataPlane, clock, random };
   const snapshots = new SnapshotService(storage);
   const life = new VolumeLife(storage, snapshots);
-  const groups = new VolumeGroupService({ ...storage, replication: sessions, snapshots, life });
+  const groups = new VolumeGroupService({ ...storage, replication: sessions, unfinished, snapshots, life });
   const volumes = new VolumeService({
     ...storage,
     replication: sessions,
+    unfinished,
     snapshots,
     life,
     mappings,
@@ -166,7 +170,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
     snapshots,
     ...(parts.looks && { lookMost_ms: parts.looks.rules_ms, expireEvery_ms: parts.looks.expiry_ms }),
   });
-  const policies = new PolicyService(catalog, random, sessions, scheduler);
+  const policies = new PolicyService(catalog, random, sessions, unfinished, scheduler);
   const scrubs = new ScrubService({ dataPlane, jobs, reporter, clock: waits });
   const migrations =
     parts.cluster &&
@@ -242,6 +246,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
       await reportUnexplained(catalog, dataPlane, reporter);
       remotes.start();
       await sessions.start();
+      unfinished.recover();
       for (const suspender of suspenders) suspender.start();
       sessions.reconcileSuspensions((suspension) => suspenders.some((one) => one.stands(suspension)));
     },
@@ -254,6 +259,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
       scrubs.close();
       migrations?.stop();
       scheduler.stop();
+      unfinished.stop();
       sessions.stop();
       remotes.stop();
     },

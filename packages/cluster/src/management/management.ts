@@ -12,12 +12,14 @@ import { connectDataPlane } from '../local/client.ts';
 import { startMetrics } from '../metrics/start-metrics.ts';
 import { httpsCalls } from '../replication/peer-client.ts';
 import { type PeerServer, startPeerServer } from '../replication/peer-server.ts';
-import { buildRestApp } from '../rest/app.ts';
+import { buildRestApp, useCertificate } from '../rest/app.ts';
 import { restLimits } from '../rest/limits.ts';
 import type { RestOptions } from '../rest/options.ts';
 import { Authenticator } from '../security/authenticator.ts';
-import { ensureKeyPair } from '../security/certificates.ts';
+import { ensureKeyPair, type KeyPair } from '../security/certificates.ts';
+import { KeyStore } from '../security/key-store.ts';
 import { loadLinkIdentity } from '../security/link-identity.ts';
+import { CertificateService } from '../services/certificates.ts';
 import { changedBlocksHandlers } from '../services/changed-blocks.ts';
 import { cloneHandlers } from '../services/clone-rules.ts';
 import { metricsHandlers } from '../services/metrics.ts';
@@ -155,7 +157,19 @@ export async function startManagement(
   });
   services.startSchedules();
 
-  const tls = await serverCertificate(config);
+  const keys = new KeyStore(places(config.dataDir).keys);
+  const tls = await serverCertificate(config, keys);
+  const certificates = new CertificateService({
+    catalog,
+    clock,
+    random,
+    keys,
+    served: tls,
+    serve: (pair) => useCertificate(app, pair),
+    inFiles: config.tls !== undefined,
+    subject: () => ({ name: clusterName(), hosts: hostsOf(config) }),
+    link: identity,
+  });
   const audit: RestOptions['audit'] = (request, principal, operation, status) => {
     auditRequest(catalog, random, clock.now(), request, principal, operation, status);
     catalog.trim('audit_event', restLimits.audits);
@@ -168,9 +182,10 @@ export async function startManagement(
     version: software.software.build_version,
     tls,
     handlers: {
+      ...certificates.handlers(),
       ...services.handlers(),
       ...changedBlocksHandlers(catalog, dataPlane),
-      ...metricsHandlers(catalog, metrics.store, clock),
+      ...metricsHandlers(catalog, metrics, clock),
       ...new UserService(catalog, random, authenticator).handlers(),
       ...cloneHandlers(catalog, random),
       ...upgrades.handlers(),
@@ -180,6 +195,7 @@ export async function startManagement(
     refresh: async (resource, id) => {
       if (resource === 'cluster') catalog.live('cluster', '0', { system_time: timestamp(clock.now()) });
       if (resource === 'replication_session') sessions.refresh();
+      if (resource === 'x509_certificate') certificates.refresh();
       if (resource === 'volume' && id !== undefined && catalog.get('volume', id)?.type !== 'Snapshot') {
         const usage = await dataPlane.volumeUsage(volumeId(id)).catch(() => undefined);
         if (usage !== undefined) catalog.live('volume', id, { logical_used: usage.logical_bytes });
@@ -221,6 +237,8 @@ export async function startManagement(
       { host: reachedAt().data.host, purpose: 'External_Replication' },
     ],
   });
+
+  certificates.enter();
 
   const backup = () => {
     try {
@@ -286,10 +304,16 @@ function startWebhook(config: ClusterConfig, deps: Omit<WebhookDeps, 'url' | 'se
   return new Webhook({ url, ...deps, ...(secret !== undefined && { secret }) });
 }
 
-async function serverCertificate(config: ClusterConfig): Promise<{ readonly cert: string; readonly key: string }> {
+/** Names and addresses that a certificate of the REST interface is for. */
+const hostsOf = ({ listen }: ClusterConfig): readonly string[] => [
+  ...new Set(['localhost', '127.0.0.1', '::1', reachable(listen.host)]),
+];
+
+async function serverCertificate(config: ClusterConfig, keys: KeyStore): Promise<KeyPair> {
   if (config.tls !== undefined)
-    return { cert: readFileSync(config.tls.certFile, 'utf8'), key: readFileSync(config.tls.keyFile, 'utf8') };
-  const hosts = [...new Set(['localhost', '127.0.0.1', '::1', reachable(config.listen.host)])];
-  const pair = await ensureKeyPair(places(config.dataDir).keys, 'rest', config.name, hosts);
-  return { cert: pair.certificate, key: pair.privateKey };
+    return {
+      certificate: readFileSync(config.tls.certFile, 'utf8'),
+      privateKey: readFileSync(config.tls.keyFile, 'utf8'),
+    };
+  return keys.served() ?? ensureKeyPair(places(config.dataDir).keys, 'rest', config.name, hostsOf(config));
 }

@@ -59,6 +59,7 @@ const sources: MetricsSources = {
       ],
     ];
   },
+  spaceNow: async () => undefined,
   copies: async () => [
     {
       session: 's',

@@ -20,6 +20,8 @@ export interface MetricsSources {
   appliances(): readonly string[];
   /** Space of everything: expensive, asked every five minutes. `changed`: volumes that were written since. */
   space(changed: ReadonlySet<string>): Promise<readonly (readonly [SeriesKey, Sums])[]>;
+  /** Space of one thing as it is now; undefined: it is not measured by itself. */
+  spaceNow(kind: string, id: string): Promise<Sums | undefined>;
   /** Running totals of replication: bytes shipped so far, and bytes to go. */
   copies(): Promise<readonly CopyCounters[]>;
 }

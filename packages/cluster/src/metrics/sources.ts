@@ -1,6 +1,7 @@
 import { volumeId } from '@antipode/base';
 import type { EngineUsage } from '@antipode/blocks';
 import type { Catalog } from '../catalog/catalog.ts';
+import type { VolumeDocument } from '../catalog/documents.ts';
 import type { DataPlane } from '../local/api.ts';
 import { certificateNames } from '../services/access-table.ts';
 import { firstAppliance } from '../supervisor/appliances.ts';
@@ -61,30 +62,31 @@ export function metricsSources(
     async space(changed) {
       const measured: (readonly [SeriesKey, Sums])[] = [];
       const groups = new Map<string, Measured[]>();
+      const families = new Map<string, Measured[]>();
       const appliances = await dataPlane.appliances();
       const moved = new Set(appliances.filter(({ id, usage }) => isMoved(id, usage)).map(({ id }) => id));
       const onAppliance = new Map<string, { provisioned: number; logical: number }>();
       const known = new Set<string>();
-      for (const { id, size, group_id, appliance_id, is_replication_destination } of heads()) {
+      const present = heads();
+      const relatives = familySizes(present);
+      for (const { id, size, group_id, appliance_id, is_replication_destination, protection_data } of present) {
         known.add(id);
+        const { family_id } = protection_data;
+        // Only of these it is told how much is stored, and how much nobody else keeps: it changes with others' writes too.
+        const isShared = group_id != null || (relatives.get(family_id) ?? 0) > 1;
         // A copy changes without a host's writes.
-        const again = changed.has(id) || is_replication_destination || (moved.has(appliance_id) && group_id != null);
+        const again = changed.has(id) || is_replication_destination || (moved.has(appliance_id) && isShared);
         const bytes = await measure(id, size, again);
         measured.push([{ family: 'space', kind: 'volume', id }, spaceOf(size, bytes.logical)]);
         const { provisioned, logical } = onAppliance.get(appliance_id) ?? { provisioned: 0, logical: 0 };
         onAppliance.set(appliance_id, { provisioned: provisioned + size, logical: logical + bytes.logical });
         if (group_id != null) groups.set(group_id, [...(groups.get(group_id) ?? []), bytes]);
+        families.set(family_id, [...(families.get(family_id) ?? []), bytes]);
       }
       for (const id of [...used.keys()]) if (!known.has(id)) used.delete(id);
-      for (const [id, members] of groups) {
-        const total = (name: keyof Measured) => members.reduce((sum, member) => sum + member[name], 0);
-        const group: Sums = {
-          ...spaceOf(total('size'), total('logical')),
-          unique_physical_used: total('stored'),
-          data_reduction: ratio(total('unique'), total('stored')),
-        };
-        measured.push([{ family: 'space', kind: 'vg', id }, group]);
-      }
+      for (const [id, members] of groups) measured.push([{ family: 'space', kind: 'vg', id }, spaceOfSeveral(members)]);
+      for (const [id, members] of families)
+        measured.push([{ family: 'space', kind: 'volume_family', id }, spaceOfSeveral(members)]);
       const total = { provisioned: 0, logical: 0, ...nothing };
       for (const { id, usage } of appliances) {
         if (usage === undefined) continue;
@@ -95,6 +97,15 @@ export function metricsSources(
       }
       measured.push([{ family: 'space', kind: 'cluster', id: '0' }, spaceOfAll(total)]);
       return measured;
+    },
+    async spaceNow(kind, id) {
+      const of = heads().filter((head) => {
+        if (kind === 'volume') return head.id === id;
+        return (kind === 'vg' ? head.group_id : head.protection_data.family_id) === id;
+      });
+      if (!['volume', 'vg', 'volume_family'].includes(kind) || of.length === 0) return undefined;
+      const measured = await Promise.all(of.map((head) => measure(head.id, head.size, true)));
+      return kind === 'volume' ? spaceOf(measured[0]!.size, measured[0]!.logical) : spaceOfSeveral(measured);
     },
     async copies() {
       const copies: CopyCounters[] = [];
@@ -124,6 +135,23 @@ interface Measured {
   readonly logical: number;
   readonly unique: number;
   readonly stored: number;
+}
+
+function spaceOfSeveral(members: readonly Measured[]): Sums {
+  const total = (name: keyof Measured) => members.reduce((sum, member) => sum + member[name], 0);
+  return {
+    ...spaceOf(total('size'), total('logical')),
+    unique_physical_used: total('stored'),
+    data_reduction: ratio(total('unique'), total('stored')),
+  };
+}
+
+/** How many volumes and clones a family has. */
+function familySizes(heads: readonly VolumeDocument[]): ReadonlyMap<string, number> {
+  const sizes = new Map<string, number>();
+  for (const { protection_data } of heads)
+    sizes.set(protection_data.family_id, (sizes.get(protection_data.family_id) ?? 0) + 1);
+  return sizes;
 }
 
 const nothing = { total_bytes: 0, free_bytes: 0, log_bytes: 0, live_bytes: 0, data_bytes: 0 };

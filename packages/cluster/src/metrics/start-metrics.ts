@@ -4,7 +4,7 @@ import type { Clock } from '@antipode/base';
 import type { Catalog } from '../catalog/catalog.ts';
 import { timestamp } from '../catalog/documents.ts';
 import type { DataPlane } from '../local/api.ts';
-import { type CopyRate, MetricsRecorder } from './recorder.ts';
+import { type CopyRate, MetricsRecorder, type MetricsSources } from './recorder.ts';
 import { metricsSources } from './sources.ts';
 import { MetricsStore } from './store.ts';
 
@@ -16,7 +16,7 @@ export async function startMetrics(options: {
   readonly clock: Clock;
   readonly figures: (session: string) => Promise<Readonly<Record<string, unknown>> | undefined>;
   readonly onError: (error: unknown) => void;
-}): Promise<{ readonly store: MetricsStore; stop(): void }> {
+}): Promise<{ readonly store: MetricsStore; readonly spaceNow: MetricsSources['spaceNow']; stop(): void }> {
   const { catalog, dataPlane, clock, figures, onError } = options;
   const store = openStore(join(options.directory, 'metrics.db'), onError);
   const onRates = (rates: readonly CopyRate[]) =>
@@ -34,6 +34,7 @@ export async function startMetrics(options: {
   await recorder.start();
   return {
     store,
+    spaceNow: sources.spaceNow,
     stop() {
       recorder.stop();
       store.close();

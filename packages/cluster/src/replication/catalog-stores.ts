@@ -1,7 +1,7 @@
 import { display } from '@antipode/contract';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { RemoteSystemDocument } from '../catalog/documents.ts';
-import { certificateMember } from './certificate-member.ts';
+import { certificateMember } from '../security/certificate-member.ts';
 import type { LinkState } from './link-monitor.ts';
 import type { RemoteRecord, RemoteStore, TrustRecord, TrustStore } from './remote-systems.ts';
 
@@ -77,6 +77,7 @@ export function showLink(catalog: Catalog, record: RemoteRecord, state: LinkStat
     status: data === 'OK' ? 'Login_Success' : 'Network_Error',
     status_l10n: display(data === 'OK' ? 'Login_Success' : 'Network_Error'),
     data_connection_type: 'TCP',
+    data_connection_type_l10n: display('TCP'),
   };
   catalog.live('remote_system', record.id, {
     state: state.up ? 'OK' : 'Management_Connection_Lost',

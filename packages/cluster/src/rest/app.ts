@@ -1,6 +1,8 @@
+import type { Server } from 'node:tls';
 import { absentCollections, absentFiles, buildOpenApi, catalogue, RestError, resources } from '@antipode/contract';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Principal } from '../security/authenticator.ts';
+import type { KeyPair } from '../security/certificates.ts';
 import { answerBrokenRequest, answerError, send } from './answers.ts';
 import { authenticate, claimedUser } from './authenticate.ts';
 import { restLimits } from './limits.ts';
@@ -15,9 +17,7 @@ export async function buildRestApp(options: RestOptions): Promise<FastifyInstanc
   const app = Fastify({
     ...(options.tls && {
       https: {
-        cert: options.tls.cert,
-        key: options.tls.key,
-        minVersion: 'TLSv1.2' as const,
+        ...secureContext(options.tls),
         maxHeaderSize: restLimits.headers_bytes,
         connectionsCheckingInterval: restLimits.lookAtSlow_ms,
       },
@@ -52,7 +52,7 @@ export async function buildRestApp(options: RestOptions): Promise<FastifyInstanc
     }
   };
   for (const resource of Object.values(resources)) addResource(app, resource, options, guard);
-  for (const name of absentCollections) addAbsent(app, name, guard);
+  for (const name of absentCollections) addAbsent(app, name, guard, 'absent_here');
   for (const name of absentFiles) addAbsent(app, name, guard, 'file_absent');
   addLogin(app, options, guard);
   const openApi = buildOpenApi(options.version);
@@ -61,6 +61,17 @@ export async function buildRestApp(options: RestOptions): Promise<FastifyInstanc
   await app.ready();
   app.server.maxConnections = restLimits.connections;
   return app;
+}
+
+const secureContext = ({ certificate, privateKey }: KeyPair) => ({
+  cert: certificate,
+  key: privateKey,
+  minVersion: 'TLSv1.2' as const,
+});
+
+/** Connections that begin from now on meet another certificate. */
+export function useCertificate(app: FastifyInstance, pair: KeyPair): void {
+  (app.server as unknown as Server).setSecureContext(secureContext(pair));
 }
 
 /**

@@ -265,7 +265,7 @@ describe('on a socket', () => {
   it('TLS alone; broken bytes, oversized headers and half requests end with 4xx or a closed connection', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'rest-keys-'));
     const pair = await ensureKeyPair(directory, 'rest', 'rest', ['127.0.0.1']);
-    const served = await restFixture({ tls: { cert: pair.certificate, key: pair.privateKey } });
+    const served = await restFixture({ tls: pair });
     try {
       await served.app.listen({ host: '127.0.0.1', port: 0 });
       const { port } = served.app.server.address() as { port: number };

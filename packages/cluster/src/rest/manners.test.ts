@@ -217,7 +217,7 @@ describe('paths', () => {
   });
 
   it('what this system does not do is 404 with error_response, saying so', async () => {
-    for (const url of ['email_notify_destination', 'volume/v1/paint', 'nothing/at/all']) {
+    for (const url of ['recycle_bin', 'volume/v1/paint', 'nothing/at/all']) {
       for (const method of ['GET', 'POST', 'DELETE'] as const) {
         const answer = await rest.app.inject({ method, url: `/api/rest/${url}`, headers: admin });
         expect(answer.statusCode).toBe(404);
@@ -231,7 +231,8 @@ describe('paths', () => {
     expect([mappings.statusCode, mappings.body]).toEqual([200, '[]']);
     const port = await rest.get('fc_port/p1?select=*');
     expect([port.statusCode, refusal(port.body)?.code]).toEqual([404, '0xE04040020009']);
-    expect((await rest.send('POST', 'fc_port', { name: 'g' })).statusCode).toBe(404);
+    const made = await rest.send('POST', 'ldap_domain', { name: 'g' });
+    expect([made.statusCode, refusal(made.body)?.code]).toEqual([422, '0xE0C010010021']);
     expect((await rest.app.inject({ method: 'GET', url: '/api/rest/host' })).statusCode).toBe(401);
   });
 

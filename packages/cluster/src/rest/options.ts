@@ -2,6 +2,7 @@ import type { Clock } from '@antipode/base';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Authenticator, Principal } from '../security/authenticator.ts';
+import type { KeyPair } from '../security/certificates.ts';
 import type { JobRunner } from '../services/jobs.ts';
 import type { Handlers } from './handlers.ts';
 import type { UploadHandler } from './upload.ts';
@@ -17,7 +18,7 @@ export interface RestOptions {
   readonly jobs: JobRunner;
   readonly version: string;
   /** PEM; absent in tests that inject requests. */
-  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly tls?: KeyPair;
   /** Attributes that pass are brought up to date before they are read. */
   readonly refresh: (resource: string, id: string | undefined) => Promise<void>;
   /** The one row of login_session. */

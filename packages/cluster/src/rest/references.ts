@@ -11,6 +11,7 @@ export function notFound(resource: string, id: string): RestError {
   if (resource === 'host') return new RestError('host_not_found', short);
   if (resource === 'volume_group') return new RestError('group_not_found', short);
   if (resource === 'policy') return new RestError('policy_not_found', short);
+  if (resource === 'x509_certificate') return new RestError('certificate_not_found', short);
   if (resource === 'snapshot_rule') return new RestError('snapshot_rule_not_found', short);
   return new RestError('not_found', resource, short);
 }

@@ -95,7 +95,7 @@ export function addResource(app: FastifyInstance, resource: ResourceSpec, option
 }
 
 /** A collection with nothing in it: nothing can be found in it either, and nothing put. */
-export function addAbsent(app: FastifyInstance, name: string, guard: Guard, onCreate?: ErrorName): void {
+export function addAbsent(app: FastifyInstance, name: string, guard: Guard, onCreate: ErrorName): void {
   const base = `/api/rest/${name}`;
   app.get(base, async (request) => {
     await guard(request);
@@ -106,7 +106,6 @@ export function addAbsent(app: FastifyInstance, name: string, guard: Guard, onCr
     await guard(request);
     throw notFound(name, request.params.id);
   });
-  if (onCreate === undefined) return;
   app.post(base, async (request) => {
     await guard(request, `${name}.create`);
     throw new RestError(onCreate, name);

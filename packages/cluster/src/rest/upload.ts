@@ -36,17 +36,17 @@ export function addUpload(
       // Whatever comes of it, what may still be arriving is not read to its end.
       void reply.header('connection', 'close');
       const principal = await guard(request, name);
-      const take = options.uploads?.[name];
-      if (take === undefined) throw new RestError('method_not_allowed', 'create', resource.name);
-      const job = options.jobs.begin({ resource: resource.name, action: 'create', id: null, user: principal.user });
-      const context: RequestContext = {
-        principal,
-        clientAddress: request.ip,
-        job: job.id,
-        progress: job.progress,
-      };
       let status = 500;
       try {
+        const take = options.uploads?.[name];
+        if (take === undefined) throw new RestError('method_not_allowed', 'create', resource.name);
+        const job = options.jobs.begin({ resource: resource.name, action: 'create', id: null, user: principal.user });
+        const context: RequestContext = {
+          principal,
+          clientAddress: request.ip,
+          job: job.id,
+          progress: job.progress,
+        };
         const made = await job.run(
           () => receive(request, field, options, (file, size) => take(context, file, size)),
           201,

@@ -34,15 +34,12 @@ export async function ensureKeyPair(
   return made;
 }
 
-async function selfSigned(subject: string, hosts: readonly string[]): Promise<KeyPair> {
-  // Needed once in the life of a cluster: not kept in the memory of every process.
-  await import('reflect-metadata');
-  const x509 = await import('@peculiar/x509');
-  x509.cryptoProvider.set(webcrypto as never);
+/** A new key and the certificate that it signs itself; `hosts`: names and addresses that it is for. */
+export async function selfSigned(subject: string, hosts: readonly string[]): Promise<KeyPair> {
+  const x509 = await loadX509();
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const now = new Date();
-  const names = hosts.map((host) => ({ type: isIP(host) === 0 ? ('dns' as const) : ('ip' as const), value: host }));
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: Buffer.from(webcrypto.getRandomValues(new Uint8Array(16))).toString('hex'),
     name: `CN=${subject}`,
@@ -53,12 +50,51 @@ async function selfSigned(subject: string, hosts: readonly string[]): Promise<Ke
     keys: keys as never,
     extensions: [
       new x509.BasicConstraintsExtension(true, 0, true),
-      ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : []),
+      ...(hosts.length > 0 ? [new x509.SubjectAlternativeNameExtension(alternativeNames(hosts))] : []),
     ],
   });
-  const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)).toString('base64');
-  return {
-    certificate: certificate.toString('pem'),
-    privateKey: `-----BEGIN PRIVATE KEY-----\n${pkcs8.replace(/(.{64})/g, '$1\n').trim()}\n-----END PRIVATE KEY-----\n`,
-  };
+  return { certificate: certificate.toString('pem'), privateKey: await exported(keys.privateKey) };
+}
+
+/** Who a requested certificate is for. */
+export interface RequestedSubject {
+  readonly names: Readonly<Record<'CN' | 'O' | 'OU' | 'L' | 'ST' | 'C', string | undefined>>;
+  readonly hosts: readonly string[];
+}
+
+/** A new RSA key and a request (PKCS 10) that an authority can sign; the key is PEM and is to stay here. */
+export async function requestCertificate(
+  { names, hosts }: RequestedSubject,
+  keyLength_bits: number,
+): Promise<{ readonly request: string; readonly privateKey: string }> {
+  const x509 = await loadX509();
+  const algorithm = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
+  const keys = await webcrypto.subtle.generateKey(
+    { ...algorithm, modulusLength: keyLength_bits, publicExponent: new Uint8Array([1, 0, 1]) },
+    true,
+    ['sign', 'verify'],
+  );
+  const request = await x509.Pkcs10CertificateRequestGenerator.create({
+    name: Object.entries(names).flatMap(([name, value]) => (value === undefined ? [] : [{ [name]: [value] }])),
+    keys: keys as never,
+    signingAlgorithm: algorithm,
+    extensions: hosts.length > 0 ? [new x509.SubjectAlternativeNameExtension(alternativeNames(hosts))] : [],
+  });
+  return { request: request.toString('pem'), privateKey: await exported(keys.privateKey) };
+}
+
+/** Needed a few times in the life of a cluster: not kept in the memory of every process. */
+async function loadX509() {
+  await import('reflect-metadata');
+  const x509 = await import('@peculiar/x509');
+  x509.cryptoProvider.set(webcrypto as never);
+  return x509;
+}
+
+const alternativeNames = (hosts: readonly string[]) =>
+  hosts.map((host) => ({ type: isIP(host) === 0 ? ('dns' as const) : ('ip' as const), value: host }));
+
+async function exported(key: webcrypto.CryptoKey): Promise<string> {
+  const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', key)).toString('base64');
+  return `-----BEGIN PRIVATE KEY-----\n${pkcs8.replace(/(.{64})/g, '$1\n').trim()}\n-----END PRIVATE KEY-----\n`;
 }

@@ -1,8 +1,10 @@
+import { passFaultPoint } from '@antipode/base';
 import { RestError } from '@antipode/contract';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { PolicyDocument, VolumeDocument, VolumeGroupDocument } from '../catalog/documents.ts';
 import { membersOf } from './group-document.ts';
 import type { ReplicationHooks, ResourceKind } from './replication-hooks.ts';
+import type { UnfinishedAssignments } from './unfinished-assignments.ts';
 
 /** What policies are assigned to. */
 export interface Assignee {
@@ -20,10 +22,12 @@ export const assigneesOf = (catalog: Catalog, policy: string): readonly Assignee
 export class Assignments {
   readonly #catalog: Catalog;
   readonly #replication: ReplicationHooks;
+  readonly #unfinished: UnfinishedAssignments;
 
-  constructor(catalog: Catalog, replication: ReplicationHooks) {
+  constructor(catalog: Catalog, replication: ReplicationHooks, unfinished: UnfinishedAssignments) {
     this.#catalog = catalog;
     this.#replication = replication;
+    this.#unfinished = unfinished;
   }
 
   /** What a body asks for: undefined nothing, null that the policy goes. Refuses what cannot be before anything changes. */
@@ -52,9 +56,19 @@ export class Assignments {
     this.#check(target, policy);
     const session = this.#replication.sessionOf(target.id);
     const rule = policy.replication_rule_ids[0];
-    if (session !== undefined && session.replication_rule_id !== rule) await this.#replication.unprotect(target.id);
-    if (rule !== undefined && session?.replication_rule_id !== rule) await this.#replication.protect(target, policy);
-    this.#catalog.change(target.kind, target.id, { protection_policy_id: policy.id });
+    if (session?.replication_rule_id !== rule) this.#unfinished.want(target, policy.id);
+    try {
+      if (session !== undefined && session.replication_rule_id !== rule) await this.#replication.unprotect(target.id);
+      if (rule !== undefined && session?.replication_rule_id !== rule) await this.#replication.protect(target, policy);
+    } catch (error) {
+      // What was there before stays; a session that has gone already comes back when it can.
+      if (session !== undefined && this.#replication.sessionOf(target.id) === undefined)
+        this.#unfinished.want(target, present.protection_policy_id, true);
+      else this.#unfinished.undone(target);
+      throw error;
+    }
+    passFaultPoint('assignment.session.changed');
+    this.#unfinished.done(target, policy.id);
   }
 
   /** The session is gone when this resolves. */
@@ -69,8 +83,16 @@ export class Assignments {
           ? new RestError('is_destination', target.name, 'removing the policy')
           : new RestError('group_destination', target.name, 'removing the policy');
     }
-    if (session !== undefined) await this.#replication.unprotect(target.id);
-    this.#catalog.change(target.kind, target.id, { protection_policy_id: null });
+    if (session === undefined) return this.#unfinished.done(target, null);
+    this.#unfinished.want(target, null);
+    try {
+      await this.#replication.unprotect(target.id);
+    } catch (error) {
+      this.#unfinished.undone(target);
+      throw error;
+    }
+    passFaultPoint('assignment.session.changed');
+    this.#unfinished.done(target, null);
   }
 
   #check(target: Assignee, policy: PolicyDocument): void {

@@ -18,11 +18,13 @@ import { changeMembership, groupDocument, labelMembers, membersOf } from './grou
 import { wantedQosPolicy } from './io-limits.ts';
 import type { ReplicationHooks } from './replication-hooks.ts';
 import { memberName, type SnapshotDeps, type SnapshotService } from './snapshots.ts';
+import type { UnfinishedAssignments } from './unfinished-assignments.ts';
 import { checkUnlocked, protectionOf, withExpiry } from './volume-document.ts';
 import { checkRemovable, momentOf, type VolumeLife } from './volume-life.ts';
 
 export interface VolumeGroupServiceDeps extends SnapshotDeps {
   readonly replication: ReplicationHooks;
+  readonly unfinished: UnfinishedAssignments;
   readonly snapshots: SnapshotService;
   readonly life: VolumeLife;
 }
@@ -37,7 +39,7 @@ export class VolumeGroupService {
 
   constructor(deps: VolumeGroupServiceDeps) {
     this.#deps = deps;
-    this.#assignments = new Assignments(deps.catalog, deps.replication);
+    this.#assignments = new Assignments(deps.catalog, deps.replication, deps.unfinished);
   }
 
   handlers(): Handlers {

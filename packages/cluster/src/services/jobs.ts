@@ -122,6 +122,7 @@ export class JobRunner {
         phase: 'Queued',
         parent_id: root,
         root_id: root,
+        leaf_of: root,
         step_order: index + 1,
       });
     }

@@ -1,5 +1,5 @@
 import type { Clock, Random } from '@antipode/base';
-import type { EnumValue } from '@antipode/contract';
+import { display, type EnumValue } from '@antipode/contract';
 import type { Catalog } from '../catalog/catalog.ts';
 import { type Documents, timestamp } from '../catalog/documents.ts';
 import { isMediumRefusal } from '../catalog/medium-errors.ts';
@@ -157,6 +157,13 @@ export const occurrences = {
     'The volume is usable and unprotected.',
     'Assign a protection policy again.',
   ),
+  protection_waits: raised(
+    '0x02010122',
+    'Major',
+    '{0} has a protection policy and no replication session yet: {1}',
+    'Nothing of it is copied.',
+    'Remove the cause; the session begins by itself. Or assign another policy, or none.',
+  ),
   session_split: raised(
     '0x02010110',
     'Critical',
@@ -290,6 +297,9 @@ export class Reporter {
           acknowledged_timestamp: null,
           raised_timestamp: now,
           cleared_timestamp: null,
+          events: [
+            { ...event, severity_l10n: display(entry.severity), resource_type_l10n: display(String(about.type)) },
+          ],
         }
       : undefined;
     try {

@@ -72,7 +72,9 @@ export function enterMachine(catalog: Catalog, machine: Machine): void {
       'network',
       addresses.map(({ host, purpose }, index) => ({
         id: `NW${index + 1}`,
-        name: `Default ${(networkTypes[purpose] ?? 'Storage').replaceAll('_', ' ')} Network`,
+        name:
+          catalog.get('network', `NW${index + 1}`)?.name ??
+          `Default ${(networkTypes[purpose] ?? 'Storage').replaceAll('_', ' ')} Network`,
         type: networkTypes[purpose] ?? 'Storage',
         purposes: purpose === 'External_Replication' ? ['External_Replication'] : [],
         ip_version: isIP(host) === 6 ? 'IPv6' : 'IPv4',

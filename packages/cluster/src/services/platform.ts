@@ -1,4 +1,17 @@
-import { ChapConfigModify, ClusterModify, type EnumValue, RestError } from '@antipode/contract';
+import {
+  ApplianceModify,
+  ChapConfigModify,
+  ClusterModify,
+  DnsModify,
+  type EnumValue,
+  EthPortModify,
+  HardwareModify,
+  IpPortModify,
+  NetworkModify,
+  NetworkScale,
+  NtpModify,
+  RestError,
+} from '@antipode/contract';
 import { Type } from 'typebox';
 import type { Catalog } from '../catalog/catalog.ts';
 import { type Documents, timestamp } from '../catalog/documents.ts';
@@ -56,7 +69,7 @@ function enter(
       const number = id.slice(1);
       catalog.put('appliance', {
         id,
-        name: `${String(known?.name ?? given.name)}-appliance-${number}`,
+        name: catalog.get('appliance', id)?.name ?? `${String(known?.name ?? given.name)}-appliance-${number}`,
         service_tag: id === firstAppliance ? tag : `${tag}-${number}`,
         express_service_code: null,
         model: 'Antipode',
@@ -87,6 +100,23 @@ function sinceWhen(catalog: Catalog, id: string, build: string): unknown {
   return known?.build_version === build ? known.installed_date : undefined;
 }
 
+/**
+ * Of the machine's making: what is said again is taken, anything else refused. Lists to add or take away: what is, or is not, there.
+ */
+function fixed(row: Readonly<Record<string, unknown>> | undefined, body: Readonly<Record<string, unknown>>): void {
+  for (const [name, wanted] of Object.entries(body)) {
+    const present = row?.[name];
+    if (JSON.stringify(wanted) === JSON.stringify(present ?? null)) continue;
+    if (Array.isArray(wanted) && wanted.length === 0) continue;
+    throw new RestError('fixed_here', name, shown(present));
+  }
+}
+
+const shown = (value: unknown): string => {
+  if (Array.isArray(value)) return value.length === 0 ? 'empty' : value.join(', ');
+  return value == null ? 'as the machine has it' : String(value);
+};
+
 export const platformHandlers = (catalog: Catalog, now_ms: () => number): Handlers => ({
   'cluster.modify': handler(ClusterModify, async (_, id, body) => {
     const cluster = catalog.get('cluster', id);
@@ -97,6 +127,24 @@ export const platformHandlers = (catalog: Catalog, now_ms: () => number): Handle
     // Peers are told with the next heartbeat.
     if (name !== undefined) catalog.change('cluster', id, { name });
   }),
+  'appliance.modify': handler(ApplianceModify, async (_, id, { name }) => {
+    const taken = catalog.list('appliance').some((one) => one.id !== id && one.name === name);
+    if (taken) throw new RestError('appliance_name_in_use', name);
+    catalog.change('appliance', id, { name });
+  }),
+  'network.modify': handler(NetworkModify, async (_, id, { name, force, ...rest }) => {
+    fixed(catalog.get('network', id), rest);
+    if (name === undefined) return;
+    const taken = catalog.list('network').some((one) => one.id !== id && one.name === name);
+    if (taken) throw new RestError('fixed_here', 'name', `that of another network, ${name},`);
+    catalog.change('network', id, { name });
+  }),
+  'network.scale': handler(NetworkScale, async (_, id, { force, ...rest }) => fixed(catalog.get('network', id), rest)),
+  'ip_port.modify': handler(IpPortModify, async (_, id, body) => fixed(catalog.get('ip_port', id), body)),
+  'eth_port.modify': handler(EthPortModify, async (_, id, body) => fixed(catalog.get('eth_port', id), body)),
+  'hardware.modify': handler(HardwareModify, async (_, id, body) => fixed(catalog.get('hardware', id), body)),
+  'dns.modify': handler(DnsModify, async (_, id, body) => fixed(catalog.get('dns', id), body)),
+  'ntp.modify': handler(NtpModify, async (_, id, body) => fixed(catalog.get('ntp', id), body)),
   'chap_config.modify': handler(ChapConfigModify, async (_, id, { mode }) => {
     const present = catalog.get('chap_config', id)?.mode;
     if (mode !== present) throw new RestError('fixed_here', 'mode', String(present));

@@ -22,6 +22,7 @@ import { type Handlers, handler } from '../rest/handlers.ts';
 import { assigneesOf } from './assignments.ts';
 import { limitedBy } from './io-limits.ts';
 import type { ReplicationHooks } from './replication-hooks.ts';
+import type { UnfinishedAssignments } from './unfinished-assignments.ts';
 
 const minute_ms = 60_000;
 
@@ -62,13 +63,16 @@ export class PolicyService {
   readonly #random: Random;
   readonly #replication: ReplicationHooks;
   readonly #schedule: SnapshotRuleHooks;
+  readonly #unfinished: UnfinishedAssignments;
 
   constructor(
     catalog: Catalog,
     random: Random,
     replication: ReplicationHooks,
+    unfinished: UnfinishedAssignments,
     schedule: SnapshotRuleHooks = noSchedule,
   ) {
+    this.#unfinished = unfinished;
     this.#schedule = schedule;
     this.#catalog = catalog;
     this.#random = random;
@@ -141,12 +145,24 @@ export class PolicyService {
     const before = present.replication_rule_ids[0];
     const after = next.replication_rule_ids[0];
     if (before !== after) {
-      for (const user of assigneesOf(this.#catalog, id)) {
-        if (before !== undefined) await this.#replication.unprotect(user.id);
-        if (after !== undefined) await this.#replication.protect(user, next);
+      const unfinished = this.#unfinished;
+      unfinished.wantPolicy(next);
+      try {
+        for (const user of assigneesOf(this.#catalog, id)) {
+          if (before !== undefined) await this.#replication.unprotect(user.id);
+          if (after !== undefined) await this.#replication.protect(user, next);
+        }
+      } catch (error) {
+        // The policy stays as it was; sessions that follow it no longer are brought back to it when they can be.
+        this.#catalog.transaction(() => {
+          unfinished.policyDone(present);
+          unfinished.usersWait(id);
+        });
+        await unfinished.retry();
+        throw error;
       }
-    }
-    this.#catalog.put('policy', next);
+      unfinished.policyDone(next);
+    } else this.#catalog.put('policy', next);
     this.#replication.policyChanged(id);
   }
 

@@ -20,11 +20,13 @@ import { checkPriority, wantedQosPolicy } from './io-limits.ts';
 import type { MappingService } from './mappings.ts';
 import type { ReplicationHooks } from './replication-hooks.ts';
 import type { SnapshotDeps, SnapshotService } from './snapshots.ts';
+import type { UnfinishedAssignments } from './unfinished-assignments.ts';
 import { checkSize, newVolumeDocument, protectionOf, withExpiry } from './volume-document.ts';
 import { checkRemovable, type VolumeLife } from './volume-life.ts';
 
 export interface VolumeServiceDeps extends SnapshotDeps {
   readonly replication: ReplicationHooks;
+  readonly unfinished: UnfinishedAssignments;
   readonly snapshots: SnapshotService;
   readonly life: VolumeLife;
   readonly mappings: MappingService;
@@ -38,7 +40,7 @@ export class VolumeService {
 
   constructor(deps: VolumeServiceDeps) {
     this.#deps = deps;
-    this.#assignments = new Assignments(deps.catalog, deps.replication);
+    this.#assignments = new Assignments(deps.catalog, deps.replication, deps.unfinished);
   }
 
   handlers(): Handlers {

@@ -129,7 +129,8 @@ export function parseSelect(
           : parseSelect(nested[2] ?? '', target, resources, depth + 1);
       if (!inner.ok) return inner;
       associations[name] = inner.value;
-    } else if (nested === null && isField(resource, name)) fields.add(name);
+    } else if (isField(resource, name) && (nested === null || isWhole(resource, name, nested[2] ?? '')))
+      fields.add(name);
     else return invalid(unknownAttribute(resource, name, Object.keys(resource.associations)));
   }
   return ok({ fields: [...fields], associations });
@@ -152,6 +153,12 @@ export const twinOf = (resource: ResourceSpec, name: string): string | undefined
 
 const isField = (resource: ResourceSpec, name: string): boolean =>
   own(resource.fields, name) !== undefined || twinOf(resource, name) !== undefined;
+
+/** What is inside of an attribute comes as a whole; PyPowerStore names its parts all the same. */
+function isWhole(resource: ResourceSpec, name: string, inner: string): boolean {
+  const type = own(resource.fields, name)?.type;
+  return (type === 'object' || type === 'list') && /^[\sA-Za-z0-9_,*]+$/.test(inner);
+}
 
 /** Own properties only: `constructor` is no attribute. */
 function own<T>(record: Readonly<Record<string, T>>, name: string): T | undefined {

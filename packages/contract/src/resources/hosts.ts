@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { Body, Flag, Name, OneOf, Opt, Ref, Refs, Text } from '../bodies.ts';
-import { has, hasMany, integer, list, none, one, type ResourceSpec, text } from '../resource.ts';
+import { has, hasMany, integer, listOf, none, one, type ResourceSpec, text } from '../resource.ts';
+import { HostInitiatorShape, Nothing } from '../shapes.ts';
 
 const PortName = () => Type.String({ minLength: 1, maxLength: 223, pattern: '^[^\\u0000-\\u0020\\u007f-\\u009f]+$' });
 const ChapUser = () => Type.String({ minLength: 1, maxLength: 64 });
@@ -67,7 +68,7 @@ export const host: ResourceSpec = {
     os_type: one('OSType', 'Operating system.'),
     host_connectivity: one('HostConnectivity', 'How it reaches both sides of a metro volume.'),
     import_host_system_id: text('Import that it takes part in.'),
-    host_initiators: list('Its initiators, as older clients read them.'),
+    host_initiators: listOf(HostInitiatorShape, 'Its initiators, as older clients read them.'),
   },
   associations: {
     host_group: has('host_group', 'host_group_id'),
@@ -128,7 +129,7 @@ export const initiator: ResourceSpec = {
     port_type: one('InitiatorProtocolType', 'Protocol.'),
     chap_single_username: text('User of single CHAP.'),
     chap_mutual_username: text('User of mutual CHAP.'),
-    active_sessions: list('Sessions that are logged in.'),
+    active_sessions: listOf(Nothing(), 'Sessions that are logged in; NBD has none.'),
   },
   associations: { host: has('host', 'host_id') },
   actions: {},

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import { Body, Flag, OneOf, Opt, Ref } from '../bodies.ts';
-import { embedded, flag, integer, one, type ResourceSpec, text, time } from '../resource.ts';
+import { flag, integer, objectOf, one, type ResourceSpec, text, time } from '../resource.ts';
 
 const readOnly = { byName: false, associations: {}, actions: {} } as const;
 const Password = () => Type.String({ minLength: 8, maxLength: 40 });
@@ -73,7 +73,7 @@ export const securityConfig: ResourceSpec = {
     is_fips_enabled: flag('Only approved cryptography.'),
     vasa_retain_certificate: flag('VASA keeps its certificate.'),
     cert_user_name_policy: one('CertUserNamePolicy', 'How a certificate names a user.'),
-    default_mfa_service: embedded('Second factor; there is none.'),
+    default_mfa_service: objectOf(Type.Null(), 'Second factor; there is none.'),
   },
   modify: { body: SecurityConfigModify },
 };

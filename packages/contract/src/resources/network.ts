@@ -1,8 +1,54 @@
-import { Body, OneOf } from '../bodies.ts';
-import { embedded, flag, has, hasMany, integer, list, none, one, type ResourceSpec, text } from '../resource.ts';
+import { Type } from 'typebox';
+import { Body, Flag, Name, OneOf, Opt, Ref, Text } from '../bodies.ts';
+import {
+  flag,
+  has,
+  hasMany,
+  integer,
+  list,
+  listOf,
+  none,
+  objectOf,
+  one,
+  type ResourceSpec,
+  text,
+} from '../resource.ts';
+import { Nothing, Texts } from '../shapes.ts';
 
 const readOnly = { byName: false, associations: {}, actions: {} } as const;
 const onAppliance = { appliance: has('appliance', 'appliance_id') } as const;
+
+// What follows is the machine's: what is can be said again, and not changed; names are the cluster's.
+export const IpPortModify = Body({
+  network_id: Opt(Ref()),
+  network_ids: Opt(Type.Array(Ref(), { minItems: 1, maxItems: 64 })),
+  add_current_usages: Opt(Type.Array(OneOf('IpPortUsage'), { maxItems: 32 })),
+  remove_current_usages: Opt(Type.Array(OneOf('IpPortUsage'), { maxItems: 32 })),
+});
+export const EthPortModify = Body({ requested_speed: OneOf('EthPortSpeed') });
+export const HardwareModify = Body({ is_marked: Flag() });
+const Addressed = () => Opt(Type.Array(Text(45), { maxItems: 64 }));
+const Purposes = () => Opt(Type.Array(OneOf('NetworkPurpose'), { maxItems: 8 }));
+export const NetworkModify = Body({
+  name: Opt(Name()),
+  vlan_id: Opt(Type.Integer({ minimum: 0, maximum: 4094 })),
+  gateway: Opt(Text(45)),
+  prefix_length: Opt(Type.Integer({ minimum: 1, maximum: 127 })),
+  mtu: Opt(Type.Integer({ minimum: 1280, maximum: 9000 })),
+  cluster_mgmt_address: Opt(Text(253)),
+  storage_discovery_address: Opt(Text(253)),
+  add_addresses: Addressed(),
+  remove_addresses: Addressed(),
+  add_purposes: Purposes(),
+  remove_purposes: Purposes(),
+  force: Opt(Flag()),
+});
+export const NetworkScale = Body({
+  add_port_ids: Opt(Type.Array(Ref(), { maxItems: 64 })),
+  remove_port_ids: Opt(Type.Array(Ref(), { maxItems: 64 })),
+  add_purposes_subset: Purposes(),
+  force: Opt(Flag()),
+});
 
 export const network: ResourceSpec = {
   ...readOnly,
@@ -24,6 +70,10 @@ export const network: ResourceSpec = {
     nvme_cdc_port: integer('Its port.'),
   },
   associations: { ip_pool_addresses: hasMany('ip_pool_address', 'network_id') },
+  modify: { body: NetworkModify },
+  actions: {
+    scale: { summary: 'Which ports carry it; the machine decides.', body: NetworkScale },
+  },
 };
 
 export const ipPoolAddress: ResourceSpec = {
@@ -74,6 +124,7 @@ export const ipPort: ResourceSpec = {
     ip_pool_addresses: hasMany('ip_pool_address', 'ip_port_id'),
     file_interfaces: none('file_interface', 'many'),
   },
+  modify: { body: IpPortModify },
 };
 
 export const ethPort: ResourceSpec = {
@@ -108,7 +159,7 @@ export const ethPort: ResourceSpec = {
     hypervisor_vswitch_name: text('Its name.'),
     is_hypervisor_managed: flag('A hypervisor manages it.'),
     stale_state: one('PortStaleState', 'Whether it is still there.'),
-    l2_discovery_details: embedded('What it is connected to.'),
+    l2_discovery_details: objectOf(Type.Null(), 'What it is connected to.'),
   },
   associations: {
     ...onAppliance,
@@ -121,6 +172,7 @@ export const ethPort: ResourceSpec = {
     sfp: none('hardware', 'one'),
     io_module: none('hardware', 'one'),
   },
+  modify: { body: EthPortModify },
 };
 
 export const hardware: ResourceSpec = {
@@ -141,8 +193,8 @@ export const hardware: ResourceSpec = {
     stale_state: one('HardwareStaleState', 'Whether it is still there.'),
     status_led_state: one('HardwareStatusLEDState', 'Its light.'),
     is_marked: flag('Its light is on so that somebody finds it.'),
-    extra_details: embedded('More about it.'),
-    valid_upgrades: list('What it could become.'),
+    extra_details: objectOf(Type.Null(), 'More about it.'),
+    valid_upgrades: listOf(Nothing(), 'What it could become.'),
   },
   associations: {
     ...onAppliance,
@@ -164,6 +216,7 @@ export const hardware: ResourceSpec = {
     sfp_fc_ports: none('fc_port', 'many'),
     sfp_sas_ports: none('sas_port', 'many'),
   },
+  modify: { body: HardwareModify },
 };
 
 export const ChapConfigModify = Body({ mode: OneOf('RemoteSystemChapMode') });
@@ -176,18 +229,24 @@ export const chapConfig: ResourceSpec = {
   modify: { body: ChapConfigModify },
 };
 
-const addresses = { id: text('Identity.'), addresses: list('Addresses.') } as const;
+/** Of the machine's making: what is can be said again, and not changed. */
+const Addresses = () => Body({ addresses: Type.Array(Text(253), { minItems: 1, maxItems: 3 }) });
+export const DnsModify = Addresses();
+export const NtpModify = Addresses();
+const addresses = { id: text('Identity.'), addresses: listOf(Texts(), 'Addresses.') } as const;
 export const dns: ResourceSpec = {
   ...readOnly,
   name: 'dns',
   description: 'Name servers of the machine.',
   fields: addresses,
+  modify: { body: DnsModify },
 };
 export const ntp: ResourceSpec = {
   ...readOnly,
   name: 'ntp',
   description: 'Time servers; the machine keeps the time, and does not say how.',
   fields: addresses,
+  modify: { body: NtpModify },
 };
 
 export const limit: ResourceSpec = {

@@ -1,19 +1,20 @@
 import { Type } from 'typebox';
-import { Body, OneOf, Opt, Text } from '../bodies.ts';
+import { Body, Flag, Name, Nullable, OneOf, Opt, Text, Timestamp } from '../bodies.ts';
 import {
-  embedded,
   flag,
   has,
   hasMany,
   integer,
-  list,
+  listOf,
   none,
+  objectOf,
   one,
   phrase,
   type ResourceSpec,
   text,
   time,
 } from '../resource.ts';
+import { ResponseShape, Texts } from '../shapes.ts';
 
 const readOnly = { byName: false, associations: {}, actions: {} } as const;
 
@@ -47,6 +48,8 @@ export const cluster: ResourceSpec = {
   modify: { body: ClusterModify },
 };
 
+export const ApplianceModify = Body({ name: Name(64) });
+
 export const appliance: ResourceSpec = {
   ...readOnly,
   name: 'appliance',
@@ -79,6 +82,7 @@ export const appliance: ResourceSpec = {
     virtual_volumes: none('virtual_volume', 'many'),
     volumes: hasMany('volume', 'appliance_id'),
   },
+  modify: { body: ApplianceModify },
 };
 
 export const node: ResourceSpec = {
@@ -163,7 +167,7 @@ export const loginSession: ResourceSpec = {
   fields: {
     id: text('Identity.'),
     user: text('User.'),
-    role_ids: list('Roles.'),
+    role_ids: listOf(Texts(), 'Roles.'),
     idle_timeout: integer('Seconds until an unused session ends.'),
     is_password_change_required: flag('The password must be changed first.'),
     is_built_in_user: flag('The user came with the system.'),
@@ -178,6 +182,62 @@ export const CertificateExchange = Body({
   password: Text(256),
 });
 
+/** PEM, a chain from the certificate itself on. */
+const Pem = () => Type.String({ minLength: 1, maxLength: 65_536 });
+const usage = { type: OneOf('X509CertificateUsageType'), service: OneOf('X509CertificateService') };
+const Part = (most: number) => Opt(Text(most));
+export const CertificateCreate = Body({
+  ...usage,
+  certificate: Pem(),
+  scope: Part(256),
+  private_key: Opt(Pem()),
+  passphrase: Part(1024),
+  is_current: Opt(Flag()),
+});
+export const CertificateModify = Body({ is_current: Flag(), certificate: Opt(Pem()) });
+export const CertificateReset = Body({ service: OneOf('X509CertificateService'), scope: Part(256) });
+export const CertificateRequest = Body({
+  ...usage,
+  key_length: Type.Integer({ minimum: 2048, maximum: 4096 }),
+  scope: Part(256),
+  common_name: Part(64),
+  organization: Part(64),
+  organizational_unit: Part(64),
+  locality: Part(128),
+  state: Part(128),
+  country: Opt(Type.String({ pattern: '^[A-Za-z]{2}$' })),
+  dns_name: Opt(Type.Array(Type.String({ minLength: 1, maxLength: 253 }), { maxItems: 64 })),
+  ip_addresses: Opt(Type.Array(Type.String({ minLength: 2, maxLength: 45 }), { maxItems: 64 })),
+});
+/** One certificate of a chain. */
+export const CertificateMember = Type.Object({
+  subject: Type.String(),
+  issuer: Type.String(),
+  serial_number: Type.String(),
+  signature_algorithm: Nullable(Type.String()),
+  public_key_algorithm: Nullable(Type.String()),
+  key_length: Nullable(Type.Integer()),
+  subject_alternative_names: Type.Array(Type.String()),
+  thumbprint_algorithm: OneOf('ThumbprintAlgorithm'),
+  thumbprint_algorithm_l10n: Type.String(),
+  thumbprint: Type.String(),
+  valid_from: Timestamp(),
+  valid_to: Timestamp(),
+  depth: Type.Integer({ minimum: 1 }),
+  certificate: Type.String(),
+});
+const CertificateRequested = Type.Object({
+  id: Type.String(),
+  ...usage,
+  type_l10n: Type.String(),
+  service_l10n: Type.String(),
+  scope: Type.String(),
+  is_current: Flag(),
+  is_valid: Flag(),
+  members: Type.Array(CertificateMember),
+  certificate_request: Type.String(),
+});
+
 export const x509Certificate: ResourceSpec = {
   ...readOnly,
   name: 'x509_certificate',
@@ -190,9 +250,23 @@ export const x509Certificate: ResourceSpec = {
     scope: text('Serial of the peer that it belongs to.'),
     is_current: flag('It is in use.'),
     is_valid: flag('It is valid now.'),
-    members: list('The chain.'),
+    members: listOf(CertificateMember, 'The chain, from the certificate itself on.'),
   },
+  create: { body: CertificateCreate },
+  modify: { body: CertificateModify },
   collectionActions: {
+    csr: {
+      summary:
+        'Make a key, which stays here, and a request that an authority can sign; PATCH the id with what it signed.',
+      body: CertificateRequest,
+      required: true,
+      answer: CertificateRequested,
+    },
+    reset_certificates: {
+      summary: 'Serve a new certificate that this cluster signs itself, and forget all others of the service.',
+      body: CertificateReset,
+      required: true,
+    },
     exchange: {
       summary: 'Exchange certificates with another cluster, so that the two can be paired.',
       body: CertificateExchange,
@@ -221,7 +295,7 @@ export const job: ResourceSpec = {
     parent_id: text('Job that this is a part of.'),
     root_id: text('Job that began it all.'),
     user: text('Who asked.'),
-    response_body: embedded('What it answered.'),
+    response_body: objectOf(ResponseShape, 'What it answered.'),
     response_status: one('HttpStatus', 'Status of the answer.'),
     step_order: integer('Order among parts.'),
   },
@@ -229,7 +303,7 @@ export const job: ResourceSpec = {
     children: hasMany('job', 'parent_id'),
     parent: has('job', 'parent_id'),
     root: has('job', 'root_id'),
-    leafs: none('job', 'many'),
+    leafs: hasMany('job', 'leaf_of'),
   },
 };
 
@@ -267,7 +341,7 @@ export const alert: ResourceSpec = {
     email_sent_timestamp: time('When it was mailed.'),
     snmp_sent_timestamp: time('When it was trapped.'),
     called_home_timestamp: time('When support was told.'),
-    events: list('What led to it.'),
+    events: listOf(Type.Ref('#/components/schemas/event_instance'), 'What led to it.'),
   },
   modify: { body: Body({ is_acknowledged: Type.Boolean(), acknowledged_severity: Opt(OneOf('Severity')) }) },
 };
@@ -289,7 +363,7 @@ export const auditEvent: ResourceSpec = {
     resource_type: phrase('Kind of resource.'),
     resource_action: phrase('What.'),
     message_code: text('Code.'),
-    message_arguments: list('Arguments.'),
+    message_arguments: listOf(Texts(), 'Arguments.'),
     message_l10n: text('In words.'),
   },
   noInstance: true,

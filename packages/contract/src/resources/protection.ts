@@ -1,7 +1,6 @@
 import { Type } from 'typebox';
 import { Body, Flag, Name, Nullable, OneOf, Opt, Ref, Refs, Text } from '../bodies.ts';
 import {
-  embedded,
   flag,
   has,
   hasListed,
@@ -9,12 +8,15 @@ import {
   hasMany,
   integer,
   list,
+  listOf,
   none,
+  objectOf,
   one,
   type ResourceSpec,
   text,
   time,
 } from '../resource.ts';
+import { DataConnectionShape, ElementPairShape, Nothing } from '../shapes.ts';
 
 export const RuleClone = Body({ name: Name(), force: Opt(Flag()) });
 const cloning = {
@@ -215,19 +217,19 @@ export const remoteSystem: ResourceSpec = {
     state: one('RemoteSystemState', 'Whether its management answers.'),
     data_connection_type: one('DataConnectionType', 'How copies travel.'),
     data_connection_state: one('DataConnectionState', 'Whether copies can travel.'),
-    iscsi_addresses: list('Portals, for other kinds of systems.'),
+    iscsi_addresses: listOf(Nothing(), 'Portals, for other kinds of systems.'),
     discovery_chap_mode: one('RemoteSystemChapMode', 'CHAP at discovery.'),
     session_chap_mode: one('RemoteSystemChapMode', 'CHAP in sessions.'),
     data_network_latency: one('RemoteSystemLatency', 'How far away it is.'),
-    data_connections: list('Connections, one a path.'),
-    fc_target_wwns: list('Ports, for other kinds of systems.'),
+    data_connections: listOf(DataConnectionShape, 'Connections, one a path.'),
+    fc_target_wwns: listOf(Nothing(), 'Ports, for other kinds of systems.'),
     file_connection_address: text('Where its file services are managed.'),
     file_connection_state: one('RemoteSystemFileConnectionState', 'Whether its file services answer.'),
     vnx_file_username: text('User, for other kinds of systems.'),
-    ppdd_storage_unit_details: embedded('Storage unit, for other kinds of systems.'),
-    appliance_details: list('Appliances, for other kinds of systems.'),
-    unity_file_details: embedded('File import, for other kinds of systems.'),
-    powerstore_data_network_configuration: list('Groups of networks that copies travel over.'),
+    ppdd_storage_unit_details: objectOf(Type.Null(), 'Storage unit, for other kinds of systems.'),
+    appliance_details: listOf(Nothing(), 'Appliances, for other kinds of systems.'),
+    unity_file_details: objectOf(Type.Null(), 'File import, for other kinds of systems.'),
+    powerstore_data_network_configuration: listOf(Nothing(), 'Groups of networks that copies travel over.'),
     capabilities: list('What it can do together with this cluster.', 'RemoteProtectionCapability'),
   },
   associations: {
@@ -249,7 +251,12 @@ export const remoteSystem: ResourceSpec = {
       summary: 'Look at the peer now and renew its connections.',
       body: Body({ update_transport: Opt(Flag()) }),
     },
-    query_appliances: { reads: true, summary: 'The peer’s appliances.', body: Body({}), answer: Type.Object({}) },
+    query_appliances: {
+      reads: true,
+      summary: 'The peer’s appliances.',
+      body: Body({}),
+      answer: Type.Array(Type.Object({ id: Type.String(), name: Type.String(), model: Type.String() })),
+    },
   },
 };
 
@@ -284,13 +291,13 @@ export const replicationSession: ResourceSpec = {
     replication_rule_id: text('Rule that it follows.'),
     last_sync_duration: integer('Milliseconds that the newest complete copy took.'),
     next_sync_timestamp: time('When the next cycle starts by itself.'),
-    storage_element_pairs: list('Members here and there.'),
+    storage_element_pairs: listOf(ElementPairShape, 'Members here and there.'),
     failover_test_in_progress: flag('A rehearsal is running at the destination.'),
     error_code: text('Why the system paused it.'),
     data_connection_state: one('DataConnectionState', 'Whether copies can travel.'),
     parent_replication_session_id: text('Session that this one belongs to.'),
     local_resource_state: one('ReplicationResourceState', 'Override of a metro session.'),
-    witness_details: embedded('Witness of a metro session.'),
+    witness_details: objectOf(Type.Null(), 'Witness of a metro session.'),
   },
   associations: {
     remote_system: has('remote_system', 'remote_system_id'),

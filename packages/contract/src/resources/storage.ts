@@ -1,6 +1,19 @@
 import { Type } from 'typebox';
 import { Body, Flag, Name, Nullable, OneOf, Opt, Ref, Refs, Text, Timestamp, VolumeSize } from '../bodies.ts';
-import { embedded, flag, has, hasMany, integer, list, none, one, type ResourceSpec, text, time } from '../resource.ts';
+import {
+  flag,
+  has,
+  hasMany,
+  integer,
+  listOf,
+  none,
+  objectOf,
+  one,
+  type ResourceSpec,
+  text,
+  time,
+} from '../resource.ts';
+import { LocationShape, ProtectionDataShape } from '../shapes.ts';
 import { VolumeAttach, VolumeDetach } from './hosts.ts';
 
 export const VolumeCreate = Body({
@@ -155,8 +168,8 @@ export const volume: ResourceSpec = {
     migration_session_id: text('Migration that moves it.'),
     metro_replication_session_id: text('Metro session that it takes part in.'),
     is_host_access_available: flag('Hosts can reach it here.'),
-    protection_data: embedded('Family, parent, source, creator and expiry.'),
-    location_history: list('Appliances it has been on.'),
+    protection_data: objectOf(ProtectionDataShape, 'Family, parent, source, creator and expiry.'),
+    location_history: listOf(LocationShape, 'Appliances it has been on.'),
     app_type: one('AppType', 'What it is used for.'),
     app_type_other: text('Use, in own words.'),
   },
@@ -231,9 +244,9 @@ export const volumeGroup: ResourceSpec = {
     is_replication_destination: flag('Hosts cannot write its members: it is, or was, the copy of another group.'),
     metro_replication_session_id: text('Metro session that it takes part in.'),
     is_host_access_available: flag('Hosts can reach its members here.'),
-    protection_data: embedded('Family, parent, source, creator and expiry.'),
+    protection_data: objectOf(ProtectionDataShape, 'Family, parent, source, creator and expiry.'),
     is_importing: flag('It is being imported.'),
-    location_history: list('Appliances it has been on.'),
+    location_history: listOf(LocationShape, 'Appliances it has been on.'),
   },
   associations: {
     protection_policy: has('policy', 'protection_policy_id'),

@@ -9,6 +9,7 @@ import { Value } from 'typebox/value';
 import { Catalog } from '../../catalog/catalog.ts';
 import type { VolumeDocument } from '../../catalog/documents.ts';
 import { Authenticator, type Principal } from '../../security/authenticator.ts';
+import type { KeyPair } from '../../security/certificates.ts';
 import { JobRunner } from '../../services/jobs.ts';
 import { buildRestApp } from '../app.ts';
 import type { Handlers, RequestContext } from '../handlers.ts';
@@ -81,7 +82,7 @@ export const volume = (n: number, change: Partial<VolumeDocument> = {}): VolumeD
 });
 
 /** The gateway on a real catalog in a directory of its own; every operation is answered by a recorder. */
-export async function restFixture(options: { readonly tls?: { readonly cert: string; readonly key: string } } = {}) {
+export async function restFixture(options: { readonly tls?: KeyPair } = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'rest-'));
   const catalog = new Catalog(directory);
   const clock = new TestClock();

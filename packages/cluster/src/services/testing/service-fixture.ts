@@ -21,9 +21,11 @@ import { HostService } from '../hosts.ts';
 import { ioLimitRuleHandlers } from '../io-limit-rules.ts';
 import { LimitPublisher } from '../io-limits.ts';
 import { MappingService } from '../mappings.ts';
+import { Reporter } from '../occurrences.ts';
 import { PolicyService } from '../policies.ts';
 import type { ReplicationHooks } from '../replication-hooks.ts';
 import { SnapshotService } from '../snapshots.ts';
+import { UnfinishedAssignments } from '../unfinished-assignments.ts';
 import { VolumeLife } from '../volume-life.ts';
 import { VolumeService } from '../volumes.ts';
 
@@ -127,8 +129,11 @@ export async function serviceFixture() {
     const storage = { catalog, dataPlane, clock: systemClock, random: systemRandom };
     const snapshots = new SnapshotService(storage);
     const life = new VolumeLife(storage, snapshots);
-    const groups: VolumeGroupService = new VolumeGroupService({ ...storage, replication: hooks, snapshots, life });
-    const all = new VolumeService({ ...storage, replication: hooks, snapshots, life, mappings, groups: () => groups });
+    const reporter = new Reporter(catalog, systemClock, systemRandom);
+    const unfinished = new UnfinishedAssignments({ catalog, replication: hooks, clock: systemClock, reporter });
+    const replication = { replication: hooks, unfinished };
+    const groups: VolumeGroupService = new VolumeGroupService({ ...storage, ...replication, snapshots, life });
+    const all = new VolumeService({ ...storage, ...replication, snapshots, life, mappings, groups: () => groups });
     const volumes = {
       async recover() {
         await all.recover();
@@ -140,7 +145,7 @@ export async function serviceFixture() {
       ...limiting.holding({
         ...all.handlers(),
         ...groups.handlers(),
-        ...new PolicyService(catalog, systemRandom, hooks).handlers(),
+        ...new PolicyService(catalog, systemRandom, hooks, unfinished).handlers(),
         ...ioLimitRuleHandlers(catalog, systemRandom),
       }),
       ...changedBlocksHandlers(catalog, dataPlane),
@@ -148,9 +153,10 @@ export async function serviceFixture() {
       ...mappings.handlers(),
       ...hosts.handlers(),
     };
-    return { engine, catalog, hooks, stop, dataPlane, volumes, snapshots, storage, handlers };
+    return { engine, catalog, hooks, unfinished, stop, dataPlane, volumes, snapshots, storage, handlers };
   }
   const halt = async () => {
+    parts.unfinished.stop();
     parts.catalog.close();
     await parts.engine.close();
   };
