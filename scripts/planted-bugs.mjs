@@ -227,6 +227,20 @@ const bugs = [
     right: 'const cut = owner.limit < Math.min(owner.own, bound);',
     wrong: 'const cut = owner.limit < 0 * bound;',
   },
+  {
+    name: 'moves-forgotten',
+    what: 'a checkpoint forgets what is arriving and departing',
+    file: `${engine}/graph/apply.ts`,
+    right: '      replace(graph.arrivals, whole.arrivals);\n      replace(graph.departures, whole.departures);\n',
+    wrong: '',
+  },
+  {
+    name: 'cut-change-goes-on',
+    what: 'the pieces of a change that was cut short stay, and the next change is put behind them',
+    file: `${engine}/graph/changes.ts`,
+    right: '    if (!follows || found.part !== this.#texts.length) this.#texts = [];\n',
+    wrong: '',
+  },
 ];
 
 const suites = [
@@ -235,6 +249,9 @@ const suites = [
   'packages/blocks/src/embedded/embedded-engine.test.ts',
   'packages/blocks/src/contract/embedded-crash.test.ts',
   'packages/blocks/src/contract/embedded-session.test.ts',
+  'packages/blocks/src/contract/embedded-moving.test.ts',
+  'packages/blocks/src/embedded/formats.golden.test.ts',
+  'packages/blocks/src/contract/large-changes.test.ts',
   'packages/blocks/src/embedded/check/check-directory.test.ts',
   'packages/blocks/src/contract/engine-regressions.test.ts',
   'packages/blocks/src/embedded/log',

@@ -38,6 +38,12 @@ export const points: readonly Point[] = [
     ...['depart', 'stay', 'departed', 'arrive', 'image_address', 'arrival_epoch', 'adopt', 'forget_arrival'].flatMap(
       (op) => both(`engine.${op}`),
     ),
+    'migration.sessions.paused',
+    'migration.unit.departed',
+    'migration.images.shipped',
+    'migration.unit.adopted',
+    'migration.unit.settled',
+    'migration.catalog.followed',
   ),
   ...at('protection', 'source', ...['create_half', 'remove_half'].flatMap((op) => both(`engine.${op}`))),
   ...at('protection', 'destination', ...['create_half', 'remove_half'].flatMap((op) => both(`engine.${op}`))),
@@ -108,8 +114,23 @@ export const points: readonly Point[] = [
   ),
 ];
 
+/** What campaigns do not do: a test of its own kills the supervisor, or the whole cluster, at each of the first ones. */
+export const upgradePoints = [
+  'upgrade.begun',
+  'upgrade.management.replaced',
+  'upgrade.data_plane.replaced',
+  'upgrade.committed',
+] as const;
+/** What a process of the new release may die at while it takes over. */
+export const takingOverPoints = ['management', 'dataplane'].flatMap((name) =>
+  ['loaded', 'ready', 'checked'].map((when) => `process.${name}.${when}`),
+);
+const rollbackPoints = ['upgrade.data_planes.reverted', 'upgrade.rolled_back'];
+
 /** Names of all points, each once. */
-export const pointNames: readonly string[] = [...new Set(points.map(({ name }) => name))].sort();
+export const pointNames: readonly string[] = [
+  ...new Set([...points.map(({ name }) => name), ...upgradePoints, ...takingOverPoints, ...rollbackPoints]),
+].sort();
 
 /** Points that only a cluster of several appliances passes. */
 export const pointsOfMoves: readonly string[] = points

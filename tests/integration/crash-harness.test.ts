@@ -39,7 +39,7 @@ describe('the crash harness', () => {
         ].map((match) => match[1]!),
       ),
     ];
-    const written = ['checkpoint', 'oldest_checkpoint', 'graph', 'graph_part'];
+    const written = ['checkpoint', 'oldest_checkpoint', 'graph', 'part'];
     const changes = kinds('blocks/src/embedded/graph/changes.ts', 'op').filter((op) => !written.includes(op));
     const steps = kinds('replication/src/session/steps.ts', 'kind').filter((kind) => kind !== 'failed');
     expect(changes.length).toBeGreaterThan(30);

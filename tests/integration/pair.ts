@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { readdir, readlink } from 'node:fs/promises';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -33,6 +33,8 @@ export class Pair {
   a!: TestSite;
   b!: TestSite;
 
+  /** Orders to die, for whichever process of this lab passes a point first. */
+  readonly #orders = join(this.directory, 'orders');
   #ports = 0;
   #more: readonly string[] = [];
 
@@ -54,7 +56,11 @@ export class Pair {
     const port = this.#ports;
     const more = this.#more;
     const args = ['lab', '--dir', this.directory, '--base-port', String(port), '--json', ...more];
-    const lab = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    mkdirSync(this.#orders, { recursive: true });
+    const lab = spawn(process.execPath, [cli, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, FAULT_POINTS_OF_ANTIPODE: this.#orders },
+    });
     this.#lab = lab;
     lab.stderr?.on('data', (chunk: Buffer) => {
       this.#said += chunk.toString('utf8');
@@ -112,6 +118,14 @@ export class Pair {
     await run(process.execPath, [cli, 'lab', 'link', '--dir', this.directory, ...change]);
   }
 
+  /** Has the process that passes a named point next die there, by SIGKILL; answers whether one has by now. */
+  dieAt(point: string): () => boolean {
+    const order = join(this.#orders, point);
+    rmSync(`${order}.hit`, { force: true });
+    writeFileSync(order, JSON.stringify({ skip: 0, whom: 'process' }));
+    return () => existsSync(`${order}.hit`);
+  }
+
   /** The processes of a site, its supervisor first: read from the kernel, so that only this lab's are found. */
   async processesOf(site: TestSite): Promise<number[]> {
     const { stdout } = await run('ps', ['-eo', 'pid=,ppid=,args=']);
@@ -128,6 +142,13 @@ export class Pair {
     if (supervisor === undefined) return [];
     const pid = Number(supervisor[1]);
     return [pid, ...rows.filter((row) => Number(row[2]) === pid).map((row) => Number(row[1]))];
+  }
+
+  /** What the management and the data planes of a site were started from. */
+  async entriesOf(site: TestSite): Promise<string[]> {
+    const own = await this.processesOf(site);
+    const lines = await Promise.all(own.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
+    return lines.flatMap((line) => line.split('\0').filter((part) => /\/(dataplane|management)\/main\.js$/.test(part)));
   }
 
   /** Kills processes of a site without a word, by their ids: they are started again. */

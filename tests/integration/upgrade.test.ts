@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { unpackPackage } from '../../packages/cluster/src/software/unpack.ts';
+import { takingOverPoints, upgradePoints } from '../crash/points.ts';
 import { eventually, MiB, noise, Pair, readVolume, refusal, type TestSite } from './pair.ts';
 
 const run = promisify(execFile);
@@ -68,8 +69,12 @@ beforeAll(async () => {
   await buildChanged(at('broken.pkg'), '4.1.0.0.3', 'dataplane/data-plane.js', (text) =>
     text.replace('process.chdir(config.dataDir);', "throw new Error('planted: this data plane does not start');"),
   );
-  await pair.start();
-}, 240_000);
+  await buildChanged(at('hanging.pkg'), '4.1.0.0.6', 'dataplane/data-plane.js', (text) =>
+    text.replace('process.chdir(config.dataDir);', 'await new Promise(() => setInterval(() => undefined, 1000));'),
+  );
+  await build('best.pkg', 'key', '4.1.0.0.5');
+  await pair.start('--appliances', '2');
+}, 400_000);
 afterAll(async () => {
   await pair.stop();
   rmSync(scratch, { recursive: true, force: true });
@@ -152,12 +157,28 @@ describe('an upgrade', () => {
     await pair.a.client.remove('software_package', id);
   }, 300_000);
 
+  it('to a release whose data plane hangs is rolled back after its time, with every byte where it was', async () => {
+    await trust(pair.a);
+    const { volume } = await pair.protect('patient', 8 * MiB, { fill: noise(MiB, 3), appliance: 'A2' });
+    const id = await upload(pair.a, at('hanging.pkg'));
+    const job = await pair.a.client.startJob('POST', `software_package/${id}/install`);
+    const end = await ended(pair.a, job);
+    expect(end.state).toBe('FAILED');
+    expect(JSON.stringify(end.response_body)).toContain('was not ready within 60 seconds');
+    expect(await runs(pair.a)).toBe('4.1.0.0.1');
+    const bytes = await readVolume(pair.a, 'patient');
+    expect(Buffer.compare(bytes.subarray(0, MiB), noise(MiB, 3))).toBe(0);
+    expect(await pair.a.client.get('volume', volume)).toMatchObject({ appliance_id: 'A2' });
+    await pair.a.client.remove('software_package', id);
+  }, 300_000);
+
   it.skipIf(lacking.length > 0)(
     'during a copy and under the load of a verifying host: no error there, Paused_For_NDU at both sides, nothing proven is shipped again',
     async () => {
       const size = 64 * MiB;
       await pair.link('--rate', '80mbit');
-      const { session } = await pair.protect('busy', size, { fill: noise(48 * MiB, 2), wait: false });
+      // Of the second appliance, while hosts connect to the first: each of the two data planes is exchanged under it.
+      const { session } = await pair.protect('busy', size, { fill: noise(48 * MiB, 2), wait: false, appliance: 'A2' });
       await eventually(
         'some of the copy to be durable',
         async () => ((await pair.figures(pair.a, session)).copied_bytes ?? 0) > 0,
@@ -222,6 +243,33 @@ describe('an upgrade', () => {
       expect(releaseState(pair.b).upgrade).toBeUndefined();
     },
     300_000,
+  );
+});
+
+describe('an upgrade in which a process is killed', () => {
+  it.each([...takingOverPoints, ...upgradePoints])(
+    'at %s ends with every process of one release, sessions as they were, and can be done again',
+    async (point) => {
+      const session = await anySession(pair.b);
+      await trust(pair.b);
+      const before = await runs(pair.b);
+      const version = '4.1.0.0.5';
+      const filter = { build_version: `eq.${version}` };
+      const known = await pair.b.client.first('software_package', { select: 'id', filter });
+      const id = known?.id ?? (await upload(pair.b, at('best.pkg')));
+      const died = pair.dieAt(point);
+      const job = await pair.b.client.startJob('POST', `software_package/${id}/install`);
+      await eventually('somebody to die there', async () => died(), undefined, 240_000);
+      await ended(pair.b, job);
+      expect([before, version]).toContain(await runs(pair.b));
+      await pair.settled(session);
+      expect(releaseState(pair.b).upgrade).toBeUndefined();
+      // Every process is of the release that is said to run.
+      const entries = await pair.entriesOf(pair.b);
+      expect(new Set(entries.map((entry) => entry.replace(/(dataplane|management)\/main.*/, ''))).size).toBe(1);
+      expect(entries.length).toBe(3);
+    },
+    400_000,
   );
 });
 

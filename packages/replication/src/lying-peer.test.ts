@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { noise, TwoSites, theGeneration, theSession } from './testing/two-sites.ts';
 import { connectLink } from './transfer/connect-link.ts';
 import { tlsLinks } from './transfer/frame-links.ts';
+import { transferLimits } from './transfer/limits.ts';
 import type { ChannelMessage, WireRun } from './transfer/protocol.ts';
 
 const MiB = 1024 * 1024;
@@ -75,6 +76,37 @@ describe('a source that says what is not so', () => {
     expect(await told(open({ pairs: [{ local: two.locals[0]!, remote: two.remotes[0]! }] }))).toBe('bad_message');
     expect(await told(open({ points: [{ ...plan().points[0]!, sizes: [] }] }))).toMatch(/LinkLost|bad_message/);
     expect(await told(open({ points: [{ ...plan().points[0]!, sizes: [size + 1] }] }))).toBe('bad_message');
+    expect(two.target.half(theSession)?.stage).toBeUndefined();
+    unchanged();
+  });
+
+  it('is refused with another number of points than it said, and with more than a plan takes; memory stays bounded', async () => {
+    const [target] = plan().points;
+    const announced = (points: number): readonly [ChannelMessage] => [
+      { type: 'open', plan: plan({ points: [] }), points },
+    ];
+    const points = (...names: string[]): readonly [ChannelMessage] => [
+      { type: 'points', points: names.map((name) => ({ ...target!, id: pointId(name) })) },
+    ];
+    expect(await told(announced(3), points('p', 'q'), points('r', 's'))).toBe('bad_message');
+    expect(await told(announced(3), points('p', 'q'), [{ type: 'prove' }])).toBe('bad_message');
+    expect(await told(announced(3), points('p', 'q'), open())).toBe('bad_message');
+    expect(await told(open({ points: [] }))).toBe('LinkLost');
+    expect(await told([{ type: 'open', plan: plan(), points: 3 }])).toBe('LinkLost');
+    expect(await told(announced(transferLimits.planPoints + 1))).toBe('LinkLost');
+    expect(await told(points('p'))).toBe('bad_message');
+    // The same point twice, and a set that lies about its sizes.
+    expect(await told(announced(2), points('p', 'p'))).toBe('bad_message');
+    const long: ChannelMessage = {
+      type: 'points',
+      points: [
+        { ...target!, tag: Object.fromEntries(Array.from({ length: 400 }, (_, key) => [`${key}`, 'x'.repeat(4096)])) },
+      ],
+    };
+    const most = Math.ceil(transferLimits.planMost_bytes / JSON.stringify(long).length) + 1;
+    expect(
+      await told(announced(transferLimits.planPoints), ...Array.from({ length: most }, () => [long] as const)),
+    ).toBe('bad_message');
     expect(two.target.half(theSession)?.stage).toBeUndefined();
     unchanged();
   });

@@ -4,6 +4,7 @@ import { ancestry, type Graph } from './graph/graph.ts';
 import type { Page } from './index/page.ts';
 import type { LayerIndex, PageTable } from './index/page-table.ts';
 import type { Storey } from './index/resolved-pages.ts';
+import { engineLimits } from './limits.ts';
 import type { LayerId } from './log/types.ts';
 
 /** `limit`: the first block that must not be asked for, here or further down; `own`: what it is for the layer by itself. */
@@ -26,6 +27,9 @@ export class Chains {
   readonly #graph: Graph;
   readonly #pages: PageTable;
   readonly #known = new Map<LayerId, Chain>();
+  /** Links of the chains that are known. */
+  #links = 0;
+  readonly #storeys = new Map<LayerId, Storey>();
 
   constructor(graph: Graph, pages: PageTable) {
     this.#graph = graph;
@@ -34,6 +38,8 @@ export class Chains {
 
   invalidate(): void {
     this.#known.clear();
+    this.#links = 0;
+    this.#storeys.clear();
   }
 
   of(top: LayerId): Chain {
@@ -49,14 +55,24 @@ export class Chains {
       links.push({ index: this.#pages.layer(layer.id), limit, own });
     }
     assert(size >= 0, `layer ${top} exists`);
-    const below = links.slice(1).map(({ index, own }) => ({
-      id: index.id,
-      own,
-      page: (number: number) => this.#pages.look(index, number),
-    }));
-    const chain = { size, links, below };
+    const chain = { size, links, below: links.slice(1).map((link) => this.#storey(link)) };
+    // Whoever goes through a history of thousands of images asks for each of them: together their chains are its square.
+    if (this.#links + links.length > engineLimits.cachedLinks) {
+      this.#known.clear();
+      this.#links = 0;
+    }
     this.#known.set(top, chain);
+    this.#links += links.length;
     return chain;
+  }
+
+  #storey({ index, own }: Link): Storey {
+    const known = this.#storeys.get(index.id);
+    if (known !== undefined) return known;
+    const page = (number: number) => this.#pages.look(index, number);
+    const storey = { id: index.id, own, page };
+    this.#storeys.set(index.id, storey);
+    return storey;
   }
 }
 

@@ -4,8 +4,8 @@ import { BlockError } from '../port/errors.ts';
 import type { CheckpointStore } from './checkpoint-store.ts';
 import type { EngineCore } from './core.ts';
 import { nextTurn } from './end-of-turn.ts';
-import { encodeChange } from './graph/changes.ts';
-import { decodeGraph, type EncodedGraph, encodeGraph } from './graph/graph.ts';
+import { applyChange } from './graph/apply.ts';
+import { type EncodedGraph, encodeGraph } from './graph/graph.ts';
 import type { LayerId, Sequence } from './log/types.ts';
 
 /** docs/formats/checkpoint.md */
@@ -54,7 +54,7 @@ export async function writeCheckpoint(core: EngineCore, replayed?: ReplayStart):
     await core.log.durable();
     // A log that starts again appends once more what it cannot prove to have been durable, and then it lies elsewhere. This record
     // carries the proof: nothing up to `sequence` moves after it.
-    core.log.append({ type: 'control', body: encodeChange({ op: 'checkpoint', sequence }) });
+    core.note({ op: 'checkpoint', sequence });
     await core.log.durable();
     moved = core.moves !== moves;
     passFaultPoint('checkpoint.recorded');
@@ -92,12 +92,7 @@ export function loadCheckpoint(core: EngineCore, store: CheckpointStore): Replay
       `the checkpoint is of format ${head.version}; this program knows ${oldestCheckpointVersion} to ${checkpointVersion}`,
     );
   }
-  const graph = decodeGraph(head.graph);
-  core.graph.nextLayer = graph.nextLayer;
-  for (const name of ['layers', 'volumes', 'points', 'halves', 'tombstones', 'folded'] as const) {
-    const into = core.graph[name] as Map<unknown, unknown>;
-    for (const [key, value] of graph[name]) into.set(key, value);
-  }
+  applyChange(core.graph, { op: 'graph', graph: head.graph });
   core.pages.load();
   for (const [id, data, holes, stored_bytes = data * BLOCK_BYTES] of head.layers)
     Object.assign(core.pages.layer(id as LayerId), { data, holes, stored_bytes });

@@ -7,14 +7,13 @@ import type { CheckpointStore } from './checkpoint-store.ts';
 import { Digests } from './digest.ts';
 import { FrameCache } from './frame-cache.ts';
 import { applyChange } from './graph/apply.ts';
-import { type Change, encodeChange } from './graph/changes.ts';
+import { CHANGE_BYTES_MAX, type Change, encodeChange } from './graph/changes.ts';
 import { emptyGraph, type Graph } from './graph/graph.ts';
 import { isDeparting, volumesOf } from './graph/unit.ts';
 import { type LayerIndex, PageTable } from './index/page-table.ts';
 import { LayerWriter, LiveBytes } from './layer-writer.ts';
 import { type EngineLimits, engineLimits } from './limits.ts';
 import type { Packer } from './log/frame.ts';
-import { CONTROL_BYTES_MAX } from './log/limits.ts';
 import type { LayerId, SegmentLog, Sequence } from './log/types.ts';
 import { ColdSegments } from './packing.ts';
 import { type ReadWorld, readBlocks } from './read-image.ts';
@@ -79,7 +78,7 @@ export class EngineCore {
       pages: this.pages,
       log,
       frames: this.frames,
-      damaged: (volume, block, detail) => this.emit({ kind: 'damage', volume, block, detail }),
+      damaged: (volume, block, detail) => this.emit({ kind: 'damage', ...(volume && { volume }), block, detail }),
       used: (segment, blocks, unpacked) => this.cold.used(segment, blocks, unpacked),
     };
   }
@@ -98,16 +97,15 @@ export class EngineCore {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Orders a change of the graph: one record, one synchronous turn. */
+  /**
+   * Orders a change of the graph in one synchronous turn. One that takes several records happens with the last of them: nothing comes
+   * between, and a log that ends before it has nothing of the change.
+   */
   order(change: Change): void {
     this.#open();
     if (this.graph.departures.size > 0 && volumesOf(this.graph, change).some((id) => isDeparting(this.graph, id)))
       throw new BlockError('moved', 'the volume moves to another appliance');
-    const body = encodeChange(change);
-    if (body.length > CONTROL_BYTES_MAX)
-      throw new BlockError('out_of_range', `one change takes at most ${CONTROL_BYTES_MAX} bytes, not ${body.length}`);
-    this.appendControl(body);
-    this.sinceCheckpoint_bytes += body.length;
+    this.sinceCheckpoint_bytes += this.appendControl(change);
     applyChange(this.graph, change);
     this.chains.invalidate();
     this.onWork();
@@ -158,15 +156,30 @@ export class EngineCore {
     count: number,
     target: Uint8Array,
     sums: BigUint64Array,
-    volume: VolumeId,
+    volume: VolumeId | undefined,
   ): void | Promise<void> {
     this.operations += 1;
     return readBlocks(this.#world, chain, block, count, target, sums, volume);
   }
 
-  /** Appends a record of the graph's changes. */
-  appendControl(body: Uint8Array): void {
-    this.holdsMore(this.log.append({ type: 'control', body }).place.segment);
+  /** Appends the records of a change; how many bytes they have. */
+  appendControl(change: Change): number {
+    const bodies = encodeChange(change);
+    const bytes = bodies.reduce((sum, body) => sum + body.length, 0);
+    // A whole graph is as large as it is, and is what makes room.
+    if (bodies.length > 1 && change.op !== 'graph') {
+      if (bytes > CHANGE_BYTES_MAX)
+        throw new BlockError('out_of_range', `one change takes at most ${CHANGE_BYTES_MAX} bytes, not ${bytes}`);
+      // The reserve of a full disk is for what frees space, and for changes that fit into it [C6.5].
+      if (this.log.state().kind === 'no_space') throw new BlockError('no_space', 'no space for a change of this size');
+    }
+    for (const body of bodies) this.holdsMore(this.log.append({ type: 'control', body }).place.segment);
+    return bytes;
+  }
+
+  /** Appends a word to later starts, which changes nothing: a segment need not be kept for it. */
+  note(word: Extract<Change, { op: 'checkpoint' | 'oldest_checkpoint' }>): void {
+    for (const body of encodeChange(word)) this.log.append({ type: 'control', body });
   }
 
   /** The segment has a record that is not data. */

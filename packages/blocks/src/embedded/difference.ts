@@ -27,6 +27,8 @@ export async function differenceOf(from: Chain | undefined, to: Chain, pages: Pa
     }
     if (++seen % pagesATurn === 0) await nextTurn();
   }
+  // A cycle asks for one after the other, thousands of them perhaps, with nothing in most.
+  if (seen < pagesATurn) await nextTurn();
   const summary: DifferenceSummary = {
     to_size: to.size,
     whole,
@@ -76,6 +78,11 @@ export function candidatesOf(
   firstPage: number,
   endPage: number,
 ): { readonly candidates: readonly number[]; readonly whole: boolean } {
+  const above = from === undefined ? -1 : descent(from, to);
+  if (above >= 0) {
+    const sets = to.links.slice(0, above).map((link) => link.index.present);
+    return { candidates: unionWithin(sets, firstPage, endPage), whole: false };
+  }
   const ofFrom = new Set(from?.links.map((link) => link.index));
   const ofTo = new Set(to.links.map((link) => link.index));
   const common = to.links.some((link) => ofFrom.has(link.index));
@@ -88,6 +95,16 @@ export function candidatesOf(
     common && from !== undefined && limitsDiffer(from, to) ? to.links.filter((link) => ofFrom.has(link.index)) : [];
   const sets = [...differing, ...shared].map((link) => link.index.present);
   return { candidates: unionWithin(sets, firstPage, endPage), whole: !common };
+}
+
+/**
+ * How many layers of `to` stand on `from`, -1 if they do not or with another limit: below the same layer and the same limit the two
+ * stacks are one. The usual case, and its cost does not grow with the length of the history.
+ */
+function descent(from: Chain, to: Chain): number {
+  const [top] = from.links;
+  const above = to.links.findIndex(({ index }) => index === top!.index);
+  return above >= 0 && to.links[above]!.limit === top!.limit ? above : -1;
 }
 
 function limitsDiffer(from: Chain, to: Chain): boolean {

@@ -7,7 +7,7 @@ import type { BlockEngine } from '../port/engine.ts';
 import type { CyclePlan, PointSpec } from '../port/types.ts';
 import type { CheckpointStore } from './checkpoint-store.ts';
 import { applyChange } from './graph/apply.ts';
-import { decodeChange, GraphGatherer, graphChanges } from './graph/changes.ts';
+import { type Change, ChangeGatherer, encodeChange } from './graph/changes.ts';
 import { emptyGraph, encodeGraph } from './graph/graph.ts';
 import { openSegmentLog } from './log/segment-log.ts';
 import { smallLogLimits } from './log/small-limits.ts';
@@ -165,7 +165,7 @@ describe('formats above the log', () => {
       .split('\n');
     expect(bodies).toEqual(lines);
     const graph = emptyGraph();
-    for (const line of lines) applyChange(graph, decodeChange(Buffer.from(line, 'utf8')));
+    for (const line of lines) applyChange(graph, JSON.parse(line) as Change);
     const text = `${JSON.stringify(encodeGraph(graph), null, 1)}\n`;
     expect(text).toBe(golden(`graph${name}-v1.json`, text));
   });
@@ -184,7 +184,7 @@ describe('formats above the log', () => {
     expect(text).toBe(golden('checkpoint-v1.txt', text));
   });
 
-  it('a graph larger than one record travels in parts, and a graph cut short does not count', () => {
+  it('a change larger than one record travels in parts, and one that was cut short does not count', () => {
     const graph = emptyGraph();
     for (let index = 0; index < 3000; index++)
       applyChange(graph, {
@@ -196,14 +196,39 @@ describe('formats above the log', () => {
         layer: graph.nextLayer as never,
         tag: {},
       });
-    const changes = graphChanges(encodeGraph(graph));
-    expect(changes.length).toBeGreaterThan(3);
-    const gatherer = new GraphGatherer();
-    const found = [...changes.slice(0, -1), ...changes].map((change) => gatherer.take(change));
-    expect(found.slice(0, -1).every((one) => one === undefined)).toBe(true);
-    expect(found.at(-1)).toEqual(JSON.parse(JSON.stringify(encodeGraph(graph))));
+    const change: Change = { op: 'graph', graph: encodeGraph(graph) };
+    const bodies = encodeChange(change);
+    expect(bodies.length).toBeGreaterThan(3);
+    const found = gathered([bodies.slice(0, -1), bodies, bodies.slice(1), bodies.with(1, bodies[2]!)].flat());
+    expect(found).toEqual([JSON.parse(JSON.stringify(change))]);
+    // As pieces of whole graphs were written before.
+    const text = JSON.stringify(encodeGraph(graph));
+    const half = text.length / 2;
+    const before = [text.slice(0, half), text.slice(half)].map((piece, part) => ({
+      op: 'graph_part',
+      part,
+      parts: 2,
+      text: piece,
+    }));
+    expect(gathered(before.map((part) => Buffer.from(JSON.stringify(part))))).toEqual(found);
+  });
+
+  it('a record that is missing between two pieces voids the change', () => {
+    const bodies = encodeChange({ op: 'change_point', id: 'p' as never, tag: { text: 'x'.repeat(300_000) } });
+    expect(bodies.length).toBe(3);
+    const gatherer = new ChangeGatherer();
+    expect(bodies.map((body, index) => gatherer.take(body, index < 2 ? index : index + 1))).not.toContainEqual(
+      expect.anything(),
+    );
   });
 });
+
+function gathered(bodies: readonly Uint8Array[]): readonly Change[] {
+  const gatherer = new ChangeGatherer();
+  return bodies
+    .map((body, index) => gatherer.take(body, index + 1))
+    .filter((change): change is Change => change !== undefined);
+}
 
 /** Keys and values by key; the head's JSON as text, pages as hexadecimal. */
 function dump(store: CheckpointStore): string {

@@ -5,7 +5,6 @@ import { deadSegments, removableSegments, sparseSegments } from './compaction.ts
 import type { EngineCore } from './core.ts';
 import { nextTurn } from './end-of-turn.ts';
 import { foldSome } from './folding.ts';
-import { encodeChange } from './graph/changes.ts';
 import type { Sequence } from './log/types.ts';
 import { Interrupted, Pace } from './pace.ts';
 import { paysToPack } from './packing.ts';
@@ -200,10 +199,7 @@ export class Housekeeper {
     const core = this.#core;
     const segments = removableSegments(core, this.#checkpointed);
     if (segments.length === 0) return;
-    core.log.append({
-      type: 'control',
-      body: encodeChange({ op: 'oldest_checkpoint', sequence: this.#checkpointed }),
-    });
+    core.note({ op: 'oldest_checkpoint', sequence: this.#checkpointed });
     await core.log.durable();
     passFaultPoint('housekeeping.give_back.recorded');
     for (const segment of segments) {

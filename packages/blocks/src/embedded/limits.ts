@@ -6,6 +6,8 @@ export const engineLimits = {
   cachedPages: 4_096,
   /** Pages kept of what deep stacks of frozen layers come to (about 6 KiB each). */
   resolvedPages: 4_096,
+  /** Layers in all stacks that are remembered (about 50 bytes each); the stacks of the images of a long history are the square of it. */
+  cachedLinks: 1_000_000,
   /** Dirty index pages that start a checkpoint; at four times as many writers wait for it. */
   dirtyPages: 4_096,
   /** Log bytes since the last checkpoint that start one: bounds the scan at the next start. */

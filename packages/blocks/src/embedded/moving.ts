@@ -39,7 +39,11 @@ export class Moving implements MovingEngine {
   }
 
   images(volumes: readonly VolumeId[]): readonly MovingImage[] {
-    return imagesOf(this.#core.graph, unitOf(this.#core.graph, volumes));
+    const { graph } = this.#core;
+    const unit = unitOf(graph, volumes);
+    // What the other engine could not take over is not copied either.
+    checkManifest(manifestOf(graph, unit, '', undefined));
+    return imagesOf(graph, unit);
   }
 
   imageDifference(from: ImageId | undefined, to: ImageId): Promise<Difference> {
@@ -57,7 +61,7 @@ export class Moving implements MovingEngine {
     if (block < 0 || count < 1 || (block + count) * BLOCK_BYTES > chain.size || checksums.length !== count * 8)
       throw new BlockError('out_of_range', `blocks ${block} to ${block + count} are outside of the image`);
     const sums = new BigUint64Array(count);
-    await this.#core.read(chain, block, count, payload, sums, image as VolumeId);
+    await this.#core.read(chain, block, count, payload, sums, this.#volumeOf(image));
     checksums.set(new Uint8Array(sums.buffer));
   }
 
@@ -67,12 +71,12 @@ export class Moving implements MovingEngine {
 
   async depart(move: string, volumes: readonly VolumeId[], point: PointSpec): Promise<Manifest> {
     const { graph } = this.#core;
+    // What the other engine could not take over stays.
+    checkManifest(manifestOf(graph, unitOf(graph, volumes), move, undefined));
     await this.#do(planDepart(graph, move, volumes, point));
     const departure = graph.departures.get(move);
     if (departure === undefined) throw new BlockError('stale', `migration ${move} was given up meanwhile`);
-    const manifest = manifestOf(graph, unitOf(graph, departure.volumes), move, departure.point);
-    checkManifest(manifest);
-    return manifest;
+    return manifestOf(graph, unitOf(graph, departure.volumes), move, departure.point);
   }
 
   async stay(move: string): Promise<void> {
@@ -111,7 +115,7 @@ export class Moving implements MovingEngine {
     const core = this.#core;
     const { layer, complete } = needImage(core.graph, move, image);
     if (!complete) {
-      await readBack(core, layer, image as VolumeId, () => undefined);
+      await readBack(core, layer, undefined, () => undefined);
       core.digests.forget(layer);
     }
     const digest = await core.digests.root(core.chains.of(layer));
@@ -145,6 +149,16 @@ export class Moving implements MovingEngine {
     const layer = Number(image) as LayerId;
     if (!this.#core.graph.layers.has(layer)) throw new BlockError('not_found', `image ${image} is not known`);
     return this.#core.chains.of(layer);
+  }
+
+  /** A volume that shows the image, for whoever hears of damage in it. */
+  #volumeOf(image: ImageId): VolumeId | undefined {
+    const { points, volumes } = this.#core.graph;
+    const layer = Number(image) as LayerId;
+    for (const { members } of points.values())
+      for (const member of members) if (member.layer === layer) return member.volume;
+    for (const { id, top } of volumes.values()) if (top === layer) return id;
+    return undefined;
   }
 
   async #do(change: Change | undefined): Promise<void> {

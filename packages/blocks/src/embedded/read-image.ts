@@ -15,7 +15,7 @@ export interface ReadWorld {
   readonly log: SegmentLog;
   readonly frames: FrameCache;
   /** A stored block does not match its checksum: told before the read fails. */
-  readonly damaged: (volume: VolumeId, block: number, detail: string) => void;
+  readonly damaged: (volume: VolumeId | undefined, block: number, detail: string) => void;
   /** So many blocks were wanted of a segment; `unpacked`: a frame was unpacked for some of its blocks only. */
   readonly used: (segment: number, blocks: number, unpacked: boolean) => void;
 }
@@ -31,7 +31,7 @@ export function readBlocks(
   count: number,
   target: Uint8Array,
   sums: BigUint64Array,
-  volume: VolumeId,
+  volume: VolumeId | undefined,
 ): void | Promise<void> {
   const runs: StoredRun[] = [];
   for (let number = pageOf(block); number <= pageOf(block + count - 1); number++) {
@@ -89,7 +89,7 @@ interface Wanted {
   readonly block: number;
   readonly target: Uint8Array;
   readonly sums: BigUint64Array;
-  readonly volume: VolumeId;
+  readonly volume: VolumeId | undefined;
 }
 
 /** Reads frames that stand close to each other, and takes the wanted blocks out of them. */
@@ -131,7 +131,13 @@ function verify(world: ReadWorld, run: StoredRun, part: Uint8Array, { sums, bloc
   }
 }
 
-function damage(world: ReadWorld, run: StoredRun, index: number, what: string, volume: VolumeId): BlockError {
+function damage(
+  world: ReadWorld,
+  run: StoredRun,
+  index: number,
+  what: string,
+  volume: VolumeId | undefined,
+): BlockError {
   const offset = run.frame_bytes > 0 ? run.offset : run.offset + index * BLOCK_BYTES;
   const detail = `block ${run.block + index} in segment ${run.segment} at ${offset} ${what}`;
   world.damaged(volume, run.block + index, detail);

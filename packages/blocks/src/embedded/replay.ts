@@ -2,7 +2,7 @@ import { BlockError } from '../port/errors.ts';
 import { type ReplayStart, writeCheckpoint } from './checkpoint.ts';
 import type { EngineCore } from './core.ts';
 import { applyChange } from './graph/apply.ts';
-import { decodeChange, GraphGatherer } from './graph/changes.ts';
+import { type Change, ChangeGatherer } from './graph/changes.ts';
 import type { EncodedGraph } from './graph/graph.ts';
 import { wholeFrame } from './layer-writer.ts';
 import type { LayerId, ScannedRecord, Sequence } from './log/types.ts';
@@ -12,10 +12,11 @@ import type { LayerId, ScannedRecord, Sequence } from './log/types.ts';
  * follow it, may be gone, and the whole is to be read from the log instead.
  */
 export async function isVoid(core: EngineCore, start: ReplayStart): Promise<boolean> {
+  const gatherer = new ChangeGatherer();
   for await (const record of core.log.scan(start.after)) {
     if (record.type !== 'control') continue;
-    const change = decodeChange(record.body);
-    if (change.op === 'oldest_checkpoint' && change.sequence > start.placesAt) return true;
+    const change = gatherer.take(record.body, record.sequence);
+    if (change?.op === 'oldest_checkpoint' && change.sequence > start.placesAt) return true;
   }
   return false;
 }
@@ -30,12 +31,14 @@ export async function replay(core: EngineCore, start: ReplayStart): Promise<void
     );
   }
   let entered = after;
+  const gatherer = new ChangeGatherer();
   for await (const record of core.log.scan(after)) {
     // A long scan keeps memory bounded, and goes on from here if it is cut short. Only between two sequences: compaction may have
-    // cut one record into several of the same.
-    if (core.pages.dirtyCount > core.limits.dirtyPages && record.sequence > entered)
+    // cut one record into several of the same. And never within a change of several records.
+    if (core.pages.dirtyCount > core.limits.dirtyPages && record.sequence > entered && !gatherer.between)
       await writeCheckpoint(core, { after: entered, graphAt: Math.max(graphAt, entered), placesAt });
-    enter(core, record, graphAt);
+    if (record.type !== 'control') enter(core, record);
+    else enterChange(core, gatherer.take(record.body, record.sequence), record.sequence, graphAt);
     entered = record.sequence;
   }
   for (const damage of core.log.damages()) {
@@ -56,11 +59,11 @@ export async function rebuild(core: EngineCore): Promise<void> {
 /** The newest record of the whole graph is entered first; answers its sequence, 0 if there is none. */
 async function newestGraph(core: EngineCore): Promise<number> {
   let newest: { readonly graph: EncodedGraph; readonly sequence: number } | undefined;
-  const gatherer = new GraphGatherer();
+  const gatherer = new ChangeGatherer();
   for await (const record of core.log.scan(0 as Sequence)) {
     if (record.type !== 'control') continue;
-    const graph = gatherer.take(decodeChange(record.body));
-    if (graph !== undefined) newest = { graph, sequence: record.sequence };
+    const change = gatherer.take(record.body, record.sequence);
+    if (change?.op === 'graph') newest = { graph: change.graph, sequence: record.sequence };
   }
   if (newest === undefined) return 0;
   applyChange(core.graph, { op: 'graph', graph: newest.graph });
@@ -68,17 +71,16 @@ async function newestGraph(core: EngineCore): Promise<number> {
   return newest.sequence;
 }
 
-function enter(core: EngineCore, record: ScannedRecord, graphAt: number): void {
+function enterChange(core: EngineCore, change: Change | undefined, sequence: Sequence, graphAt: number): void {
+  // What came before the newest whole graph is in it; and a whole graph only sums up what is here already, except that layers may
+  // be folded in it that the index does not have folded yet.
+  if (change === undefined || sequence <= graphAt || change.op === 'graph') return;
+  applyChange(core.graph, change);
+  core.chains.invalidate();
+}
+
+function enter(core: EngineCore, record: Exclude<ScannedRecord, { type: 'control' }>): void {
   switch (record.type) {
-    case 'control': {
-      const change = decodeChange(record.body);
-      // What came before the newest whole graph is in it; and a whole graph only sums up what is here already, except that layers may
-      // be folded in it that the index does not have folded yet.
-      if (record.sequence <= graphAt || change.op === 'graph') return;
-      applyChange(core.graph, change);
-      core.chains.invalidate();
-      return;
-    }
     case 'data':
     case 'packed': {
       const layer = living(core, record.layer);

@@ -2,7 +2,7 @@ import { passFaultPoint } from '@antipode/base';
 import { BLOCK_BYTES } from '../port/device.ts';
 import type { EngineCore } from './core.ts';
 import { nextTurn } from './end-of-turn.ts';
-import { type Change, decodeChange, encodeChange, graphChanges } from './graph/changes.ts';
+import { type Change, opOf } from './graph/changes.ts';
 import { encodeGraph } from './graph/graph.ts';
 import { pageBlocks, pageOf } from './index/page.ts';
 import { type FramePart, wholeFrame } from './layer-writer.ts';
@@ -47,7 +47,7 @@ const movesATurn = 256;
 export async function rewriteSegments(core: EngineCore, segments: readonly number[], how: Rewriting): Promise<void> {
   const { blocks, zeros, control } = await contents(core, segments);
   if (control) {
-    for (const change of graphChanges(encodeGraph(core.graph))) core.appendControl(encodeChange(change));
+    core.appendControl({ op: 'graph', graph: encodeGraph(core.graph) });
     await core.log.durable();
   }
   const items = [...blocks, ...uncovered(core, zeros)].sort((a, b) => a.sequence - b.sequence);
@@ -85,7 +85,7 @@ async function contents(core: EngineCore, segments: readonly number[]) {
   let control = false;
   for (const segment of segments) {
     for await (const found of core.log.scanSegment(segment)) {
-      if (found.type === 'control') control ||= changesGraph(decodeChange(found.body));
+      if (found.type === 'control') control ||= changesGraph(opOf(found.body));
       else if (found.type === 'zero') {
         const { layer, block, count, sequence } = found;
         if (core.graph.layers.has(currentLayer(core, layer)))
@@ -230,7 +230,7 @@ function uncovered(core: EngineCore, zeros: readonly ZeroItem[]): readonly ZeroI
   return kept;
 }
 
-const changesGraph = ({ op }: Change): boolean => op !== 'checkpoint' && op !== 'oldest_checkpoint';
+const changesGraph = (op: Change['op']): boolean => op !== 'checkpoint' && op !== 'oldest_checkpoint';
 
 const currentLayer = (core: EngineCore, layer: LayerId): LayerId => core.graph.folded.get(layer) ?? layer;
 

@@ -118,12 +118,14 @@ function checkRun(run: BlockRun, size: number, least: number): BigUint64Array | 
 export async function readBack(
   core: EngineCore,
   layer: LayerId,
-  volume: VolumeId,
+  volume: VolumeId | undefined,
   read: (blocks: number) => void,
 ): Promise<void> {
+  const index = core.layerIndex(layer);
+  // A cycle may have very many layers with nothing in them: those cost nothing.
+  if (index.data === 0) return;
   const bytes = new Uint8Array(pageBlocks * BLOCK_BYTES);
   const sums = new BigUint64Array(pageBlocks);
-  const index = core.layerIndex(layer);
   for (const number of [...index.present.within(0, Number.MAX_SAFE_INTEGER)]) {
     const page = core.pages.get(index, number);
     if (page === undefined) continue;

@@ -1,4 +1,6 @@
 import { runAsChild } from '../supervisor/child.ts';
 import { startDataPlane } from './data-plane.ts';
 
-runAsChild((config, extra) => startDataPlane(config, extra as unknown as Parameters<typeof startDataPlane>[1]));
+runAsChild('dataplane', (config, extra) =>
+  startDataPlane(config, extra as unknown as Parameters<typeof startDataPlane>[1]),
+);

@@ -6,8 +6,12 @@ export type Route = BlockDevice | 'nowhere' | 'unknown';
 
 export const routing = {
   retry_ms: 20,
-  /** Shorter than what hosts wait before they give a disk up (Linux: 30 s and repeats). */
-  most_ms: 25_000,
+  /**
+   * A request waits as it does for a host whose own connection is gone, as long as somebody may still come: longer than the start of an
+   * appliance after a crash, and than a process of another release takes to fail and the one of before to come back. An error would
+   * turn a file system read-only; a host that would rather have one has a time limit of its own.
+   */
+  most_ms: 300_000,
   /** How long a host that opens a volume waits for one that is on its way: shorter than the negotiation's deadline. */
   openMost_ms: 5_000,
 } as const;

@@ -2,7 +2,7 @@ import { runAsChild } from '../supervisor/child.ts';
 import type { SoftwareState } from '../supervisor/messages.ts';
 import { startManagement } from './management.ts';
 
-runAsChild((config, extra, supervisor) =>
+runAsChild('management', (config, extra, supervisor) =>
   startManagement(config, {
     appliances: extra.appliances as readonly string[],
     software: extra.software as SoftwareState,

@@ -1,4 +1,4 @@
-import type { Clock, Random } from '@antipode/base';
+import { type Clock, passFaultPoint, type Random } from '@antipode/base';
 import { display, MigrationCreate, MigrationDelete, MigrationSync, RestError } from '@antipode/contract';
 import { type Static, Type } from 'typebox';
 import type { ClusterDataPlane } from '../appliances/cluster-data-plane.ts';
@@ -241,6 +241,7 @@ export class MigrationService {
         last_sync_timestamp: timestamp(clock.now()),
       });
     });
+    passFaultPoint('migration.catalog.followed');
     cluster.moved();
     await destination.forgetArrival(id);
     this.#clear(id);

@@ -1,4 +1,12 @@
-import { type Clock, type PointId, pointId, type Random, type SessionId, volumeId } from '@antipode/base';
+import {
+  type Clock,
+  type PointId,
+  passFaultPoint,
+  pointId,
+  type Random,
+  type SessionId,
+  volumeId,
+} from '@antipode/base';
 import type { PointInfo } from '@antipode/blocks';
 import type { MoveProgress } from '@antipode/replication';
 import type { DataPlane } from '../local/api.ts';
@@ -103,6 +111,7 @@ export class Move {
     let failure: unknown;
     try {
       await sessions.pauseForSystem(await this.sessions(), { reason: 'migration', by: id });
+      passFaultPoint('migration.sessions.paused');
       const bound = clock.after(moveLimits.gateMost_ms, () => void source.cancelMove(id).catch(() => undefined));
       try {
         const point = {
@@ -112,10 +121,13 @@ export class Move {
           tag: { purpose: 'migration' },
         } as const;
         const manifest = await source.depart(id, seeds.map(volumeId), point);
+        passFaultPoint('migration.unit.departed');
         await source.move(this.#order());
+        passFaultPoint('migration.images.shipped');
         const arrival = (await destination.arrivals()).find(({ move }) => move === id);
         if (arrival === undefined) throw new Error('nothing has arrived at the destination');
         await destination.adopt(id, arrival.epoch, manifest);
+        passFaultPoint('migration.unit.adopted');
       } finally {
         bound.cancel();
       }
@@ -123,6 +135,7 @@ export class Move {
       failure = error;
     }
     const adopted = await this.settle();
+    passFaultPoint('migration.unit.settled');
     this.#parts.moved();
     // Sessions go on where the unit is now.
     sessions.resumeFromSystem(id);

@@ -21,11 +21,9 @@ export async function fixCycle(half: Half, target: PointInfo, dataPlane: DataPla
   );
   const end = since.findIndex((point) => point.id === target.id);
   const snapshots = since.slice(0, end < 0 ? since.length : end).filter((point) => point.kind === 'snapshot');
-  const newest = snapshots.slice(-snapshotsMost(pairs.length));
-  const points: PointId[] = [];
-  for (const { id } of newest) {
-    if (await held(id, half, dataPlane)) points.push(id);
-  }
+  const newest = fitting(snapshots, pairs.length);
+  const kept = await inGroups(newest, ({ id }) => held(id, half, dataPlane));
+  const points = newest.filter((_, index) => kept[index]).map(({ id }) => id);
   return { instant_ms: target.instant_ms, pairs, points, leftOut: snapshots.length - newest.length };
 }
 
@@ -39,15 +37,31 @@ async function held(id: PointId, half: Half, dataPlane: DataPlane): Promise<bool
   }
 }
 
-/** The plan is one record of the destination's log: what does not fit into it are the oldest snapshots. */
-const snapshotsMost = (pairs: number): number =>
-  Math.max(
-    1,
-    Math.floor(
-      (driverLimits.plan_bytes - pairs * driverLimits.planPair_bytes) /
-        (driverLimits.planPoint_bytes + pairs * driverLimits.planSize_bytes),
-    ),
-  );
+/** The plan is one change of the destination's log: what does not fit into it are the oldest snapshots. */
+function fitting(snapshots: readonly PointInfo[], pairs: number): readonly PointInfo[] {
+  const { plan_bytes, planPair_bytes, planPoint_bytes, planSize_bytes, planPoints } = driverLimits;
+  let room = plan_bytes - pairs * planPair_bytes;
+  let from = snapshots.length;
+  while (from > 0 && snapshots.length - from < planPoints) {
+    // Escaped once more where a change is written in pieces.
+    const tag_bytes = 2 * Buffer.byteLength(JSON.stringify(snapshots[from - 1]!.tag));
+    room -= planPoint_bytes + tag_bytes + pairs * planSize_bytes;
+    if (room < 0) break;
+    from -= 1;
+  }
+  return snapshots.slice(from);
+}
+
+/** Asks for many at once, and not for all: one sync of the log serves those that wait together. */
+async function inGroups<Item, Result>(
+  items: readonly Item[],
+  work: (item: Item) => Promise<Result>,
+): Promise<readonly Result[]> {
+  const results: Result[] = [];
+  for (let at = 0; at < items.length; at += driverLimits.askedTogether)
+    results.push(...(await Promise.all(items.slice(at, at + driverLimits.askedTogether).map(work))));
+  return results;
+}
 
 /** The plan of a cycle whose target is durable; undefined when the target is gone. The same cycle always has the same plan. */
 export async function planOf(half: Half, cycle: Cycle, dataPlane: DataPlane): Promise<CyclePlan | undefined> {
@@ -63,12 +77,8 @@ export async function planOf(half: Half, cycle: Cycle, dataPlane: DataPlane): Pr
       ...(base !== undefined && !inBase.has(keyOf({ local, remote })) && { whole: true as const }),
     }),
   );
-  const points: CyclePoint[] = [];
-  for (const id of cycle.points ?? []) {
-    const point = await dataPlane.point(id);
-    if (point !== undefined) points.push(asShipped(point, pairs));
-  }
-  points.push(asShipped(target, pairs));
+  const found = await inGroups(cycle.points ?? [], (id) => dataPlane.point(id));
+  const points = [...found.filter((point) => point !== undefined), target].map((point) => asShipped(point, pairs));
   return {
     session: half.id,
     cycle: cycle.id,

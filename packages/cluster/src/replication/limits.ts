@@ -24,12 +24,19 @@ export const driverLimits = {
   /** Largest message body on the management channel. */
   peerMessage_bytes: 4 * 1024 * 1024,
   /** Snapshots that a view names, newest first: more than a cycle ships. */
-  snapshotsTold: 4096,
-  /** A cycle's plan is one record of the log, which takes 1 MiB: what pairs, points and a point's sizes take of it, generously. */
-  plan_bytes: 900 * 1024,
+  snapshotsTold: 16_384,
+  /**
+   * A cycle's plan is one change of the log, which takes 16 MiB: what pairs, points besides their tags, and a point's sizes and layers
+   * take of it, generously, because a snapshot may be given a longer name before it is shipped.
+   */
+  plan_bytes: 12 * 1024 * 1024,
   planPair_bytes: 160,
   planPoint_bytes: 1024,
-  planSize_bytes: 32,
+  planSize_bytes: 26,
+  /** Snapshots of a cycle, however little they take: with the target, what the data channel takes. */
+  planPoints: 16_383,
+  /** Calls to the data plane that a step has under way at one time. */
+  askedTogether: 64,
   /** How long what an old source held beyond the common base, or a failover test has written, is kept as a snapshot [C2.4]. */
   kept_ms: 7 * 86_400_000,
   /** Completed cycles kept for each session: a day of the shortest objective. */

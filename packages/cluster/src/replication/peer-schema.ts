@@ -126,7 +126,7 @@ const View = Type.Object({
   }),
   staged: Type.Optional(Id),
   pairs: Type.Optional(Pairs),
-  snapshots: Type.Optional(Type.Array(Id, { maxItems: 8192 })),
+  snapshots: Type.Optional(Type.Array(Id, { maxItems: 32_768 })),
   testing: Type.Optional(Type.Boolean()),
   suspended: Type.Optional(Type.Array(oneOf(suspensionReasons), { maxItems: 8 })),
   lastSync: Type.Optional(Type.Object({ completed_ms: Moment, duration_ms: Duration, instant_ms: Moment })),

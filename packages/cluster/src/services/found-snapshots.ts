@@ -2,7 +2,7 @@ import type { PointInfo } from '@antipode/blocks';
 import type { Catalog } from '../catalog/catalog.ts';
 import { timestamp, type VolumeDocument, type VolumeGroupDocument } from '../catalog/documents.ts';
 import { groupDocument } from './group-document.ts';
-import { labelOf, withLabel } from './snapshot-tag.ts';
+import { labelOf, type SnapshotLabel, withLabel } from './snapshot-tag.ts';
 import { memberName, type SnapshotDeps } from './snapshots.ts';
 import { newVolumeDocument, protectionOf } from './volume-document.ts';
 
@@ -16,7 +16,7 @@ export function enterSnapshot(deps: Omit<SnapshotDeps, 'dataPlane'>, point: Poin
   const known = new Set(
     catalog.listByPrivate('volume', 'point', point.id).map((snapshot) => snapshot.protection_data.parent_id),
   );
-  const label = labelOf(point);
+  const label = labelHere(catalog, point);
   const moment = timestamp(point.instant_ms);
   const members = point.members.flatMap((member) => {
     const of = catalog.get('volume', member.volume);
@@ -43,6 +43,15 @@ export function enterSnapshot(deps: Omit<SnapshotDeps, 'dataPlane'>, point: Poin
   return members.length;
 }
 
+/** The label as this cluster says it: the rule is its own, or its copy of the one that took the snapshot elsewhere; of others there is only the name. */
+function labelHere(catalog: Catalog, point: PointInfo): SnapshotLabel {
+  const label = labelOf(point);
+  const taken = label.protection.created_by_rule_id;
+  if (taken === null || catalog.get('snapshot_rule', taken) !== undefined) return label;
+  const here = catalog.listByPrivate('snapshot_rule', 'of', taken)[0]?.id ?? null;
+  return { ...label, protection: { ...label.protection, created_by_rule_id: here } };
+}
+
 function enterSet(
   deps: Omit<SnapshotDeps, 'dataPlane'>,
   point: PointInfo,
@@ -52,7 +61,7 @@ function enterSet(
   const { catalog, random } = deps;
   const known = catalog.listByPrivate('volume_group', 'point', point.id)[0];
   if (known !== undefined) return known;
-  const label = labelOf(point);
+  const label = labelHere(catalog, point);
   const of =
     (member.group_id == null ? undefined : catalog.get('volume_group', member.group_id)) ??
     catalog.list('volume_group', 'name', group).find(({ type }) => type !== 'Snapshot');

@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { type Clock, systemClock } from '@antipode/base';
+import { type Clock, passFaultPoint, systemClock } from '@antipode/base';
 import type { ClusterConfig } from '../config.ts';
 import { armFaultPoints } from './arm-fault-points.ts';
 import { collectWhenIdle } from './idle-memory.ts';
@@ -14,7 +14,10 @@ const limits = {
   settled_ms: 60_000,
   /** A process that does not stop by itself within this is killed. */
   stop_ms: 20_000,
-  /** A process that takes over: how long its code may take to load, it to be ready, and to show that it works. */
+  /**
+   * A process that takes over: how long its code may take to load, it to be ready, and to show that it works. Hosts wait for a data plane
+   * that hangs for as long as the last two together, and then for the one of before.
+   */
   load_ms: 60_000,
   ready_ms: 60_000,
   check_ms: 20_000,
@@ -277,6 +280,7 @@ export interface SupervisorLink {
 
 /** The other end: runs `start` when told to, `stop` when told to or when the supervisor is gone. */
 export function runAsChild(
+  name: ProcessName,
   start: (
     config: ClusterConfig,
     extra: Readonly<Record<string, unknown>>,
@@ -307,6 +311,7 @@ export function runAsChild(
   const check = async (): Promise<void> => {
     try {
       await (await running)?.check?.();
+      passFaultPoint(`process.${name}.checked`);
       say({ kind: 'checked' });
     } catch (error) {
       say({ kind: 'checked', message: error instanceof Error ? error.message : String(error) });
@@ -335,7 +340,10 @@ export function runAsChild(
     if (message.kind !== 'start') return;
     running ??= start(message.config, message.extra, supervisor);
     running.then(
-      ({ info }) => say({ kind: 'ready', info }),
+      ({ info }) => {
+        passFaultPoint(`process.${name}.ready`);
+        say({ kind: 'ready', info });
+      },
       (error: unknown) => {
         say({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
         process.exitCode = 1;
@@ -349,5 +357,6 @@ export function runAsChild(
   // Ctrl-C reaches the whole process group: the supervisor decides in which order its processes stop.
   process.on('SIGINT', () => undefined);
   process.on('SIGTERM', () => undefined);
+  passFaultPoint(`process.${name}.loaded`);
   say({ kind: 'loaded' });
 }

@@ -2,6 +2,7 @@ import { type Clock, systemClock } from '@antipode/base';
 import type { ClusterConfig } from '../config.ts';
 import { ensureLinkIdentity } from '../security/link-identity.ts';
 import { prepareAppliances } from './appliances.ts';
+import { armFaultPoints } from './arm-fault-points.ts';
 import { SupervisedChild } from './child.ts';
 import { lockDataDir, prepareDataDir } from './data-dir.ts';
 import { chooseRelease } from './releases.ts';
@@ -31,6 +32,7 @@ export interface SupervisorOptions {
 export async function runSupervisor(config: ClusterConfig, options: SupervisorOptions): Promise<void> {
   const clock = options.clock ?? systemClock;
   const log = options.log ?? ((line: string) => console.error(line));
+  armFaultPoints(process.env);
   prepareDataDir(config.dataDir);
   const unlock = await lockDataDir(config.dataDir);
   // Before the processes start: both read it, neither may race to make it.

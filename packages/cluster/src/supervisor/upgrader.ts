@@ -1,3 +1,4 @@
+import { passFaultPoint } from '@antipode/base';
 import type { SupervisedChild } from './child.ts';
 import type { SoftwareState, UpgradeRequest, UpgradeStatus } from './messages.ts';
 import { began, committed, type ReleaseState, rolledBack, writeReleaseState } from './release-state.ts';
@@ -65,16 +66,20 @@ export class Upgrader {
     const before = this.#release;
     log(`upgrade from ${before.software.build_version} to release ${request.release}`);
     this.#keep(began(this.#state, request));
+    passFaultPoint('upgrade.begun');
     try {
       const next = await openRelease(dataDir, request.release);
       this.#say({ id: request.id, kind: 'replacing', what: 'management' });
       await named('management', management.replace(next));
+      passFaultPoint('upgrade.management.replaced');
       for (const dataPlane of dataPlanes) {
         this.#say({ id: request.id, kind: 'replacing', what: 'dataplane' });
         await named('data plane', dataPlane.replace(next));
+        passFaultPoint('upgrade.data_plane.replaced');
       }
       this.#release = next;
       this.#keep(committed(this.#state));
+      passFaultPoint('upgrade.committed');
       log(`${next.software.build_version} runs`);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
@@ -82,8 +87,10 @@ export class Upgrader {
       log(`the upgrade is rolled back: ${reason}`);
       // Hosts first.
       for (const dataPlane of dataPlanes) await dataPlane.revert(before);
+      passFaultPoint('upgrade.data_planes.reverted');
       // Before management starts: it is told at its start.
       this.#keep(rolledBack(this.#state, reason));
+      passFaultPoint('upgrade.rolled_back');
       await management.revert(before);
       log(`${before.software.build_version} runs again`);
     }

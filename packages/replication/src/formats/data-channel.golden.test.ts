@@ -49,6 +49,18 @@ const examples: { readonly [T in ChannelType]: Extract<ChannelMessage, { type: T
       ],
     },
   },
+  points: {
+    type: 'points',
+    points: [
+      {
+        id: pointId('6a6b6c6d-0000-4000-8000-000000000004'),
+        kind: 'snapshot',
+        instant_ms: 1_700_000_000_000,
+        tag: { name: 'Zürich' },
+        sizes: [8192, 0],
+      },
+    ],
+  },
   opened: { type: 'opened', address },
   committed: { type: 'committed', digests: [digest] },
   refused: { type: 'refused', code: 'peer_paused', message: 'the session is paused here' },

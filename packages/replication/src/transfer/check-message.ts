@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { transferLimits } from './limits.ts';
 import type { ChannelMessage, ChannelType } from './protocol.ts';
 
 // Valibot and not the schemas' library of the REST interface: this runs in the data plane, where that one would take 20 MiB.
@@ -26,7 +27,7 @@ const plan = v.object({
   cycle: text(64),
   generation,
   base: v.optional(text(64)),
-  points: list(point, 1, 4096),
+  points: list(point, 0, transferLimits.planPoints),
   pairs: list(v.object({ local: text(64), remote: text(64), whole: v.optional(v.literal(true)) }), 1, 1024),
 });
 const run = v.strictTuple([count, within(1, 2 ** 40), v.picklist([0, 1])]);
@@ -34,7 +35,15 @@ const run = v.strictTuple([count, within(1, 2 ** 40), v.picklist([0, 1])]);
 /** What each message may look like: nothing that came over the link is used before it has passed here. */
 const schemas: Readonly<Record<ChannelType, v.GenericSchema>> = {
   hello: v.object({ type: v.literal('hello'), oldest: count, newest: count, serial: text(64) }),
-  open: v.object({ type: v.literal('open'), plan }),
+  open: v.pipe(
+    v.object({
+      type: v.literal('open'),
+      plan,
+      points: v.optional(within(1, transferLimits.planPoints)),
+    }),
+    v.check((open) => (open.plan.points.length === 0) === (open.points !== undefined)),
+  ),
+  points: v.object({ type: v.literal('points'), points: list(point, 1, transferLimits.planPoints) }),
   opened: v.object({ type: v.literal('opened'), address }),
   committed: v.object({ type: v.literal('committed'), digests: list(digest, 0, 1024) }),
   refused: v.object({ type: v.literal('refused'), code: text(32), message: v.pipe(v.string(), v.maxLength(1024)) }),
@@ -49,7 +58,11 @@ const schemas: Readonly<Record<ChannelType, v.GenericSchema>> = {
   durable: v.object({ type: v.literal('durable'), address }),
   prove: v.object({ type: v.literal('prove') }),
   proving: v.object({ type: v.literal('proving'), blocks: count, of: count }),
-  proved: v.object({ type: v.literal('proved'), digests: list(list(digest, 0, 1024), 0, 4096) }),
+  proved: v.object({
+    type: v.literal('proved'),
+    digests: list(list(digest, 0, 1024), 0, transferLimits.planPoints),
+    more: v.optional(v.literal(true)),
+  }),
   pages: v.object({ type: v.literal('pages'), point: count, pair: count, page: count, count: within(1, 4096) }),
   page_digests: v.object({ type: v.literal('page_digests'), digests: list(digest, 0, 4096) }),
   commit: v.object({ type: v.literal('commit'), digests: list(digest, 1, 1024) }),

@@ -7,6 +7,12 @@ export const transferLimits = {
   /** A frame's header (JSON) and payload on the wire: more ends the connection. */
   headerMost_bytes: 4 * 1024 * 1024,
   payloadMost_bytes: 4 * 1024 * 1024,
+  /** Characters of a plan's points in one message, and digests in one: both far below what a header may take. */
+  planMessage_characters: 256 * 1024,
+  provedMessage_digests: 4 * 1024,
+  /** Points of a plan, and bytes of all messages that bring it: what the destination's log takes as one change. */
+  planPoints: 16 * 1024,
+  planMost_bytes: 16 * 1024 * 1024,
   /** A sync is asked for after this much at the latest, and on a slow link not before the lesser. */
   window_bytes: 8 * 1024 * 1024,
   windowLeast_bytes: 1024 * 1024,

@@ -1,4 +1,4 @@
-import type { CyclePlan, Digest, MovingImage, RestartAddress } from '@antipode/blocks';
+import type { CyclePlan, CyclePoint, Digest, MovingImage, RestartAddress } from '@antipode/blocks';
 
 /**
  * The data channel's messages (docs/formats/data-channel.md). A frame is 16 bytes (magic u32, version u8, type u8, zeros u16,
@@ -28,7 +28,9 @@ export type WireRun = readonly [block: number, count: number, zero: 0 | 1];
 
 export type ChannelMessage =
   | { readonly type: 'hello'; readonly oldest: number; readonly newest: number; readonly serial: string }
-  | { readonly type: 'open'; readonly plan: CyclePlan }
+  /** `points`: how many points of the plan follow in messages of their own, because it is too large for one; the plan has none then. */
+  | { readonly type: 'open'; readonly plan: CyclePlan; readonly points?: number }
+  | { readonly type: 'points'; readonly points: readonly CyclePoint[] }
   | { readonly type: 'opened'; readonly address: RestartAddress }
   | { readonly type: 'committed'; readonly digests: readonly Digest[] }
   | { readonly type: 'refused'; readonly code: RefusalCode; readonly message: string }
@@ -44,8 +46,8 @@ export type ChannelMessage =
   | { readonly type: 'durable'; readonly address: RestartAddress }
   | { readonly type: 'prove' }
   | { readonly type: 'proving'; readonly blocks: number; readonly of: number }
-  /** `digests[point][pair]`. */
-  | { readonly type: 'proved'; readonly digests: readonly (readonly Digest[])[] }
+  /** `digests[point][pair]`; with `more` the next points follow in another of these. */
+  | { readonly type: 'proved'; readonly digests: readonly (readonly Digest[])[]; readonly more?: true }
   | {
       readonly type: 'pages';
       readonly point: number;
@@ -86,6 +88,7 @@ const numbers: Readonly<Record<ChannelType, number>> = {
   arriving: 18,
   close_image: 19,
   image_closed: 20,
+  points: 21,
 };
 const names = new Map(Object.entries(numbers).map(([name, number]) => [number, name as ChannelType]));
 

@@ -4,6 +4,7 @@ import { FrameLink } from './frame-link.ts';
 import { receiveImages } from './image-receiver.ts';
 import { transferLimits } from './limits.ts';
 import { type Link, type Links, type ListenAddress, type Listener, plainFingerprint } from './link.ts';
+import { receivePlan, sendProof } from './plan-messages.ts';
 import { type ChannelMessage, channelVersion, oldestChannelVersion, type RefusalCode } from './protocol.ts';
 import { findElsewhere, type Others, relay } from './relay.ts';
 import { runsOf } from './run-payload.ts';
@@ -100,13 +101,14 @@ async function serve(link: Link, options: ConnectionOptions, active: Map<Session
     deadline.cancel();
     const open = await link.next();
     if (open.message.type === 'image' && options.within) return await receiveImages(link, open.message, options.engine);
-    if (open.message.type !== 'open') throw new Refusal('bad_message', 'a cycle begins with its plan');
-    const { session } = open.message.plan;
+    const plan = await receivePlan(link, open);
+    if (plan === undefined) throw new Refusal('bad_message', 'a cycle begins with its plan, and all of its points');
+    const { session } = plan;
     if (options.others !== undefined && options.engine.half(session) === undefined && options.admit(session).admit) {
-      const elsewhere = await findElsewhere(options.others, open.message, options.localSerial, options.clock);
+      const elsewhere = await findElsewhere(options.others, plan, options.localSerial, options.clock);
       if (elsewhere !== undefined) return await relay(link, elsewhere);
     }
-    reception = new Reception(link, options, open.message.plan);
+    reception = new Reception(link, options, plan);
     // A newer connection takes over: the old one ends first, so that two never write into one stage.
     const before = active.get(reception.session);
     active.set(reception.session, reception);
@@ -275,7 +277,7 @@ class Reception {
     const digests = await this.#verify();
     this.#proven = digests.at(-1);
     passFaultPoint('receiver.cycle.proved');
-    await this.#link.send({ type: 'proved', digests });
+    await sendProof(this.#link, digests);
   }
 
   async #verify() {

@@ -1,11 +1,13 @@
 import type { Clock } from '@antipode/base';
+import type { CyclePlan } from '@antipode/blocks';
 import type { PeerSocket } from './data-network.ts';
 import type { Frame } from './frame-codec.ts';
 import { FrameLink } from './frame-link.ts';
 import { transferLimits } from './limits.ts';
 import type { Link } from './link.ts';
 import { LinkLost } from './link-lost.ts';
-import { type ChannelMessage, channelVersion, oldestChannelVersion } from './protocol.ts';
+import { sendPlan } from './plan-messages.ts';
+import { channelVersion, oldestChannelVersion } from './protocol.ts';
 
 /** The other data planes of one cluster, reached within the machine. */
 export interface Others {
@@ -41,7 +43,7 @@ export interface TakenElsewhere {
 /** Asks the other data planes of the cluster, one after the other, to take a cycle; nothing: none knows the session. */
 export async function findElsewhere(
   others: Others,
-  open: Extract<ChannelMessage, { type: 'open' }>,
+  plan: CyclePlan,
   localSerial: string,
   clock: Clock,
 ): Promise<TakenElsewhere | undefined> {
@@ -50,7 +52,7 @@ export async function findElsewhere(
     let link: FrameLink | undefined;
     try {
       link = await greet(await connect(), localSerial, clock);
-      await link.send(open);
+      await sendPlan(link, plan);
       const first = await link.next();
       if (first.message.type !== 'refused' || first.message.code !== 'session_unknown') return { link, first };
       link.close();

@@ -16,6 +16,7 @@ import { transferLimits } from './limits.ts';
 import type { Link } from './link.ts';
 import { LinkLost } from './link-lost.ts';
 import { Pace } from './pace.ts';
+import { receiveProof, sendPlan } from './plan-messages.ts';
 import type { ChannelMessage, RefusalCode, WireRun } from './protocol.ts';
 import type { ShipOrder, ShipProgress } from './types.ts';
 
@@ -103,7 +104,7 @@ export class Shipment {
       ...plan,
       pairs: plan.pairs.map(({ local, remote, ...rest }) => ({ local: remote, remote: local, ...rest })),
     };
-    await link.send({ type: 'open', plan: mirrored });
+    await sendPlan(link, mirrored);
     const opened = await this.#answer(link, 'opened', 'committed');
     if (opened.type === 'committed') return opened.digests;
     const parts = await this.#plan(opened.address);
@@ -277,7 +278,8 @@ export class Shipment {
     const { plan } = this.#order;
     for (let attempt = 0; ; attempt++) {
       await link.send({ type: 'prove' });
-      const theirs = (await this.#answer(link, 'proved')).digests;
+      const theirs = await receiveProof(plan.points.length, () => this.#answer(link, 'proved'));
+      if (theirs === undefined) throw new LinkLost('the peer proved something else than this cycle');
       const mine: Digest[][] = [];
       for (const point of plan.points) {
         const row: Digest[] = [];

@@ -165,7 +165,6 @@ export function applyChange(graph: Graph, change: Change): void {
     case 'adopt':
     case 'forget_arrival':
       return applyMoving(graph, change, { addLayer, freeze, sweep });
-    case 'graph_part':
     case 'checkpoint':
     case 'oldest_checkpoint':
       return;

@@ -16,8 +16,8 @@ import type { LayerId } from '../log/types.ts';
 import type { EncodedGraph } from './graph.ts';
 
 /**
- * One change of the graph: the body of one control record, as JSON (docs/formats/control-records.md). Layer ids that a change
- * makes are in it, so that applying it needs nothing else.
+ * One change of the graph: the body of one control record, as JSON, or of several (docs/formats/control-records.md). Layer ids that
+ * a change makes are in it, so that applying it needs nothing else.
  */
 export type Change =
   | {
@@ -168,41 +168,81 @@ export type Change =
   /** Segments are about to be given back that only checkpoints from `sequence` on do not name [C6.2]. Changes nothing. */
   | { readonly op: 'oldest_checkpoint'; readonly sequence: number }
   /** The whole graph: older control records are no longer needed. */
-  | { readonly op: 'graph'; readonly graph: EncodedGraph }
-  /** A whole graph that is too large for one record: its JSON text in `parts` pieces, one directly behind the other. */
-  | { readonly op: 'graph_part'; readonly part: number; readonly parts: number; readonly text: string };
+  | { readonly op: 'graph'; readonly graph: EncodedGraph };
 
-export const encodeChange = (change: Change): Uint8Array => Buffer.from(JSON.stringify(change), 'utf8');
-/** Characters of a graph in one record: however they are escaped, the record stays below its limit. */
-const graphPart_characters = 128 * 1024;
-
-/** The whole graph as one change, or as many. */
-export function graphChanges(graph: EncodedGraph): readonly Change[] {
-  const text = JSON.stringify(graph);
-  if (text.length <= graphPart_characters) return [{ op: 'graph', graph }];
-  const parts = Math.ceil(text.length / graphPart_characters);
-  return Array.from({ length: parts }, (_, part) => ({
-    op: 'graph_part',
-    part,
-    parts,
-    text: text.slice(part * graphPart_characters, (part + 1) * graphPart_characters),
-  }));
+/**
+ * A piece of a change that is too large for one record: its JSON text in `parts` pieces, one record directly behind the other. The
+ * change happens with the last one; a run that was cut short never does. `graph_part` is how pieces of a whole graph were called before.
+ */
+interface ChangePart {
+  readonly op: 'part' | 'graph_part';
+  /** What the change is; absent in a `graph_part`. */
+  readonly of?: Change['op'];
+  readonly part: number;
+  readonly parts: number;
+  readonly text: string;
 }
 
-/** Finds whole graphs in a stream of changes. */
-export class GraphGatherer {
-  #texts: string[] = [];
+/** Characters of a piece: however they are escaped, the record stays below its limit. */
+const part_characters = 128 * 1024;
+/**
+ * Most bytes of one change in all its records. On a disk that has just become full, what is kept free and in reserve takes that much, so
+ * that a change which was begun is not cut short.
+ */
+export const CHANGE_BYTES_MAX = 16 * 1024 * 1024;
 
-  /** The graph that this change completes. */
-  take(change: Change): EncodedGraph | undefined {
-    if (change.op === 'graph') return change.graph;
-    if (change.op !== 'graph_part' || change.part !== this.#texts.length) this.#texts = [];
-    if (change.op !== 'graph_part' || change.part !== this.#texts.length) return undefined;
-    this.#texts.push(change.text);
-    if (this.#texts.length < change.parts) return undefined;
-    return JSON.parse(this.#texts.splice(0).join('')) as EncodedGraph;
+const encode = (value: ChangePart): Uint8Array => Buffer.from(JSON.stringify(value), 'utf8');
+const isPart = (found: Change | ChangePart): found is ChangePart => found.op === 'part' || found.op === 'graph_part';
+
+/** The bodies of the records of a change: one, or as many as it takes. */
+export function encodeChange(change: Change): readonly Uint8Array[] {
+  const text = JSON.stringify(change);
+  if (text.length <= part_characters) return [Buffer.from(text, 'utf8')];
+  const parts = Math.ceil(text.length / part_characters);
+  return Array.from({ length: parts }, (_, part) =>
+    encode({
+      op: 'part',
+      of: change.op,
+      part,
+      parts,
+      text: text.slice(part * part_characters, (part + 1) * part_characters),
+    }),
+  );
+}
+
+const parse = (body: Uint8Array): Change | ChangePart =>
+  JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')) as Change | ChangePart;
+
+/** What a record is about, whether it holds a whole change or a piece of one. */
+export function opOf(body: Uint8Array): Change['op'] {
+  const found = parse(body);
+  return isPart(found) ? (found.of ?? 'graph') : found.op;
+}
+
+/** Puts the changes of a scan together: records are shown to it in the order of their sequences. */
+export class ChangeGatherer {
+  #texts: string[] = [];
+  #last = 0;
+
+  /** Pieces of a change have been seen, and not yet all of them. */
+  get between(): boolean {
+    return this.#texts.length > 0;
+  }
+
+  /** The change that this record completes. */
+  take(body: Uint8Array, sequence: number): Change | undefined {
+    const found = parse(body);
+    const follows = sequence === this.#last + 1;
+    this.#last = sequence;
+    if (!isPart(found)) {
+      this.#texts = [];
+      return found;
+    }
+    if (!follows || found.part !== this.#texts.length) this.#texts = [];
+    if (found.part !== this.#texts.length) return undefined;
+    this.#texts.push(found.text);
+    if (this.#texts.length < found.parts) return undefined;
+    const whole = JSON.parse(this.#texts.splice(0).join('')) as unknown;
+    return found.op === 'part' ? (whole as Change) : { op: 'graph', graph: whole as EncodedGraph };
   }
 }
-
-export const decodeChange = (body: Uint8Array): Change =>
-  JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')) as Change;

@@ -2,9 +2,8 @@ import type { VolumeId } from '@antipode/base';
 import { BlockError } from '../../port/errors.ts';
 import type { Manifest, MovingImage } from '../../port/moving.ts';
 import type { PointSpec } from '../../port/types.ts';
-import { CONTROL_BYTES_MAX } from '../log/limits.ts';
 import type { LayerId } from '../log/types.ts';
-import type { Change } from './changes.ts';
+import { CHANGE_BYTES_MAX, type Change } from './changes.ts';
 import type { ArrivalNode, Graph } from './graph.ts';
 import { needVolume } from './plan.ts';
 import { livingOf, unitOf } from './unit.ts';
@@ -67,9 +66,10 @@ export function planAdopt(graph: Graph, move: string, epoch: number, manifest: M
   return { op: 'adopt', move, manifest, layers: fresh(graph, manifest.volumes.length) };
 }
 
-/** A unit is adopted by one record: more than it takes cannot move. Said before anything departs. */
+/** A unit is adopted by one change: more than it takes cannot move. Said before anything departs, or is copied. */
 export function checkManifest(manifest: Manifest): void {
   const bytes = Buffer.byteLength(JSON.stringify(manifest));
-  if (bytes > CONTROL_BYTES_MAX * 0.9)
+  // Besides it the change has an id and a layer for each volume.
+  if (bytes > CHANGE_BYTES_MAX * 0.9)
     refuse('out_of_range', `what moves has too many snapshots: its description is ${bytes} bytes long`);
 }

@@ -283,6 +283,8 @@ export function planOpenStage(graph: Graph, plan: CyclePlan): Planned {
     plan.pairs.some(({ local }) => !locals.has(local))
   )
     refuse('out_of_range', 'the plan’s pairs are not those of the session');
+  if (new Set(plan.points.map(({ id }) => id)).size !== plan.points.length)
+    refuse('out_of_range', 'the plan has a point twice');
   for (const point of plan.points) {
     if (point.sizes.length !== plan.pairs.length) refuse('out_of_range', 'the plan has not one size for each pair');
     for (const size of point.sizes) if (size !== 0 || point === plan.points.at(-1)) checkSize(size);

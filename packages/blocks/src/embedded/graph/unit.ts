@@ -59,9 +59,10 @@ export function imagesOf(graph: Graph, unit: Unit): readonly MovingImage[] {
     });
 }
 
-/** What another engine makes the unit of, as it is now: its heads are frozen under `frozen`. */
-export function manifestOf(graph: Graph, unit: Unit, move: string, frozen: PointId): Manifest {
-  const heads = new Map(graph.points.get(frozen)!.members.map(({ volume, layer }) => [volume, layer]));
+/** What another engine makes the unit of, as it is now: its heads are frozen under `frozen`. Without it, what that would come to. */
+export function manifestOf(graph: Graph, unit: Unit, move: string, frozen: PointId | undefined): Manifest {
+  const point = frozen === undefined ? undefined : graph.points.get(frozen);
+  const heads = new Map(point?.members.map(({ volume, layer }) => [volume, layer]));
   return {
     volumes: livingOf(graph, unit).map((id) => {
       const { top, follows, ...node } = needVolume(graph, id);

@@ -63,6 +63,10 @@ export class PageSet {
 export function unionWithin(sets: readonly PageSet[], from: number, to: number): number[] {
   if (sets.length === 1) return [...sets[0]!.within(from, to)];
   const seen = new Set<number>();
-  for (const set of sets) for (const page of set.within(from, to)) seen.add(page);
+  for (const set of sets) {
+    // Most layers of a long history have nothing at all.
+    if (set.size === 0) continue;
+    for (const page of set.within(from, to)) seen.add(page);
+  }
   return [...seen].sort((a, b) => a - b);
 }
