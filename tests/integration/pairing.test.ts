@@ -78,5 +78,10 @@ describe('pairing', () => {
       response_status: '201',
     });
     expect(await pair.a.client.get('volume', 'name:by-job', { select: 'id' })).toEqual({ id: job.resource_id });
+    const audited = await pair.a.client.first('audit_event', {
+      select: 'username,resource_action,is_successful',
+      filter: { job_id: `eq.${job.id}` },
+    });
+    expect(audited).toMatchObject({ username: 'admin', resource_action: 'create', is_successful: true });
   });
 });

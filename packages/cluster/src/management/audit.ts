@@ -12,7 +12,7 @@ const kinds: Readonly<Record<string, EnumValue<'AuditEventType'>>> = {
   'login_session.logout': 'Logout',
 };
 
-/** Who did what, from where, and whether it was done. Bodies are not kept: they may hold secrets. */
+/** Who did what, from where, as which job if it came to one, and whether it was done. Bodies are not kept: they may hold secrets. */
 export function auditRequest(
   catalog: Catalog,
   random: Random,
@@ -21,6 +21,7 @@ export function auditRequest(
   principal: Principal | undefined,
   operation: string,
   status: number,
+  job?: string,
 ): void {
   const [resource, action] = operation.split('.');
   const done = status < 400;
@@ -33,7 +34,7 @@ export function auditRequest(
     client_address: request.ip,
     server_address: null,
     appliance_id: 'A1',
-    job_id: null,
+    job_id: job ?? null,
     resource_type: resource ?? null,
     resource_action: action ?? null,
     message_code: done ? '0x09050101' : '0x09050102',

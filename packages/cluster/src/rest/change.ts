@@ -30,6 +30,7 @@ export async function change(
   const { resource, operation, schema, required, success, reads, principal, options } = what;
   const name = `${resource.name}.${operation}`;
   let status = 500;
+  let entered: string | undefined;
   try {
     acceptable(request);
     if (required && request.body === undefined) throw new RestError('schema_violation', '/', 'a body is required');
@@ -49,6 +50,7 @@ export async function change(
       id: id === '' ? null : id,
       user: principal.user,
     });
+    entered = job.id;
     const context: RequestContext = { principal, clientAddress: request.ip, job: job.id, progress: job.progress };
     const work = job.run(() => handler(context, id, body), success);
     const search = searchOf(request);
@@ -69,6 +71,6 @@ export async function change(
     status = error instanceof RestError ? error.status : 500;
     throw error;
   } finally {
-    if (!reads) options.audit(request, principal, name, status);
+    if (!reads) options.audit(request, principal, name, status, entered);
   }
 }

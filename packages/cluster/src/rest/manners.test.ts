@@ -75,7 +75,8 @@ describe('changing requests', () => {
         response_body: { response_type: 'error_response' },
       },
     ]);
-    expect(rest.audits).toEqual([{ operation: 'volume.modify', user: 'admin', status: 400 }]);
+    const [{ id: job } = { id: '' }] = jobs.json<{ id: string }[]>();
+    expect(rest.audits).toEqual([{ operation: 'volume.modify', user: 'admin', status: 400, job }]);
   });
 
   it.each(['is_async=true', 'is_async=True', 'IS_ASYNC=TRUE', 'async=true'])(

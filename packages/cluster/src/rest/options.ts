@@ -25,11 +25,13 @@ export interface RestOptions {
   readonly loginSession: (principal: Principal) => Readonly<Record<string, unknown>>;
   /** Ours, under /api/antipode. */
   readonly own: (app: FastifyInstance, guard: Guard) => void;
+  /** `job`: the one that the change became. */
   readonly audit: (
     request: FastifyRequest,
     principal: Principal | undefined,
     operation: string,
     status: number,
+    job?: string,
   ) => void;
   readonly onError: (error: unknown, requestId: string) => void;
 }

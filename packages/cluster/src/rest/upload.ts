@@ -37,10 +37,12 @@ export function addUpload(
       void reply.header('connection', 'close');
       const principal = await guard(request, name);
       let status = 500;
+      let entered: string | undefined;
       try {
         const take = options.uploads?.[name];
         if (take === undefined) throw new RestError('method_not_allowed', 'create', resource.name);
         const job = options.jobs.begin({ resource: resource.name, action: 'create', id: null, user: principal.user });
+        entered = job.id;
         const context: RequestContext = {
           principal,
           clientAddress: request.ip,
@@ -57,7 +59,7 @@ export function addUpload(
         status = error instanceof RestError ? error.status : 500;
         throw error;
       } finally {
-        options.audit(request, principal, name, status);
+        options.audit(request, principal, name, status, entered);
       }
     });
   });

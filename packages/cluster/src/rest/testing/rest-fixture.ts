@@ -25,6 +25,8 @@ export interface Audited {
   readonly operation: string;
   readonly user: string | undefined;
   readonly status: number;
+  /** Of a change that became one. */
+  readonly job?: string;
 }
 
 /** A clock that a test moves. */
@@ -136,7 +138,8 @@ export async function restFixture(options: { readonly tls?: KeyPair } = {}) {
       is_built_in_user: principal.isBuiltIn,
     }),
     own: () => undefined,
-    audit: (_, principal, operation, status) => audits.push({ operation, user: principal?.user, status }),
+    audit: (_, principal, operation, status, job) =>
+      audits.push({ operation, user: principal?.user, status, ...(job !== undefined && { job }) }),
     onError: (error) => errors.push(error),
   });
   checkEveryAnswer(app);
