@@ -161,8 +161,10 @@ export async function startManagement(
   const tls = await serverCertificate(config, keys);
   const certificates = new CertificateService({
     catalog,
-    clock,
+    // Whoever looks at a certificate does so by the world's time.
+    clock: systemClock,
     random,
+    reporter,
     keys,
     served: tls,
     serve: (pair) => useCertificate(app, pair),
@@ -170,8 +172,8 @@ export async function startManagement(
     subject: () => ({ name: clusterName(), hosts: hostsOf(config) }),
     link: identity,
   });
-  const audit: RestOptions['audit'] = (request, principal, operation, status) => {
-    auditRequest(catalog, random, clock.now(), request, principal, operation, status);
+  const audit: RestOptions['audit'] = (request, principal, operation, status, job) => {
+    auditRequest(catalog, random, clock.now(), request, principal, operation, status, job);
     catalog.trim('audit_event', restLimits.audits);
   };
   const app = await buildRestApp({
@@ -258,6 +260,7 @@ export async function startManagement(
   const nextBackup = () => {
     timer = waits.after(backupEvery_ms, () => {
       backup();
+      certificates.refresh();
       nextBackup();
     });
   };

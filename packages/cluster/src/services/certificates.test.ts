@@ -9,6 +9,7 @@ import type { RequestContext } from '../rest/handlers.ts';
 import { type KeyPair, selfSigned } from '../security/certificates.ts';
 import { KeyStore } from '../security/key-store.ts';
 import { CertificateService } from './certificates.ts';
+import { Reporter } from './occurrences.ts';
 
 let directory: string;
 let catalog: Catalog;
@@ -21,10 +22,12 @@ let service: CertificateService;
 
 function open(inFiles = false) {
   catalog = new Catalog(join(directory));
+  const clock = { ...systemClock, now: () => now_ms };
   service = new CertificateService({
     catalog,
-    clock: { ...systemClock, now: () => now_ms },
+    clock,
     random: systemRandom,
+    reporter: new Reporter(catalog, clock, systemRandom),
     keys,
     served: keys.served() ?? first,
     serve: (pair) => {
@@ -165,6 +168,28 @@ describe('the certificate of the REST interface', () => {
       ['reset_certificates', { service: 'Management_HTTP' }],
     ] as const)
       expect(await refusal(operation, '', body)).toContain('files');
+  });
+
+  it('is told of 30 days before it expires, once, until another takes its place', async () => {
+    const alerts = (state: string) =>
+      catalog.list('alert', 'state', state).filter(({ event_code }) => event_code === '0x02040103');
+    const end = new Date(new X509Certificate(first.certificate).validTo);
+    now_ms = end.getTime() - 30 * 86_400_000 - 1;
+    service.refresh();
+    expect(alerts('ACTIVE')).toEqual([]);
+    now_ms += 1;
+    service.refresh();
+    service.refresh();
+    expect(alerts('ACTIVE')).toMatchObject([
+      { severity: 'Major', resource_name: 'London', description_l10n: expect.stringContaining(end.toISOString()) },
+    ]);
+    expect(catalog.count('event')).toBe(1);
+    catalog.close();
+    open();
+    expect(alerts('ACTIVE')).toHaveLength(1);
+    now_ms = Date.now();
+    await ask('reset_certificates', '', { service: 'Management_HTTP' });
+    expect([alerts('ACTIVE').length, alerts('CLEARED').length]).toEqual([0, 1]);
   });
 
   it('requests that nobody goes on with are bounded', async () => {

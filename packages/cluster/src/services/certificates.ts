@@ -17,15 +17,19 @@ import { type Handlers, handler } from '../rest/handlers.ts';
 import { certificateMember, isValidAt } from '../security/certificate-member.ts';
 import { type KeyPair, requestCertificate, selfSigned } from '../security/certificates.ts';
 import { certificatesIn, type KeyStore } from '../security/key-store.ts';
+import type { Reporter } from './occurrences.ts';
 
 const service = 'Management_HTTP';
 /** Certificates and requests that are not in use; there is no way to remove one of them. */
 const waitingMost = 10;
+/** So long before a certificate expires operators are told of it. */
+const toldBefore_ms = 30 * 86_400_000;
 
 export interface CertificateDeps {
   readonly catalog: Catalog;
   readonly clock: Clock;
   readonly random: Random;
+  readonly reporter: Pick<Reporter, 'tell' | 'clear' | 'isRaised'>;
   readonly keys: KeyStore;
   /** What is served at this moment, and how something else comes to be: connections that begin from then on meet it. */
   readonly served: KeyPair;
@@ -76,7 +80,7 @@ export class CertificateService {
     this.refresh();
   }
 
-  /** Certificates become invalid by themselves. */
+  /** Certificates become invalid by themselves; that the one in use soon will be is told. */
   refresh(): void {
     const { catalog, clock } = this.#deps;
     for (const row of catalog.list('x509_certificate')) {
@@ -85,6 +89,7 @@ export class CertificateService {
       const shown = { ...row, members, is_valid };
       if (JSON.stringify(shown) !== JSON.stringify(row)) catalog.put('x509_certificate', shown);
     }
+    this.#lookAhead();
   }
 
   #create(body: Static<typeof CertificateCreate>): { id: string } {
@@ -175,6 +180,17 @@ export class CertificateService {
       this.#put(id, pair.certificate, { is_current: true });
     });
     keys.forget(id);
+    this.#lookAhead();
+  }
+
+  #lookAhead(): void {
+    const { clock, reporter, subject } = this.#deps;
+    const about = { type: 'cluster', id: '0', name: subject().name };
+    // A chain is as good as the first of it to end.
+    const [end] = (this.#current()?.members ?? []).map(({ valid_to }) => valid_to).sort();
+    if (end === undefined || Date.parse(end) - clock.now() > toldBefore_ms)
+      reporter.clear('certificate_expires', about);
+    else if (!reporter.isRaised('certificate_expires', about)) reporter.tell('certificate_expires', about, end);
   }
 
   /** What is not managed here is refused before anything is looked at. */

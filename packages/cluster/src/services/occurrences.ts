@@ -208,6 +208,13 @@ export const occurrences = {
     'Dates are not those of the world outside; what waits for processes, networks and people is not hurried.',
     'Start the lab without --clock-rate.',
   ),
+  certificate_expires: raised(
+    '0x02040103',
+    'Major',
+    'The certificate of the REST interface of {0} expires at {1}.',
+    'Clients that look at it refuse the connection from then on.',
+    'Give another certificate, or have it made anew with x509_certificate/reset_certificates; one given in files is changed there.',
+  ),
   link_lost: raised(
     '0x02010201',
     'Major',
