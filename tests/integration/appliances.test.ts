@@ -20,6 +20,11 @@ describe('a cluster of two appliances', () => {
       { id: 'A2', name: 'London-appliance-2', nodes: [{ id: 'N2' }] },
     ]);
     expect(await client.get('cluster', '0')).toMatchObject({ appliance_count: 2 });
+    const remote = await client.first('remote_system', { select: 'id' });
+    expect(await client.action('remote_system', String(remote?.id), 'query_appliances', {})).toEqual([
+      { id: 'A1', name: 'Osaka-appliance-1', model: 'Antipode' },
+      { id: 'A2', name: 'Osaka-appliance-2', model: 'Antipode' },
+    ]);
   });
 
   it('makes a volume where it is wanted, and serves it at the address that hosts know', async () => {

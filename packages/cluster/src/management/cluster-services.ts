@@ -99,6 +99,11 @@ export function makeClusterServices(parts: ClusterServicesParts) {
       free_bytes,
       peer,
       data,
+      appliances: catalog.list('appliance').map(({ id, name, model }) => ({
+        id,
+        name: String(name),
+        model: String(model),
+      })),
     };
   };
 

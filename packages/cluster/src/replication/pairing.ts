@@ -5,7 +5,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import { type Handlers, handler } from '../rest/handlers.ts';
 import { fingerprintOf } from '../security/certificates.ts';
 import type { Reporter } from '../services/occurrences.ts';
-import type { PeerIdentity } from './peer-wire.ts';
+import type { PeerAppliance, PeerIdentity } from './peer-wire.ts';
 import type { RemoteRecord, RemoteSystems, TrustRecord, TrustStore } from './remote-systems.ts';
 import { PeerUnreachable } from './step-runner.ts';
 
@@ -37,9 +37,7 @@ export class Pairing {
       'remote_system.modify': handler(RemoteSystemModify, async (_, id, body) => this.#modify(id, body)),
       'remote_system.delete': handler(Type.Object({}), (_, id) => this.#delete(id)),
       'remote_system.verify': handler(Type.Object({}), (_, id) => this.#verify(id)),
-      'remote_system.query_appliances': handler(Type.Object({}), async (_, id) => [
-        { id: 'A1', name: `${this.#remote(id).name}-appliance-1`, model: 'Antipode' },
-      ]),
+      'remote_system.query_appliances': handler(Type.Object({}), (_, id) => this.#appliances(id)),
     };
   }
 
@@ -144,6 +142,14 @@ export class Pairing {
     const record = this.#remote(id);
     const state = await this.#deps.remotes.verify(id);
     if (state?.up !== true) throw new RestError('remote_unreachable', record.name, 'it does not answer');
+  }
+
+  /** What the peer told of its appliances when it was last heard; asked now if it was not heard yet. */
+  async #appliances(id: string): Promise<readonly PeerAppliance[]> {
+    this.#remote(id);
+    const heard = () => this.#deps.remotes.state(id)?.peer;
+    if (heard() === undefined) await this.#verify(id);
+    return heard()?.appliances ?? [];
   }
 
   #user(id: string): string | undefined {

@@ -26,6 +26,14 @@ const hello: Hello = {
   free_bytes: 2 ** 40,
   ...at,
 };
+/** As it is told now. */
+const withAppliances: Hello = {
+  ...hello,
+  appliances: [
+    { id: 'A1', name: 'London-appliance-1', model: 'Antipode' },
+    { id: 'A2', name: 'London-appliance-2', model: 'Antipode' },
+  ],
+};
 const protection: PolicyCopy = {
   id: 'policy-1',
   name: 'Gold',
@@ -141,6 +149,7 @@ const requests: readonly PeerRequest[] = [
   { kind: 'members', session, volumes: [volume], check: true },
   { kind: 'volume', session, volume: 'volume-2', name: 'Basel', description: null },
   { kind: 'session', message: { kind: 'contact', session, view: grouped } },
+  { kind: 'hello', hello: withAppliances },
 ];
 const answers: readonly PeerAnswer[] = [
   { kind: 'hello', hello },
@@ -154,6 +163,7 @@ const answers: readonly PeerAnswer[] = [
   { kind: 'session', reply: { kind: 'unknown_session' } },
   { kind: 'accepted_group', group: 'group-2', volumes: [{ source: 'volume-1', copy: 'volume-2' }] },
   { kind: 'members', volumes: [{ source: 'volume-1', copy: 'volume-2' }] },
+  { kind: 'hello', hello: withAppliances },
 ];
 const lines = [
   ...requests.map((request) => JSON.stringify({ version: peerProtocolVersion, request })),

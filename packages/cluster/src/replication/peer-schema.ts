@@ -37,6 +37,7 @@ const Hello = Type.Object({
   free_bytes: Bytes,
   peer: HostPort,
   data: HostPort,
+  appliances: Type.Optional(Type.Array(Type.Object({ id: Id, name: Name, model: Name }), { maxItems: 64 })),
 });
 const Identity = Type.Object({
   serial: Id,

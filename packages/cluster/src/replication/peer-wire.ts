@@ -30,6 +30,15 @@ export interface Hello {
   readonly free_bytes: number;
   readonly peer: HostPort;
   readonly data: HostPort;
+  /** Absent from a peer that does not tell them. */
+  readonly appliances?: readonly PeerAppliance[];
+}
+
+/** An appliance of a cluster, as another cluster knows it. */
+export interface PeerAppliance {
+  readonly id: string;
+  readonly name: string;
+  readonly model: string;
 }
 
 export interface OfferedVolume {
