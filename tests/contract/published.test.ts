@@ -88,12 +88,20 @@ function compareAttributes(resource: ResourceSpec): string[] {
   return found;
 }
 
-/** What stands inside of an attribute, name by name. */
+/**
+ * What stands inside of an attribute, name by name. Of a resource itself nothing is published as required: what of it is answered is what
+ * was selected. Within some attributes names are.
+ */
 function compareShape(where: string, field: FieldSpec, property: Property): string[] {
-  const ours = (field.shape as { properties?: Record<string, unknown> } | undefined)?.properties;
-  const theirs = definitionOf(property.$ref ?? property.items?.$ref)?.properties;
+  const shape = field.shape as { properties?: Record<string, unknown>; required?: string[] } | undefined;
+  const ours = shape?.properties;
+  const definition = definitionOf(property.$ref ?? property.items?.$ref);
+  const theirs = definition?.properties;
   if (ours === undefined || theirs === undefined) return [];
   return [
+    ...(definition?.required ?? [])
+      .filter((name) => ours[name] !== undefined && !(shape?.required ?? []).includes(name))
+      .map((name) => `${where}.${name} may be absent`),
     ...Object.keys(theirs)
       .filter((name) => ours[name] === undefined)
       .map((name) => `${where}.${name} is missing`),
