@@ -29,24 +29,7 @@ const help = `npm run crash -- [options]
 /** Room for everything that a run writes, and small enough to be filled in a moment. */
 const disk_bytes = 3 * 1024 ** 3;
 
-const { values } = parseArgs({
-  options: {
-    kills: { type: 'string', default: '500' },
-    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
-    aimed: { type: 'string', default: '0.6' },
-    more: { type: 'string', default: '0.8' },
-    stop: { type: 'string', default: '120000' },
-    stops: { type: 'string', default: '0' },
-    fulls: { type: 'string', default: '0' },
-    appliances: { type: 'string', default: '1' },
-    operations: { type: 'string' },
-    table: { type: 'string' },
-    census: { type: 'boolean', default: false },
-    dir: { type: 'string' },
-    help: { type: 'boolean', default: false },
-  },
-});
-
+const values = asked();
 if (values.help) {
   process.stdout.write(help);
   process.exit(0);
@@ -115,4 +98,29 @@ try {
   console.error(`FOUND with seed ${seed}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
   console.error(`everything is left as it is in ${[directory, ...(disks ?? []).map(({ path }) => path)].join(', ')}`);
   process.exit(1);
+}
+
+function asked() {
+  try {
+    return parseArgs({
+      options: {
+        kills: { type: 'string', default: '500' },
+        seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+        aimed: { type: 'string', default: '0.6' },
+        more: { type: 'string', default: '0.8' },
+        stop: { type: 'string', default: '120000' },
+        stops: { type: 'string', default: '0' },
+        fulls: { type: 'string', default: '0' },
+        appliances: { type: 'string', default: '1' },
+        operations: { type: 'string' },
+        table: { type: 'string' },
+        census: { type: 'boolean', default: false },
+        dir: { type: 'string' },
+        help: { type: 'boolean', default: false },
+      },
+    }).values;
+  } catch (error) {
+    console.error(`${(error as Error).message.split('. ')[0]}; --help lists the options`);
+    process.exit(2);
+  }
 }

@@ -313,7 +313,13 @@ class Host {
       '--rate_iops=500',
       '--fsync=32',
     ];
-    const verify = ['--verify=crc32c', '--verify_fatal=1', '--do_verify=1', '--verify_backlog=256'];
+    const verify = [
+      '--verify=crc32c',
+      '--verify_fatal=1',
+      '--do_verify=1',
+      '--verify_backlog=256',
+      '--verify_state_save=0',
+    ];
     let longest = 0;
     let seed = 1;
     while (!existsSync(this.#stopFile)) {

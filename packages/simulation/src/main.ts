@@ -1,45 +1,12 @@
-import { parseArgs } from 'node:util';
 import { systemClock } from '@antipode/base';
 import { minimise } from './minimise.ts';
+import { help, readSettings, type Settings, UsageError } from './options.ts';
 import { simulate } from './simulate.ts';
 
-/**
- * `npm run simulate -- --seed N --hours H [--seeds COUNT] [--calm TIMES] [--without KIND,...] [--trace LINES] [--minimise] [--minutes M]`, or
- * `-- --night`: eight hours of seeds that no night before has had.
- */
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string', default: '1' },
-    seeds: { type: 'string', default: '1' },
-    hours: { type: 'string', default: '48' },
-    trace: { type: 'string', default: '0' },
-    calm: { type: 'string', default: '1' },
-    without: { type: 'string', default: '' },
-    minimise: { type: 'boolean', default: false },
-    minutes: { type: 'string', default: '0' },
-    night: { type: 'boolean', default: false },
-  },
-});
-const night = {
-  seed: Math.floor(systemClock.now() / 86_400_000) * 1000,
-  seeds: 1e6,
-  hours: 192,
-  calm: 8,
-  minutes: 480,
-};
-const { first, count, hours, calm, minutes } = values.night
-  ? { ...night, first: night.seed, count: night.seeds }
-  : {
-      first: Number(values.seed),
-      count: Number(values.seeds),
-      hours: Number(values.hours),
-      calm: Number(values.calm),
-      minutes: Number(values.minutes),
-    };
-const keep = Number(values.trace);
+const asked = settingsOf(process.argv.slice(2));
+const { first, seeds: count, hours, calm, minutes, trace: keep, without } = asked;
 // Most errors of a simulated world are answers: what their makers' callers were is of interest to who looks for something.
 if (keep === 0) Error.stackTraceLimit = 3;
-const without = values.without.split(',').filter((kind) => kind !== '');
 const totals: Record<string, number> = {};
 let simulated = 0;
 let seeds = 0;
@@ -71,7 +38,7 @@ for (let seed = first; seed < first + count && !isOver(); seed++) {
     const { invariant, at_ms, message } = report.violation;
     console.log(`VIOLATED ${invariant} after ${(at_ms / 3_600_000).toFixed(2)} h: ${message}`);
     process.exitCode = 1;
-    if (values.minimise) {
+    if (asked.minimise) {
       const least = await minimise(setting, report, (text) => console.log(text));
       const { invariant: what, at_ms: when } = least.report.violation!;
       console.log(
@@ -94,3 +61,16 @@ console.log(
     1,
   ),
 );
+
+function settingsOf(args: readonly string[]): Settings {
+  try {
+    const settings = readSettings(args, systemClock.now());
+    if (settings !== 'help') return settings;
+    process.stdout.write(help);
+    process.exit(0);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    console.error(error.message);
+    process.exit(2);
+  }
+}

@@ -232,7 +232,14 @@ describe.skipIf(tools.python === undefined)('nbdsh', () => {
 describe.skipIf(!tools.fio)('fio', () => {
   test('writes at random with many requests under way, and verifies', async () => {
     const served = await started({ size: 32 * MIB });
-    const common = ['--ioengine=nbd', `--uri=${served.uri}`, '--size=32M', '--verify=crc32c', '--verify_fatal=1'];
+    const common = [
+      '--ioengine=nbd',
+      `--uri=${served.uri}`,
+      '--size=32M',
+      '--verify=crc32c',
+      '--verify_fatal=1',
+      '--verify_state_save=0',
+    ];
     await run(
       'fio',
       ['--name=small', '--rw=randwrite', '--bsrange=512-128k', '--bs_unaligned', '--iodepth=32', ...common],
@@ -290,7 +297,14 @@ describe.skipIf(!tools.nbdcopy || !tools.qemu)('on the embedded engine', () => {
     const volume = volumeId('00000000-0000-4000-8000-000000000002');
     await site.engine.createVolume({ id: volume, name: 'fio', size: 16 * MIB, tag: {} });
     const uri = site.uri.replace(id, 'fio');
-    const what = ['--rw=randwrite', '--bsrange=512-64k', '--bs_unaligned', '--iodepth=16', '--verify=crc32c'];
+    const what = [
+      '--rw=randwrite',
+      '--bsrange=512-64k',
+      '--bs_unaligned',
+      '--iodepth=16',
+      '--verify=crc32c',
+      '--verify_state_save=0',
+    ];
     await run('fio', ['--name=engine', '--ioengine=nbd', `--uri=${uri}`, '--size=16M', ...what], { cwd: directory });
     await down(site);
   });
