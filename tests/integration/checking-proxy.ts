@@ -1,10 +1,11 @@
+import { X509Certificate } from 'node:crypto';
 import { Agent, createServer, request, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { selfSigned } from '../../packages/cluster/src/security/certificates.ts';
 import { wrongAnswer } from '../../packages/contract/src/testing.ts';
 
 /**
- * Stands between a client that nobody here wrote and a cluster: passes on what is asked and answered as it is, and holds every answer
+ * Stands between a client and a cluster: passes on what is asked and answered as it is, and holds every answer
  * against the published interface.
  */
 export class CheckingProxy {
@@ -12,6 +13,8 @@ export class CheckingProxy {
   readonly #agent = new Agent({ rejectUnauthorized: false, keepAlive: true });
   #server: Server | undefined;
   url = '';
+  /** SHA-256 of its certificate. */
+  fingerprint = '';
   /** What was wrong, in words. */
   readonly wrong: string[] = [];
   /** Operations that were asked for, as `GET 200 volume`. */
@@ -23,6 +26,7 @@ export class CheckingProxy {
 
   async start(): Promise<this> {
     const { certificate, privateKey } = await selfSigned('proxy', ['127.0.0.1']);
+    this.fingerprint = new X509Certificate(certificate).fingerprint256;
     const server = createServer({ cert: certificate, key: privateKey }, (asked, answer) => {
       const { method = 'GET', url = '/' } = asked;
       const passed = request(
