@@ -44,7 +44,7 @@ interface Side {
   readonly volumes: readonly VolumeId[];
   readonly head: Head;
   /** Newest moment that the destination here is known to show, and under which generation. */
-  shown: { readonly generation: number; readonly moment: OpId } | undefined;
+  shown: { readonly generation: number; readonly moment: OpId; readonly landed: boolean } | undefined;
   /** Newest generation that the engine here has had. */
   newest: number;
   /** Durable addresses that the engine here has given out, by cycle. */
@@ -335,12 +335,23 @@ export class ProtectedVolumes {
       if (moment === undefined) return;
       const shown = this.sides[side].shown;
       const generation = half.generation.number;
-      if (shown?.generation === generation && this.history.depth(moment) < this.history.depth(shown.moment))
-        this.#deps.violate('a-one-moment', `${site.name} went back from ${shown.moment} to ${moment} in ${this.name}`);
-      this.sides[side].shown = { generation, moment };
+      const before = shown?.generation === generation ? shown : undefined;
+      if (before !== undefined && this.#isBack(before, moment))
+        this.#deps.violate('a-one-moment', `${site.name} went back from ${before.moment} to ${moment} in ${this.name}`);
+      const landed = before !== undefined && (before.landed || before.moment !== moment);
+      this.sides[side].shown = { generation, moment, landed };
     } catch (error) {
       if (!isBlockError(error) && failed(error)) throw error;
     }
+  }
+
+  /**
+   * Once a cycle of its generation has landed, a copy shows what follows on what it showed. The first one may be of another branch: the new
+   * source went on from an older point (a test's copy, a snapshot) than the newest that both had.
+   */
+  #isBack(before: { readonly moment: OpId; readonly landed: boolean }, moment: OpId): boolean {
+    if (this.history.includes(moment, before.moment)) return false;
+    return before.landed || this.history.includes(before.moment, moment);
   }
 
   // --- what happens ----------------------------------------------------------------------------------------------------
