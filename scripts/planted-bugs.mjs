@@ -1,4 +1,4 @@
-// Plants one bug after another in a copy of the block engine and says which tests find it, and how fast.
+// Plants one bug after another in a copy of the block engine, or of what moves and upgrades, and says which tests find it, and how fast.
 //   node scripts/planted-bugs.mjs            all of them, as a table
 //   node scripts/planted-bugs.mjs NAME ...   some of them
 // The working tree is not touched. docs/testing.md has the table.
@@ -8,8 +8,12 @@ import { join } from 'node:path';
 import { plantEach, root } from './planting.mjs';
 
 const engine = 'packages/blocks/src/embedded';
+const cluster = 'packages/cluster/src';
 
-/** Each: what is wrong, where, the text that is right and the one that is not. The text must be there once. */
+/**
+ * Each: what is wrong, where, the text that is right and the one that is not. The text must be there once. `suites`: where it is looked
+ * for; absent, where bugs of the engine are.
+ */
 const bugs = [
   {
     name: 'capture-too-late',
@@ -241,6 +245,30 @@ const bugs = [
     right: '    if (!follows || found.part !== this.#texts.length) this.#texts = [];\n',
     wrong: '',
   },
+  {
+    name: 'release-active-early',
+    what: 'the active release is written before the new data planes have shown that they work',
+    suites: [`${cluster}/supervisor/upgrader.test.ts`],
+    file: `${cluster}/supervisor/upgrader.ts`,
+    right: '      for (const dataPlane of dataPlanes) {\n        this.#say(',
+    wrong: '      this.#keep(committed(this.#state));\n      for (const dataPlane of dataPlanes) {\n        this.#say(',
+  },
+  {
+    name: 'rollback-forgets-sessions',
+    what: 'an upgrade that is rolled back leaves the sessions paused for it',
+    suites: [`${cluster}/services/upgrades.test.ts`],
+    file: `${cluster}/services/upgrades.ts`,
+    right: '    sessions.resumeFromSystem(running.id);',
+    wrong: "    if (end.outcome === 'done') sessions.resumeFromSystem(running.id);",
+  },
+  {
+    name: 'one-destination-look',
+    what: 'a destination that is being started again when the catalog is to follow is not waited for',
+    suites: [`${cluster}/migrations/migration-service.test.ts`],
+    file: `${cluster}/migrations/migration-service.ts`,
+    right: 'if (!(error instanceof DataPlaneAway) || this.#stopped) throw error;',
+    wrong: 'throw error;',
+  },
 ];
 
 const suites = [
@@ -290,12 +318,12 @@ function runTests(copy, path) {
 
 await plantEach({
   bugs,
-  packages: ['base', 'blocks'],
+  packages: ['base', 'contract', 'blocks', 'hosts', 'replication', 'cluster'],
   parts: ['src', 'package.json', 'tsconfig.json'],
   files: ['tsconfig.base.json', 'vitest.config.ts', 'scripts'],
   async try(copy, bug) {
     findOnly(copy);
-    for (const suite of suites) {
+    for (const suite of bug.suites ?? suites) {
       const found = await runTests(copy, suite);
       if (found === undefined) continue;
       const took_s = (found.ms / 1000).toFixed(1);

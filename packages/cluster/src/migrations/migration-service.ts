@@ -4,6 +4,7 @@ import { type Static, Type } from 'typebox';
 import type { ClusterDataPlane } from '../appliances/cluster-data-plane.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { timestamp, type VolumeDocument, type VolumePrivate } from '../catalog/documents.ts';
+import { DataPlaneAway } from '../local/client.ts';
 import { type Handlers, handler } from '../rest/handlers.ts';
 import type { Reporter } from '../services/occurrences.ts';
 import {
@@ -13,7 +14,7 @@ import {
   type MigrationPrivate,
   type MigrationState,
 } from './migration-document.ts';
-import { Move, type SessionPauses } from './move.ts';
+import { Move, moveLimits, type SessionPauses } from './move.ts';
 
 export interface MigrationDeps {
   readonly catalog: Catalog;
@@ -44,7 +45,7 @@ export class MigrationService {
       'migration_session.sync': handler(MigrationSync, async (_, id, body) => this.#sync(id, body)),
       'migration_session.pause': handler(Type.Object({}), (_, id) => this.#pause(id)),
       'migration_session.resume': handler(Type.Object({}), async (_, id) => this.#resume(id)),
-      'migration_session.cutover': handler(Type.Object({}), (_, id) => this.#cutover(id)),
+      'migration_session.cutover': handler(Type.Object({}), (context, id) => this.#cutover(id, context.progress)),
     };
   }
 
@@ -63,6 +64,8 @@ export class MigrationService {
     for (const { id, state } of this.#deps.catalog.list('migration_session')) {
       if (state === 'Synchronizing' || state === 'Resuming') this.#run(id);
       if (state === 'Pausing') this.#show(id, { state: 'Paused' });
+      // One that cannot be ended now is left to whoever deletes it again.
+      if (state === 'Deleting') this.#delete(id).catch(() => undefined);
     }
   }
 
@@ -149,11 +152,12 @@ export class MigrationService {
     this.#show(id, { state: 'Paused' });
   }
 
-  async #cutover(id: string): Promise<void> {
+  async #cutover(id: string, progress: (percent: number) => void): Promise<void> {
     this.#allowed(id, 'cutover');
     const move = this.#moveOf(this.#document(id));
     const ended = this.#cutOver(id, move);
     this.#running.set(id, { move, ended: ended.catch(() => undefined) });
+    void this.#follow(id, move, progress);
     try {
       await ended;
     } finally {
@@ -168,8 +172,9 @@ export class MigrationService {
     if (state !== 'Completed') {
       this.#show(id, { state: 'Deleting' });
       await this.#halt(id);
-      await this.#moveOf(this.#document(id)).forget();
     }
+    // Of a complete one the destination may still know: a process died before it was told.
+    await this.#moveOf(this.#document(id)).forget();
     catalog.transaction(() => {
       this.#mark(catalog.list('volume', 'migration_session_id', id), null);
       catalog.remove('migration_session', id);
@@ -217,8 +222,11 @@ export class MigrationService {
     const { id, source_appliance_id: from, destination_appliance_id: to } = document;
     const destination = cluster.plane(to);
     const seeds = this.#hidden(id).seeds;
-    const present = await Promise.all(seeds.map((seed) => destination.volume(seed as never)));
-    const unit = await destination.unitOf(present.flatMap((volume) => (volume === undefined ? [] : [volume.id])));
+    // There is no way back from here: a destination that is being started again is waited for.
+    const unit = await this.#answered(async () => {
+      const present = await Promise.all(seeds.map((seed) => destination.volume(seed as never)));
+      return destination.unitOf(present.flatMap((volume) => (volume === undefined ? [] : [volume.id])));
+    });
     const moved = new Set<string>(unit.volumes);
     const entry = {
       from_appliance_id: from,
@@ -243,9 +251,21 @@ export class MigrationService {
     });
     passFaultPoint('migration.catalog.followed');
     cluster.moved();
-    await destination.forgetArrival(id);
+    await this.#answered(() => destination.forgetArrival(id));
     this.#clear(id);
     this.#tell('migration_completed', document, to);
+  }
+
+  /** What a data plane answers, however long it takes to be started again; a process that ends leaves that to the next one. */
+  async #answered<T>(ask: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await ask();
+      } catch (error) {
+        if (!(error instanceof DataPlaneAway) || this.#stopped) throw error;
+        await this.#deps.clock.sleep(moveLimits.retry_ms);
+      }
+    }
   }
 
   #failed(id: string, move: Move, error: unknown): void {
@@ -261,19 +281,23 @@ export class MigrationService {
     await running?.ended;
   }
 
-  async #follow(id: string, move: Move): Promise<void> {
+  async #follow(id: string, move: Move, progress: (percent: number) => void = () => undefined): Promise<void> {
     const { catalog, clock } = this.#deps;
     let last: { readonly copied: number; readonly at: number } | undefined;
     while (this.#running.get(id)?.move === move && !this.#stopped) {
       const now = await move.progress().catch(() => undefined);
-      if (now !== undefined && now.total_bytes > 0) {
+      // What was asked may be answered when it is over.
+      const goesOn = this.#running.get(id)?.move === move;
+      if (goesOn && now !== undefined && now.total_bytes > 0) {
         const { copied_bytes: copied, total_bytes: total } = now;
         const at = clock.now();
         const rate =
           last === undefined || at === last.at ? 0 : Math.max(0, ((copied - last.copied) * 1000) / (at - last.at));
         last = { copied, at };
+        const percent = Math.floor((100 * copied) / total);
+        progress(percent);
         catalog.live('migration_session', id, {
-          progress_percentage: Math.floor((100 * copied) / total),
+          progress_percentage: percent,
           current_transfer_rate: Math.round(rate),
           estimated_completion_timestamp: rate > 0 ? timestamp(at + ((total - copied) * 1000) / rate) : null,
         });

@@ -70,3 +70,32 @@ it('a job that a restart cut off has failed and says so [C7.3]', () => {
   expect(shown(id).end_time).not.toBeNull();
   expect(JSON.stringify(shown(id).response_body)).toContain('restarted');
 });
+
+it('after a restart no job of any kind is still open, but those of the work that goes on [C7.3]', () => {
+  const open = () =>
+    catalog
+      .list('job')
+      .filter(({ end_time }) => end_time === null)
+      .map(({ id }) => id)
+      .sort();
+  const plain = begin();
+  plain.progress(40);
+  const cut = begin();
+  jobs.plan(cut.id, [
+    { id: 'cut-1', description: 'first' },
+    { id: 'cut-2', description: 'second' },
+  ]);
+  jobs.show('cut-1', 'running');
+  const goesOn = begin();
+  jobs.plan(goesOn.id, [{ id: 'on-1', description: 'first' }]);
+  expect(open()).toHaveLength(6);
+  catalog.close();
+  catalog = new Catalog(directory);
+  jobs = new JobRunner(catalog, systemClock, systemRandom);
+  jobs.recover(goesOn.id);
+  expect(open()).toEqual([goesOn.id, 'on-1'].sort());
+  expect(shown('cut-1')).toMatchObject({ state: 'FAILED' });
+  expect(shown('cut-2')).toMatchObject({ state: 'SKIPPED' });
+  // What was shown while it ran does not stand before how it ended.
+  expect(shown(plain.id)).toMatchObject({ state: 'FAILED', progress_percentage: 0 });
+});

@@ -38,6 +38,9 @@ export class JobRunner {
       );
       this.#catalog.tell('job', this.#ended(job, error));
     }
+    // Parts that never began: nobody else ends them.
+    for (const { id, root_id } of this.#catalog.list('job', 'state', 'QUEUED'))
+      if (root_id !== goesOn) this.show(id, 'skipped');
   }
 
   begin(what: {
@@ -78,9 +81,11 @@ export class JobRunner {
       progress: (percent) =>
         this.#catalog.live('job', id, { progress_percentage: Math.max(0, Math.min(100, Math.floor(percent))) }),
       run: async (work, success) => {
+        let goesOn = false;
         try {
           const result = await work();
-          if (result === continuing) return undefined as typeof result;
+          goesOn = result === continuing;
+          if (goesOn) return undefined as typeof result;
           const made = (result as { id?: unknown } | undefined)?.id;
           const status = success === 200 && result === undefined ? 204 : success;
           this.#catalog.tell('job', {
@@ -103,7 +108,7 @@ export class JobRunner {
           throw known ?? error;
         } finally {
           // The progress shown while it ran would stand before how it ended.
-          this.#catalog.still('job', id);
+          if (!goesOn) this.#catalog.still('job', id);
         }
       },
     };

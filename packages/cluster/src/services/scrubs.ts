@@ -85,8 +85,10 @@ export class ScrubService {
         // A process that ends leaves its jobs to the next one.
         await this.#clock.sleep(follow_ms, this.#stop.signal).catch(() => new Promise<never>(() => undefined));
         // A data plane that is being started again goes on with it.
-        const now = await this.#dataPlane.scrubStatus().catch(() => undefined);
-        if (now === undefined || now.id !== id) continue;
+        const now = await this.#dataPlane.scrubStatus().catch(() => 'away' as const);
+        if (now === 'away') continue;
+        // It was stopped and another one begun between two looks, or a power cut took what was kept of it.
+        if (now?.id !== id) return { id, state: 'stopped' };
         if (now.state !== 'running') return { id, state: now.state, damage_count: now.damage_count };
         job.progress((100 * now.verified_bytes) / Math.max(1, now.total_bytes));
       }

@@ -17,7 +17,7 @@ export interface UpgradesDeps {
   readonly random: Random;
   readonly reporter: Reporter;
   readonly jobs: JobRunner;
-  readonly packages: SoftwarePackages;
+  readonly packages: Pick<SoftwarePackages, 'need' | 'check' | 'look' | 'show' | 'remove'>;
   readonly sessions: Pick<Sessions, 'records' | 'pauseForSystem' | 'resumeFromSystem'>;
   readonly supervisor: SupervisorLink;
   /** What the supervisor said when this process was started. */
@@ -33,6 +33,9 @@ const parts = [
   { name: 'resume', description: 'Resume the replication sessions' },
 ] as const;
 type Part = (typeof parts)[number]['name'];
+
+/** How far the whole is when a part begins. */
+const percentAt = { check: 0, pause: 10, asked: 20, management: 30, dataplane: 60 } as const;
 
 /** An upgrade that is under way. It outlives the management process that began it, and is kept in the catalog until its end. */
 interface Running {
@@ -74,7 +77,10 @@ export class Upgrades {
     if (running !== undefined && software.upgrade?.id !== running.id) {
       const last = software.last?.id === running.id ? software.last : undefined;
       this.#end(last ?? { ...gone(running), reason: 'the cluster was restarted before it had begun' });
-    } else if (running !== undefined) this.#deps.packages.show(running.package, 'Installing');
+    } else if (running !== undefined) {
+      this.#deps.packages.show(running.package, 'Installing');
+      this.#deps.catalog.live('job', running.job, { progress_percentage: percentAt.management });
+    }
     supervisor.onUpgradeStatus((status) => this.#follow(status));
   }
 
@@ -101,10 +107,10 @@ export class Upgrades {
       parts.map((part) => ({ id: ids[part.name], description: part.description })),
     );
     try {
-      await this.#part('check', context, 0, () => packages.check(id));
+      await this.#part('check', context, percentAt.check, () => packages.check(id));
       packages.show(id, 'Installing');
       reporter.tell('upgrade_started', { type: 'software_package', id, name });
-      await this.#part('pause', context, 10, () =>
+      await this.#part('pause', context, percentAt.pause, () =>
         sessions.pauseForSystem(
           sessions.records().map(({ half }) => half.id),
           { reason: 'ndu', by: running.id },
@@ -115,7 +121,7 @@ export class Upgrades {
       this.#end(gone(running), error);
       throw error;
     }
-    context.progress(20);
+    context.progress(percentAt.asked);
     supervisor.requestUpgrade({ id: running.id, release: id });
     return continuing;
   }
@@ -136,10 +142,9 @@ export class Upgrades {
     if (running === undefined || running.id !== status.id) return;
     if (status.kind === 'ended') return this.#end(status);
     const { catalog, jobs } = this.#deps;
-    const percent = status.what === 'management' ? 30 : 60;
     if (status.what === 'dataplane') jobs.show(running.parts.management, 'done');
     jobs.show(running.parts[status.what], 'running');
-    catalog.live('job', running.job, { progress_percentage: percent });
+    catalog.live('job', running.job, { progress_percentage: percentAt[status.what] });
   }
 
   /** `refusal`: it was not even begun, and whoever asked is told why; that is no alert. */

@@ -5,7 +5,7 @@ import { prepareAppliances } from './appliances.ts';
 import { armFaultPoints } from './arm-fault-points.ts';
 import { SupervisedChild } from './child.ts';
 import { lockDataDir, prepareDataDir } from './data-dir.ts';
-import { chooseRelease } from './releases.ts';
+import { chooseRelease, openRelease } from './releases.ts';
 import { Upgrader } from './upgrader.ts';
 
 export interface ClusterReady {
@@ -57,6 +57,7 @@ export async function runSupervisor(config: ClusterConfig, options: SupervisorOp
     dataDir: config.dataDir,
     management,
     dataPlanes,
+    open: (id) => openRelease(config.dataDir, id),
     release,
     state,
     log,

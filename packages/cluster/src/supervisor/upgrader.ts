@@ -2,12 +2,14 @@ import { passFaultPoint } from '@antipode/base';
 import type { SupervisedChild } from './child.ts';
 import type { SoftwareState, UpgradeRequest, UpgradeStatus } from './messages.ts';
 import { began, committed, type ReleaseState, rolledBack, writeReleaseState } from './release-state.ts';
-import { openRelease, type Release } from './releases.ts';
+import type { Release } from './releases.ts';
 
 export interface UpgraderDeps {
   readonly dataDir: string;
-  readonly management: SupervisedChild;
-  readonly dataPlanes: readonly SupervisedChild[];
+  readonly management: Pick<SupervisedChild, 'replace' | 'revert' | 'tell'>;
+  readonly dataPlanes: readonly Pick<SupervisedChild, 'replace' | 'revert'>[];
+  /** A release by its id, compared with what was signed. */
+  readonly open: (id: string) => Promise<Release>;
   /** What runs. */
   readonly release: Release;
   readonly state: ReleaseState;
@@ -62,13 +64,13 @@ export class Upgrader {
   }
 
   async #run(request: UpgradeRequest): Promise<void> {
-    const { dataDir, management, dataPlanes, log } = this.#deps;
+    const { management, dataPlanes, open, log } = this.#deps;
     const before = this.#release;
     log(`upgrade from ${before.software.build_version} to release ${request.release}`);
     this.#keep(began(this.#state, request));
     passFaultPoint('upgrade.begun');
     try {
-      const next = await openRelease(dataDir, request.release);
+      const next = await open(request.release);
       this.#say({ id: request.id, kind: 'replacing', what: 'management' });
       await named('management', management.replace(next));
       passFaultPoint('upgrade.management.replaced');

@@ -1,0 +1,237 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock, systemRandom, type VolumeId, volumeId } from '@antipode/base';
+import { BLOCK_BYTES, type BlockEngine } from '@antipode/blocks';
+import { simulatedEngine } from '@antipode/blocks/testing';
+import type { MoveOrder } from '@antipode/replication';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { clusterDataPlane } from '../appliances/cluster-data-plane.ts';
+import { Catalog } from '../catalog/catalog.ts';
+import type { DataPlane } from '../local/api.ts';
+import { DataPlaneAway } from '../local/client.ts';
+import type { RequestContext } from '../rest/handlers.ts';
+import { Reporter } from '../services/occurrences.ts';
+import { SnapshotService } from '../services/snapshots.ts';
+import { newVolumeDocument, protectionOf } from '../services/volume-document.ts';
+import { VolumeLife } from '../services/volume-life.ts';
+import { MigrationService } from './migration-service.ts';
+
+/** What is waited for comes at once; what is given up after a time is given up as late as ever. */
+const clock = { ...systemClock, sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms / 100, signal) };
+const MiB = 1024 * 1024;
+type Simulated = Awaited<ReturnType<typeof simulatedEngine>>;
+
+/** One appliance: an engine that may die, and its data plane as management sees it. */
+class Appliance {
+  #under: Simulated;
+  readonly #peer: () => BlockEngine;
+  /** Calls that find nobody before the data plane is there again. */
+  #away = 0;
+  /** What happens once a call has been carried out, before it is answered. */
+  readonly after = new Map<string, () => Promise<void>>();
+  readonly plane: DataPlane;
+
+  constructor(under: Simulated, peer: () => BlockEngine) {
+    this.#under = under;
+    this.#peer = peer;
+    this.plane = new Proxy({} as DataPlane, {
+      // It is no promise.
+      get: (_, name: string) => (name === 'then' ? undefined : (...args: unknown[]) => this.#call(name, args)),
+    });
+  }
+
+  get engine(): BlockEngine {
+    return this.#under.engine;
+  }
+
+  /** A checkpoint, and then a kill; it is away for some calls. */
+  async die(): Promise<void> {
+    await this.#under.settle?.();
+    this.#under = (await this.#under.crash()) as Simulated;
+    this.#away = 3;
+  }
+
+  async dispose(): Promise<void> {
+    await this.#under.dispose();
+  }
+
+  async #call(name: string, args: unknown[]): Promise<unknown> {
+    if (this.#away > 0) {
+      this.#away -= 1;
+      throw new DataPlaneAway('the data plane is restarting');
+    }
+    const result = await this.#perform(name, args);
+    const then = this.after.get(name);
+    if (then === undefined) return result;
+    this.after.delete(name);
+    await then();
+    if (this.#away > 0) throw new DataPlaneAway('the data plane is restarting');
+    return result;
+  }
+
+  async #perform(name: string, args: unknown[]): Promise<unknown> {
+    if (name === 'move') return this.#ship(args[0] as MoveOrder);
+    if (name === 'cancelMove' || name === 'moveProgress') return undefined;
+    const { engine } = this;
+    const of = (name in engine ? engine : engine.moving) as unknown as Record<string, (...given: unknown[]) => unknown>;
+    return of[name]!(...args);
+  }
+
+  async #ship({ move, volumes }: MoveOrder) {
+    const from = this.engine.moving;
+    const to = this.#peer().moving;
+    let bytes = 0;
+    for (const image of from.images(volumes)) {
+      const { next, complete } = await to.openImage(move, image);
+      if (complete) continue;
+      const difference = await from.imageDifference(image.parent, image.image);
+      for await (const { kind, block, count } of difference.extents(next)) {
+        const payload = new Uint8Array(count * BLOCK_BYTES);
+        const checksums = new Uint8Array(count * 8);
+        if (kind === 'data') await from.readImage(image.image, block, count, payload, checksums);
+        await to.writeImage(move, image.image, [{ block, count, ...(kind === 'data' && { payload, checksums }) }]);
+        await to.syncImage(move, image.image, block + count);
+        bytes += payload.length;
+      }
+      await to.closeImage(move, image.image);
+    }
+    return { total_bytes: bytes, copied_bytes: bytes };
+  }
+}
+
+let directory: string;
+let catalog: Catalog;
+let a1: Appliance;
+let a2: Appliance;
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'migrations-'));
+  catalog = new Catalog(directory);
+  a1 = new Appliance(await simulatedEngine(1, { fallBack_max: 0 }), () => a2.engine);
+  a2 = new Appliance(await simulatedEngine(2, { fallBack_max: 0 }), () => a1.engine);
+  for (const id of ['A1', 'A2']) catalog.put('appliance', { id, name: id, mode: 'Block' });
+});
+afterEach(async () => {
+  await a1.dispose();
+  await a2.dispose();
+  catalog.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** Management over the two, as after a start. */
+function management() {
+  const planes = new Map([
+    ['A1', a1.plane],
+    ['A2', a2.plane],
+  ]);
+  const cluster = clusterDataPlane(planes, (id) => catalog.get('volume', id)?.appliance_id, clock);
+  const storage = { catalog, dataPlane: cluster, clock, random: systemRandom };
+  const snapshots = new SnapshotService(storage);
+  const life = new VolumeLife(storage, snapshots);
+  const paused = new Set<string>();
+  const service = new MigrationService({
+    ...{ catalog, cluster, clock, random: systemRandom },
+    reporter: new Reporter(catalog, clock, systemRandom),
+    sessions: {
+      pauseForSystem: async (_, { by }) => void paused.add(by),
+      resumeFromSystem: (by) => void paused.delete(by),
+    },
+  });
+  const shares: number[] = [];
+  const context = { progress: (percent: number) => void shares.push(percent) } as unknown as RequestContext;
+  const ask = (verb: string, id = '', body: unknown = {}) =>
+    service.handlers()[`migration_session.${verb}`]!(context, id, body) as Promise<{ id: string }>;
+  const inState = async (id: string, state: string) => {
+    for (let look = 0; look < 500 && catalog.get('migration_session', id)?.state !== state; look++)
+      await systemClock.sleep(10);
+    expect(catalog.get('migration_session', id)?.state).toBe(state);
+  };
+  return { snapshots, life, service, paused, ask, inState };
+}
+type Management = ReturnType<typeof management>;
+
+async function makeVolume({ life, snapshots }: Management, name: string): Promise<VolumeId> {
+  const id = systemRandom.uuid();
+  const document = newVolumeDocument(
+    { clock, random: systemRandom },
+    { id, name, size: MiB, appliance: 'A1', type: 'Primary', protection: protectionOf(id, null, null, null, 'User') },
+  );
+  catalog.put('volume', document, {});
+  await life.finish(document);
+  await a1.engine.open(volumeId(id)).write(0, new Uint8Array(8 * BLOCK_BYTES).fill(7), true);
+  await snapshots.take(catalog.get('volume', id)!, { name: `${name}-snap` });
+  return volumeId(id);
+}
+
+async function copied(of: Management, volume: VolumeId): Promise<string> {
+  const { id } = await of.ask('create', '', {
+    resource_type: 'volume',
+    family_id: volume,
+    destination_appliance_id: 'A2',
+  });
+  await of.ask('sync', id);
+  await of.inState(id, 'Idle');
+  return id;
+}
+
+/** Nothing of anything is left anywhere. */
+function expectNothing(): void {
+  for (const [name, { engine }] of Object.entries({ a1, a2 })) {
+    expect([name, engine.volumes(), engine.points()]).toEqual([name, [], []]);
+    expect([name, engine.moving.arrivals(), engine.moving.departures()]).toEqual([name, [], []]);
+  }
+}
+
+describe('a migration whose data planes die', () => {
+  it.each([
+    ['the source once the unit has departed', 'depart', ['a1']],
+    ['the destination once it has adopted it', 'adopt', ['a2']],
+    ['both once it was adopted', 'adopt', ['a1', 'a2']],
+    ['the destination once it was asked', 'settleArrival', ['a2']],
+    ['the source once it has let go', 'departed', ['a1']],
+    ['the destination before the catalog follows', 'departed', ['a2']],
+  ] as const)('%s: the volume is deleted afterwards and nothing of it stays', async (_, method, whom) => {
+    const of = management();
+    const volume = await makeVolume(of, 'churn');
+    const id = await copied(of, volume);
+    const at = method === 'depart' || method === 'departed' ? a1 : a2;
+    at.after.set(method, async () => {
+      for (const name of whom) await (name === 'a1' ? a1 : a2).die();
+    });
+    const end = await of.ask('cutover', id).then(
+      () => 'Completed',
+      () => 'System_Paused',
+    );
+    await of.inState(id, end);
+    // One of the two has it, whatever both of them remember.
+    const owner = end === 'Completed' ? 'A2' : 'A1';
+    const having = Object.entries({ A1: a1, A2: a2 }).filter(([, { engine }]) =>
+      engine.volumes().some((found) => found.id === volume),
+    );
+    expect(having.map(([name]) => name)).toEqual([owner]);
+    expect(catalog.get('volume', volume)?.appliance_id).toBe(owner);
+    expect([...of.paused]).toEqual([]);
+    await of.ask('delete', id);
+    await of.life.destroy(catalog.get('volume', volume)!);
+    expectNothing();
+  });
+
+  it('while it is being deleted: the next start goes on with that', async () => {
+    const of = management();
+    const volume = await makeVolume(of, 'churn');
+    const id = await copied(of, volume);
+    a2.after.set('forgetArrival', () => a2.die());
+    await expect(of.ask('delete', id)).rejects.toThrow(DataPlaneAway);
+    expect(catalog.get('migration_session', id)?.state).toBe('Deleting');
+    of.service.stop();
+    const next = management();
+    await next.service.recover();
+    next.service.start();
+    for (let look = 0; look < 500 && catalog.get('migration_session', id) !== undefined; look++)
+      await systemClock.sleep(10);
+    expect(catalog.get('migration_session', id)).toBeUndefined();
+    expect(catalog.get('volume', volume)?.migration_session_id).toBeNull();
+    await next.life.destroy(catalog.get('volume', volume)!);
+    expectNothing();
+  });
+});
