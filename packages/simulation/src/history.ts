@@ -58,6 +58,16 @@ export class History {
     return at === older;
   }
 
+  /**
+   * Whether a copy that showed `before` and shows `moment` now went back. Once a cycle of its generation has landed, it shows what follows on
+   * what it showed. The first one may be of another branch: the new source went on from an older point (a test's copy, a snapshot) than the
+   * newest that both had.
+   */
+  isBack(before: { readonly moment: OpId; readonly landed: boolean }, moment: OpId): boolean {
+    if (this.includes(moment, before.moment)) return false;
+    return before.landed || this.includes(before.moment, moment);
+  }
+
   /** The image after an operation and all before it, as if nothing were in doubt. */
   state(id: OpId): Image {
     const chain: OpId[] = [];

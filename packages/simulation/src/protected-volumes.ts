@@ -336,22 +336,13 @@ export class ProtectedVolumes {
       const shown = this.sides[side].shown;
       const generation = half.generation.number;
       const before = shown?.generation === generation ? shown : undefined;
-      if (before !== undefined && this.#isBack(before, moment))
+      if (before !== undefined && this.history.isBack(before, moment))
         this.#deps.violate('a-one-moment', `${site.name} went back from ${before.moment} to ${moment} in ${this.name}`);
       const landed = before !== undefined && (before.landed || before.moment !== moment);
       this.sides[side].shown = { generation, moment, landed };
     } catch (error) {
       if (!isBlockError(error) && failed(error)) throw error;
     }
-  }
-
-  /**
-   * Once a cycle of its generation has landed, a copy shows what follows on what it showed. The first one may be of another branch: the new
-   * source went on from an older point (a test's copy, a snapshot) than the newest that both had.
-   */
-  #isBack(before: { readonly moment: OpId; readonly landed: boolean }, moment: OpId): boolean {
-    if (this.history.includes(moment, before.moment)) return false;
-    return before.landed || this.history.includes(before.moment, moment);
   }
 
   // --- what happens ----------------------------------------------------------------------------------------------------

@@ -9,4 +9,9 @@ export const regressions: readonly {
   { name: 'a pause that was over came again', seed: 6, hours: 16, calm: 1 },
   // A destination took an old word of its source for news; with an older catalog it had forgotten that it was activated.
   { name: 'a destination that follows what is long past', seed: 52, hours: 168, calm: 8 },
+  // A source took its base back because a destination's words came again that were older than its last commit: every cycle was refused since,
+  // because its points were there already.
+  { name: 'a source goes back to an older base', seed: 9017, hours: 12, calm: 8 },
+  // The same, with a target that was gone with the base.
+  { name: 'a source that has lost its target', seed: 9020, hours: 96, calm: 8 },
 ];

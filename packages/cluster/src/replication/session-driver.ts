@@ -161,7 +161,10 @@ export class SessionDriver {
   async message(message: PeerMessage): Promise<PeerReply> {
     const mine = await viewOf(this.#half, this.#deps.world.dataPlane);
     const common = newestCommon(mine.points, message.view.points);
-    await agreeOnBase(this.#half, mine, message.view, common, this.#deps.world.dataPlane);
+    // A destination's words may be older than its last commit, which is no news that numbers them: a source moves its base only by the answer
+    // to a question of its own, and it asks before it ships.
+    if (this.#half.role === 'destination')
+      await agreeOnBase(this.#half, mine, message.view, common, this.#deps.world.dataPlane);
     this.submit({ kind: 'message', message, ...(common && { common }) });
     await this.#until((half) => this.#gone || !awaitsOperation(half, message), driverLimits.peerVerb_ms);
     if (this.#gone) return { kind: 'view', view: turnedView({ ...mine, state: 'Deleting' }) };
