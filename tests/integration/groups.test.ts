@@ -184,7 +184,8 @@ describe('a protected group', () => {
     // Set aside for a cycle that could not end, and taken back before the next: nothing is left of it at the peer.
     await pair.link('--rate', '8mbit');
     try {
-      await write(pair.a, 'apart-0', 0, noise(MiB, 63));
+      // Seconds of copying: it must not have ended before its member is taken back, however busy the machine is.
+      await write(pair.a, 'apart-0', 0, noise(4 * MiB, 63));
       const brief = await pair.a.client.create('volume', { name: 'apart-2', size: 8 * MiB });
       await pair.a.client.action('volume_group', group, 'add_members', { volume_ids: [brief] });
       await pair.act(pair.a, session, 'sync');
