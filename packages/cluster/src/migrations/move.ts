@@ -7,7 +7,7 @@ import {
   type SessionId,
   volumeId,
 } from '@antipode/base';
-import type { PointInfo } from '@antipode/blocks';
+import type { PointInfo, PointSpec } from '@antipode/blocks';
 import type { MoveProgress } from '@antipode/replication';
 import type { DataPlane } from '../local/api.ts';
 
@@ -85,15 +85,10 @@ export class Move {
 
   /** Everything frozen at one moment is at the destination when it resolves. */
   async #round(): Promise<MoveProgress> {
-    const { id, source, random, clock } = this.#parts;
+    const { id, source } = this.#parts;
     const before = await this.#points();
     const { volumes } = await source.unitOf(this.#parts.seeds.map(volumeId));
-    const point = {
-      id: pointId(random.uuid()),
-      kind: 'internal',
-      instant_ms: clock.now(),
-      tag: { purpose: 'migration' },
-    } as const;
+    const point = this.#newPoint();
     await source.freeze(point, volumes, holderOf(id));
     const done = await this.#ship();
     // The next round builds on this one.
@@ -101,12 +96,18 @@ export class Move {
     return done;
   }
 
+  /** A point of all that moves, of this moment. */
+  #newPoint(): PointSpec {
+    const { clock, random } = this.#parts;
+    return { id: pointId(random.uuid()), kind: 'internal', instant_ms: clock.now(), tag: { purpose: 'migration' } };
+  }
+
   /**
    * The unit leaves the one and is taken over by the other. Resolves when it has; rejects when it was given up, and then the
    * source serves it as before. Hosts wait meanwhile, and see no error.
    */
   async cutOver(): Promise<void> {
-    const { id, seeds, source, destination, sessions, clock, random } = this.#parts;
+    const { id, seeds, source, destination, sessions, clock } = this.#parts;
     await this.sync();
     let failure: unknown;
     try {
@@ -114,13 +115,7 @@ export class Move {
       passFaultPoint('migration.sessions.paused');
       const bound = clock.after(moveLimits.gateMost_ms, () => void source.cancelMove(id).catch(() => undefined));
       try {
-        const point = {
-          id: pointId(random.uuid()),
-          kind: 'internal',
-          instant_ms: clock.now(),
-          tag: { purpose: 'migration' },
-        } as const;
-        const manifest = await source.depart(id, seeds.map(volumeId), point);
+        const manifest = await source.depart(id, seeds.map(volumeId), this.#newPoint());
         passFaultPoint('migration.unit.departed');
         await source.move(this.#order());
         passFaultPoint('migration.images.shipped');
