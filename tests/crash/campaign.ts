@@ -364,27 +364,28 @@ class Campaign {
 
   /** The cluster is up again, by its own supervisor or by being started. */
   async #recover({ site, scope }: Kill, lost: Set<CrashSite>): Promise<void> {
+    if (scope === 'cluster') await this.#afterDeath(site, lost);
     // What a dead supervisor left may still be there when the next one comes: that is part of the promise.
-    if (scope === 'supervisor' && !(await site.start()))
-      throw new Error(`${site.name} does not start: ${site.lastLines()}`);
-    if (scope === 'cluster') {
-      await this.#afterDeath(site, lost);
-      // The start, too, may be cut off, more than once.
-      for (let started = false, again = 0; !started; again++) {
-        const cutOff = again < 3 && this.#chance() < 0.4;
-        const starting = site.start();
-        if (cutOff) {
-          await pause(100 + this.#chance() * 1_500);
-          if (site.kill('cluster') > 0) this.#note({ site, scope, target: undefined });
-        }
-        started = (await starting) && site.running;
-        if (cutOff) {
-          started = false;
-          await this.#afterDeath(site, lost);
-        } else if (!started) throw new Error(`${site.name} does not start: ${site.lastLines()}`);
-      }
-    }
+    if (scope === 'cluster' || scope === 'supervisor') await this.#startAgain(site, scope, lost);
     await this.#answers(site);
+  }
+
+  /** The start, too, may be cut off, more than once: by a death of its own, or at a point that is still armed. */
+  async #startAgain(site: CrashSite, scope: Scope, lost: Set<CrashSite>): Promise<void> {
+    for (let started = false, again = 0; !started; again++) {
+      const cutOff = scope === 'cluster' && again < 3 && this.#chance() < 0.4;
+      const hits = site.hits;
+      const starting = site.start();
+      if (cutOff) {
+        await pause(100 + this.#chance() * 1_500);
+        if (site.kill('cluster') > 0) this.#note({ site, scope, target: undefined });
+      }
+      started = (await starting) && site.running;
+      if (cutOff || (!started && site.hits > hits)) {
+        started = false;
+        await this.#afterDeath(site, lost);
+      } else if (!started) throw new Error(`${site.name} does not start: ${site.lastLines()}`);
+    }
   }
 
   /** Every process of the site is gone; perhaps with what it had not synced. */

@@ -205,6 +205,11 @@ export class CrashSite {
     return names;
   }
 
+  /** Orders that were carried out and not settled yet. */
+  get hits(): number {
+    return readdirSync(this.#orders).filter((name) => name.endsWith('.hit')).length;
+  }
+
   wasHit(point: string): boolean {
     return existsSync(join(this.#orders, `${point}.hit`));
   }
