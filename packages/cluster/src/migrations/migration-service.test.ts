@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { systemClock, systemRandom, type VolumeId, volumeId } from '@antipode/base';
 import { BLOCK_BYTES, type BlockEngine } from '@antipode/blocks';
 import { simulatedEngine } from '@antipode/blocks/testing';
-import type { MoveOrder } from '@antipode/replication';
+import type { MoveOrder, MoveProgress } from '@antipode/replication';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { clusterDataPlane } from '../appliances/cluster-data-plane.ts';
 import { Catalog } from '../catalog/catalog.ts';
@@ -30,6 +30,9 @@ class Appliance {
   #away = 0;
   /** What happens once a call has been carried out, before it is answered. */
   readonly after = new Map<string, () => Promise<void>>();
+  /** What it says of what it copies, and how often it has been asked. */
+  progress: MoveProgress | undefined;
+  asked = 0;
   readonly plane: DataPlane;
 
   constructor(under: Simulated, peer: () => BlockEngine) {
@@ -72,7 +75,11 @@ class Appliance {
 
   async #perform(name: string, args: unknown[]): Promise<unknown> {
     if (name === 'move') return this.#ship(args[0] as MoveOrder);
-    if (name === 'cancelMove' || name === 'moveProgress') return undefined;
+    if (name === 'cancelMove') return undefined;
+    if (name === 'moveProgress') {
+      this.asked += 1;
+      return this.progress;
+    }
     const { engine } = this;
     const of = (name in engine ? engine : engine.moving) as unknown as Record<string, (...given: unknown[]) => unknown>;
     return of[name]!(...args);
@@ -233,5 +240,23 @@ describe('a migration whose data planes die', () => {
     expect(catalog.get('volume', volume)?.migration_session_id).toBeNull();
     await next.life.destroy(catalog.get('volume', volume)!);
     expectNothing();
+  });
+});
+
+describe('what a migration shows', () => {
+  it('is complete when it is complete, whatever the appliance still says of what it copies', async () => {
+    const of = management();
+    const id = await copied(of, await makeVolume(of, 'shown'));
+    a1.progress = { copied_bytes: 1, total_bytes: 100 };
+    const { asked } = a1;
+    let shown: unknown;
+    a2.after.set('forgetArrival', async () => {
+      for (let look = 0; look < 500 && a1.asked < asked + 3; look++) await systemClock.sleep(10);
+      expect(a1.asked).toBeGreaterThanOrEqual(asked + 3);
+      const [row] = catalog.all('SELECT doc FROM rest_migration_session WHERE id = ?', [id]);
+      shown = JSON.parse(String(row?.doc));
+    });
+    await of.ask('cutover', id);
+    expect(shown).toMatchObject({ state: 'Completed', progress_percentage: 100, current_transfer_rate: null });
   });
 });

@@ -25,6 +25,9 @@ export interface MigrationDeps {
   readonly random: Random;
 }
 
+/** The states in which something is copied. */
+const underWay: ReadonlySet<MigrationState | undefined> = new Set(['Synchronizing', 'Cutting_Over'] as const);
+
 /** How often progress is looked at. */
 const follow_ms = 500;
 
@@ -286,8 +289,9 @@ export class MigrationService {
     let last: { readonly copied: number; readonly at: number } | undefined;
     while (this.#running.get(id)?.move === move && !this.#stopped) {
       const now = await move.progress().catch(() => undefined);
-      // What was asked may be answered when it is over.
-      const goesOn = this.#running.get(id)?.move === move;
+      // What was asked may be answered when it is over: what is final must not be covered by what was on its way.
+      if (this.#running.get(id)?.move !== move || this.#stopped) return;
+      const goesOn = underWay.has(catalog.get('migration_session', id)?.state);
       if (goesOn && now !== undefined && now.total_bytes > 0) {
         const { copied_bytes: copied, total_bytes: total } = now;
         const at = clock.now();
@@ -304,7 +308,6 @@ export class MigrationService {
       }
       await clock.sleep(follow_ms);
     }
-    catalog.still('migration_session', id);
   }
 
   // --- small things -------------------------------------------------------------------------------------------------
@@ -342,7 +345,9 @@ export class MigrationService {
     return document;
   }
 
+  /** What is shown from now on; what was measured before it counts no more. */
   #show(id: string, change: Partial<MigrationDocument>): void {
+    this.#deps.catalog.still('migration_session', id);
     this.#deps.catalog.change('migration_session', id, change);
   }
 
