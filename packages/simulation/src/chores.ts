@@ -1,6 +1,7 @@
 import type { VolumeId } from '@antipode/base';
 import { BLOCK_BYTES } from '@antipode/blocks';
 import { RestError } from '@antipode/contract';
+import { isAway } from './away.ts';
 import { choose } from './choose.ts';
 import { ProcessDied } from './process-died.ts';
 import type { ProtectedVolumes, SideIndex } from './protected-volumes.ts';
@@ -43,9 +44,6 @@ export function chore(world: World, volumes: ProtectedVolumes): void {
     },
   );
 }
-
-const isAway = (error: unknown): boolean =>
-  error instanceof Error && (error.name === 'DataPlaneAway' || error.name === 'BlockError' || error.name === 'Absent');
 
 async function doIt(world: World, volumes: ProtectedVolumes, side: SideIndex, what: Chore, at: number): Promise<void> {
   const { site, volumes: own } = volumes.sides[side];

@@ -1,12 +1,14 @@
-import type { PointId, SessionId, VolumeId } from '@antipode/base';
+import { type PointId, type SessionId, type VolumeId, volumeId } from '@antipode/base';
 import {
   BLOCK_BYTES,
   type BlockEngine,
   type CyclePlan,
   compareAddress,
   isBlockError,
+  type Pair,
   type PointSpec,
   type RestartAddress,
+  type VolumeInfo,
 } from '@antipode/blocks';
 import type { Half } from '@antipode/replication';
 import { History, type Image, type OpId } from './history.ts';
@@ -41,14 +43,16 @@ interface Head {
 
 interface Side {
   readonly site: Site;
-  readonly volumes: readonly VolumeId[];
-  readonly head: Head;
+  volumes: readonly VolumeId[];
+  head: Head;
   /** Newest moment that the destination here is known to show, and under which generation. */
   shown: { readonly generation: number; readonly moment: OpId; readonly landed: boolean } | undefined;
   /** Newest generation that the engine here has had. */
   newest: number;
   /** Durable addresses that the engine here has given out, by cycle. */
   readonly addresses: Map<string, RestartAddress>;
+  /** Sessions whose half here is gone for good. */
+  readonly buried: Set<SessionId>;
 }
 
 /** A promotion at a side: from then on the other is fenced. */
@@ -59,12 +63,17 @@ interface Promotion {
   readonly at_ms: number;
 }
 
+const unlooked = (): Head => ({ key: undefined, tip: 0, acked: 0, flushed: 0, powerLost: false, looking: false });
+
 const failed = (error: unknown): boolean => !(error instanceof ProcessDied);
 
-/** The volumes of one session on both sides, the hosts that use them, and what must be true of them. */
+/** Volumes that are protected by one session after another, on both sides, the hosts that use them, and what must be true of them. */
 export class ProtectedVolumes {
-  readonly session: SessionId;
+  /** The session that was begun last; it may have been undone or deleted since. */
+  session: SessionId;
   readonly name: string;
+  /** The objective of its rules. */
+  readonly rpo: string;
   readonly sides: readonly [Side, Side];
   readonly #blocksEach: number;
   readonly history: History;
@@ -80,6 +89,7 @@ export class ProtectedVolumes {
     given: {
       readonly session: SessionId;
       readonly name: string;
+      readonly rpo: string;
       readonly sites: readonly [Site, Site];
       readonly volumes: readonly [readonly VolumeId[], readonly VolumeId[]];
       readonly blocksEach: number;
@@ -88,16 +98,18 @@ export class ProtectedVolumes {
   ) {
     this.session = given.session;
     this.name = given.name;
+    this.rpo = given.rpo;
     this.#deps = deps;
     this.#blocksEach = given.blocksEach;
     this.history = new History(given.blocksEach * given.volumes[0].length);
     const side = (index: SideIndex): Side => ({
       site: given.sites[index],
       volumes: given.volumes[index],
-      head: { key: undefined, tip: 0, acked: 0, flushed: 0, powerLost: false, looking: false },
+      head: unlooked(),
       shown: undefined,
       newest: 0,
       addresses: new Map(),
+      buried: new Set(),
     });
     this.sides = [side(0), side(1)];
   }
@@ -110,17 +122,66 @@ export class ProtectedVolumes {
     return this.sides[side].site.management?.services.sessions.entries.get(this.session)?.record.half;
   }
 
-  /** The volume, or group, that the session is of at a side. */
+  /** The volume, or group, that is protected, at a side. */
   resource(side: SideIndex): string | undefined {
-    const catalog = this.sides[side].site.management?.catalog;
-    return catalog?.get('replication_session', this.session)?.local_resource_id;
+    const { site, volumes } = this.sides[side];
+    const volume = site.management?.catalog.get('volume', volumes[0]!);
+    return volumes.length > 1 ? (volume?.group_id ?? undefined) : volume?.id;
+  }
+
+  get kind(): 'volume' | 'volume_group' {
+    return this.sides[0].volumes.length > 1 ? 'volume_group' : 'volume';
   }
 
   /** Members at a side besides those that hosts use. */
   guests(side: SideIndex): readonly VolumeId[] {
     const { site, volumes } = this.sides[side];
-    const pairs = site.dataPlane?.engine.half(this.session)?.pairs ?? [];
-    return pairs.map(({ local }) => local).filter((id) => !volumes.includes(id));
+    const pairs = site.dataPlane?.engine.half(this.session)?.pairs;
+    const members =
+      pairs?.map(({ local }) => local) ??
+      site.management?.catalog.list('volume', 'group_id', this.resource(side) ?? '').map(({ id }) => volumeId(id));
+    return members?.filter((id) => !volumes.includes(id)) ?? [];
+  }
+
+  /** Whether neither catalog nor engine of a side knows of a session of these volumes; undefined: the side is away. */
+  isFree(side: SideIndex): boolean | undefined {
+    const { site, volumes } = this.sides[side];
+    if (!site.isUp) return undefined;
+    const known = site.management!.catalog.list('replication_session', 'local_resource_id', this.resource(side) ?? '');
+    return known.length === 0 && volumes.every((id) => site.dataPlane!.engine.volume(id)?.session === undefined);
+  }
+
+  /** Both halves of the newest session are there, and neither is going. */
+  get isWhole(): boolean {
+    return ([0, 1] as const).every((side) => {
+      const half = this.half(side);
+      return half !== undefined && half.state !== 'Deleting' && !this.sides[side].buried.has(this.session);
+    });
+  }
+
+  /** A side's engine is given a half of a session of these volumes: what was known of the session before is over. */
+  born(side: SideIndex, session: SessionId, pairs: readonly Pair[]): void {
+    if (session === this.session) return;
+    this.session = session;
+    const other = this.sides[side === 0 ? 1 : 0];
+    const copies = this.sides[side].volumes.map((own) => pairs.find(({ local }) => local === own)!.remote);
+    if (copies.join() !== other.volumes.join()) this.#forget(side === 0 ? 1 : 0, copies);
+    for (const each of this.sides) {
+      each.shown = undefined;
+      each.newest = 0;
+      each.addresses.clear();
+    }
+    this.#promotion = undefined;
+    this.#deps.count('sessions born again');
+    this.#deps.tell(`${this.name}: session ${session} begins at ${this.sides[side].site.name}`);
+  }
+
+  /** The volumes of a side are other ones now: nobody has looked at them. */
+  #forget(side: SideIndex, volumes: readonly VolumeId[]): void {
+    this.#tips.add(this.sides[side].head.tip);
+    this.sides[side].volumes = volumes;
+    this.sides[side].head = unlooked();
+    this.#lastKey.delete(side);
   }
 
   // --- hosts ----------------------------------------------------------------------------------------------------------
@@ -144,9 +205,20 @@ export class ProtectedVolumes {
   /** Role, generation and test, with `open` before it where hosts may write. */
   #keyOf(engine: BlockEngine): string | undefined {
     const half = engine.half(this.session);
-    if (half === undefined) return undefined;
+    if (half === undefined) {
+      // A volume like any other, or what a session has left behind.
+      const infos = this.#volumesAt(engine);
+      if (infos === undefined || infos.some(({ session }) => session !== undefined)) return undefined;
+      return infos.some(({ destination }) => destination) ? 'shut alone' : 'open alone';
+    }
     const writable = half.role === 'source' ? half.seal === undefined : half.test !== undefined;
     return `${writable ? 'open' : 'shut'} ${half.role} ${half.generation.number} ${half.test?.id ?? ''}`;
+  }
+
+  #volumesAt(engine: BlockEngine): readonly VolumeInfo[] | undefined {
+    const side = this.sides.find(({ site }) => site.dataPlane?.engine === engine);
+    const infos = side?.volumes.map((id) => engine.volume(id));
+    return infos?.every((info) => info !== undefined) ? infos : undefined;
   }
 
   #write(side: SideIndex, engine: Engine): void {
@@ -212,8 +284,7 @@ export class ProtectedVolumes {
   /** Where nobody may write, a write must be refused. */
   #tryFenced(side: SideIndex, engine: Engine): void {
     const { volumes } = this.sides[side];
-    const half = engine.half(this.session);
-    if (half === undefined) return;
+    if (this.#keyOf(engine) === undefined) return;
     try {
       const device = engine.open(volumes[0]!);
       const result = device.write(0, marked(1, 0, 1), false);
@@ -255,8 +326,11 @@ export class ProtectedVolumes {
       if (image === undefined || this.#keyOf(engine) !== key) return;
       const moment = this.#momentOf(image, `hosts of ${site.name} find`);
       if (moment === undefined) return;
-      const same = head.key === undefined && this.#lastKey.get(side) === key;
-      if (same) this.#checkKept(side, moment);
+      const last = this.#lastKey.get(side);
+      const same = head.key === undefined && last === key;
+      // Neither the end of a session nor the beginning of one changes what a source holds.
+      const stayed = last !== undefined && last !== key && isOwn(last) && isOwn(key) && [last, key].includes('open alone');
+      if (same || stayed) this.#checkKept(side, moment);
       else this.#checkPromoted(side, moment, key);
       this.#tips.add(head.tip);
       head.tip = moment;
@@ -273,6 +347,7 @@ export class ProtectedVolumes {
     }
   }
 
+  /** Under which key hosts have last found what they wrote themselves. */
   readonly #lastKey = new Map<SideIndex, string>();
 
   #momentOf(image: Image, who: string): OpId | undefined {
@@ -358,7 +433,20 @@ export class ProtectedVolumes {
 
   /** What the engine at a side does for this session, as it does it. */
   observe(side: SideIndex, method: string, args: readonly unknown[], result: () => Promise<unknown>): void {
+    // Whether it is answered or not: what hosts find from here on may be another image.
+    if (method === 'promote' || method === 'demote') this.#lastKey.delete(side);
     switch (method) {
+      case 'removeHalf': {
+        const { session } = this;
+        return void result().then(
+          () => {
+            this.sides[side].buried.add(session);
+            this.#promotion = undefined;
+            this.#deps.count('halves removed');
+          },
+          () => undefined,
+        );
+      }
       case 'seal':
         return this.#sealed(side, result);
       case 'promote':
@@ -400,8 +488,9 @@ export class ProtectedVolumes {
 
   /** Role and generation of a half only ever go on, whoever ends in between [g]. */
   #checkForward(side: SideIndex, engine: BlockEngine): void {
-    const generation = engine.half(this.session)?.generation.number ?? 0;
+    const generation = engine.half(this.session)?.generation.number;
     const { site, newest } = this.sides[side];
+    if (generation === undefined) return;
     if (generation < newest)
       this.#deps.violate('g-old-messages', `${site.name} went back from generation ${newest} to ${generation}`);
     this.sides[side].newest = Math.max(newest, generation);
@@ -587,6 +676,9 @@ export class ProtectedVolumes {
     return undefined;
   }
 }
+
+/** Whether hosts write what is theirs: not a test's copy. */
+const isOwn = (key: string): boolean => key === 'open alone' || key.startsWith('open source');
 
 /** When hosts try to write after a seal. */
 const sealTried_ms = [0, 1, 20, 300, 2_000];
