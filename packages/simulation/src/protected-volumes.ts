@@ -9,7 +9,7 @@ import {
   type RestartAddress,
 } from '@antipode/blocks';
 import type { Half } from '@antipode/replication';
-import { History, type Image, type OpId } from './history.ts';
+import { History, type Image, type OpId, unreadable } from './history.ts';
 import { ProcessDied } from './process-died.ts';
 import type { Invariant } from './report.ts';
 import type { Engine, Site } from './site.ts';
@@ -49,6 +49,15 @@ interface Side {
   newest: number;
   /** Durable addresses that the engine here has given out, by cycle. */
   readonly addresses: Map<string, RestartAddress>;
+}
+
+/** What a host orders of one member: `at` and `blocks` are blocks. */
+interface Write {
+  readonly member: number;
+  readonly at: number;
+  readonly blocks: number;
+  readonly kind: 'data' | 'zero' | 'trim';
+  readonly fua: boolean;
 }
 
 /** A promotion at a side: from then on the other is fenced. */
@@ -150,15 +159,22 @@ export class ProtectedVolumes {
   }
 
   #write(side: SideIndex, engine: Engine): void {
-    const { fraction, count } = this.#deps;
-    const { volumes, head } = this.sides[side];
+    const { fraction } = this.#deps;
+    const { volumes } = this.sides[side];
     const member = Math.floor(fraction() * volumes.length);
     const blocks = 1 + Math.floor(fraction() ** 3 * 12);
     // Some places are written again and again.
     const at = Math.floor(fraction() ** 2 * (this.#blocksEach - blocks));
     const kind = fraction();
-    const zero = kind < 0.12;
     const fua = fraction() < 0.1;
+    this.#order(side, engine, { member, at, blocks, kind: kind < 0.06 ? 'trim' : kind < 0.12 ? 'zero' : 'data', fua });
+  }
+
+  /** A host writes, trims or zeroes, and hears what comes of it. */
+  #order(side: SideIndex, engine: Engine, { member, at, blocks, kind, fua }: Write): void {
+    const { count } = this.#deps;
+    const { volumes, head } = this.sides[side];
+    const zero = kind !== 'data';
     const place = member * this.#blocksEach + at;
     const half = engine.half(this.session);
     const op = this.history.add(head.tip, place, blocks, zero);
@@ -175,7 +191,7 @@ export class ProtectedVolumes {
     try {
       const [offset, length] = [at * BLOCK_BYTES, blocks * BLOCK_BYTES];
       const result = zero
-        ? kind < 0.06
+        ? kind === 'trim'
           ? device.trim(offset, length, fua)
           : device.writeZeroes(offset, length, fua)
         : device.write(offset, marked(op, place, blocks), fua);
@@ -193,6 +209,24 @@ export class ProtectedVolumes {
     } finally {
       device.close();
     }
+  }
+
+  /** Whoever uses the source writes blocks again that cannot be read there, or at the other side; whether it could be done. */
+  async rewrite(side: SideIndex, volume: VolumeId, block: number, blocks: number): Promise<boolean> {
+    const { site, volumes, head } = this.sides[side];
+    const engine = site.dataPlane?.engine;
+    const key = engine && this.#keyOf(engine);
+    if (engine === undefined || key === undefined || !key.startsWith('open')) return false;
+    this.#deps.count('damaged blocks written again', blocks);
+    const member = volumes.indexOf(volume);
+    if (member < 0) {
+      await engine.open(volume).write(block * BLOCK_BYTES, marked(1, block, blocks), false);
+      return true;
+    }
+    if (head.key !== key) await this.#look(side, engine, key);
+    if (head.key !== key) return false;
+    this.#order(side, engine, { member, at: block, blocks, kind: 'data', fua: false });
+    return true;
   }
 
   async #flush(side: SideIndex, engine: Engine): Promise<void> {
@@ -253,11 +287,13 @@ export class ProtectedVolumes {
     try {
       const image = await this.#stable(engine, volumes);
       if (image === undefined || this.#keyOf(engine) !== key) return;
-      const moment = this.#momentOf(image, `hosts of ${site.name} find`);
-      if (moment === undefined) return;
       const same = head.key === undefined && this.#lastKey.get(side) === key;
+      const moment = this.#momentOf(image, `hosts of ${site.name} find`, same ? head.tip : undefined);
+      if (moment === undefined) return;
+      const whole = !image.includes(unreadable);
+      if (!whole) this.history.doubtUnseen(image, moment);
       if (same) this.#checkKept(side, moment);
-      else this.#checkPromoted(side, moment, key);
+      else if (whole) this.#checkPromoted(side, moment, key);
       this.#tips.add(head.tip);
       head.tip = moment;
       head.acked = moment;
@@ -266,6 +302,13 @@ export class ProtectedVolumes {
       head.key = key;
       this.#lastKey.set(side, key);
       this.#deps.tell(`${this.name}: hosts of ${site.name} go on from ${moment} (${key})`);
+      for (const [place, mark] of whole ? [] : image.entries())
+        if (mark === unreadable)
+          this.#order(side, engine, {
+            member: Math.floor(place / this.#blocksEach),
+            at: place % this.#blocksEach,
+            ...{ blocks: 1, kind: 'data', fua: false },
+          });
     } catch (error) {
       if (!isBlockError(error) && failed(error)) throw error;
     } finally {
@@ -275,9 +318,11 @@ export class ProtectedVolumes {
 
   readonly #lastKey = new Map<SideIndex, string>();
 
-  #momentOf(image: Image, who: string): OpId | undefined {
+  /** Which moment an image shows. Where blocks cannot be read it may be one of several: one on the way to `likely`, if there is one. */
+  #momentOf(image: Image, who: string, likely?: OpId): OpId | undefined {
     const tips = [this.sides[0].head.tip, this.sides[1].head.tip, ...this.#tips];
-    const moment = this.history.momentOf(image, tips);
+    const sought = likely !== undefined && image.includes(unreadable) ? [[likely], tips] : [tips];
+    const moment = sought.map((some) => this.history.momentOf(image, some)).find((found) => found !== undefined);
     if (moment === undefined)
       this.#deps.violate('a-one-moment', `${who} a mixture in ${this.name}: ${this.history.explain(image)}`);
     return moment;
@@ -317,8 +362,30 @@ export class ProtectedVolumes {
   async #stable(engine: Engine, volumes: readonly VolumeId[]): Promise<Image | undefined> {
     const pointers = () => volumes.map((id) => engine.volume(id)?.replica ?? '').join();
     const before = `${pointers()} ${this.#keyOf(engine)}`;
-    const image = await imageOf(engine, volumes, this.#blocksEach);
+    const image = await this.#image(
+      this.sides.find(({ site }) => site.dataPlane?.engine === engine)?.site,
+      engine,
+      volumes,
+    );
     return `${pointers()} ${this.#keyOf(engine)}` === before ? image : undefined;
+  }
+
+  /** What volumes show at a site. A block that cannot be read is one that has rotted there, and no other. */
+  async #image(
+    site: Site | undefined,
+    engine: BlockEngine,
+    volumes: readonly VolumeId[],
+    point?: PointId,
+  ): Promise<Image> {
+    const image = await imageOf(engine, volumes, this.#blocksEach, point);
+    if (!image.includes(unreadable)) return image;
+    this.#deps.count('images with damaged blocks');
+    if (site?.rotten === false)
+      this.#deps.violate(
+        'b-flushed-survives',
+        `${site.name} cannot read a block of ${this.name}, and nothing has rotted there`,
+      );
+    return image;
   }
 
   /** A destination shows one moment of its source, and never an older one than before [a]. */
@@ -332,7 +399,7 @@ export class ProtectedVolumes {
       if (image === undefined) return;
       this.#deps.count('destination images checked');
       const moment = this.#momentOf(image, `the destination ${site.name} shows`);
-      if (moment === undefined) return;
+      if (moment === undefined || image.includes(unreadable)) return;
       const shown = this.sides[side].shown;
       const generation = half.generation.number;
       const before = shown?.generation === generation ? shown : undefined;
@@ -367,6 +434,9 @@ export class ProtectedVolumes {
         return this.#demoted(side, args[3] as PointSpec, result);
       case 'openStage':
         return this.#staged(side, args[0] as CyclePlan, result);
+      case 'abandonStage':
+        // Given up, with all that was durable of it.
+        return void this.sides[side].addresses.delete(String(args[1]));
       case 'syncStage':
         return this.#synced(side, String(args[1]), result);
       case 'writeStage':
@@ -441,9 +511,10 @@ export class ProtectedVolumes {
     const known = head.key !== undefined;
     const check = async (bytes: number) => {
       if (engine === undefined || !known || engine.point(preserve.id) === undefined) return;
-      const image = await imageOf(engine, volumes, this.#blocksEach, preserve.id);
+      const image = await this.#image(site, engine, volumes, preserve.id);
       this.#deps.count('diverged images checked');
       const moment = this.#momentOf(image, `what diverged at ${site.name} holds`);
+      if (image.includes(unreadable)) return;
       if (moment !== undefined && this.history.depth(moment) < this.history.depth(head.acked))
         this.#deps.violate(
           'b-flushed-survives',
@@ -545,13 +616,15 @@ export class ProtectedVolumes {
       for (const { engine, volumes, site } of [a!, b!]) {
         const members = engine!.point(id)!.members.map(({ volume }) => volume);
         if (!volumes.every((volume) => members.includes(volume))) break;
-        const image = await imageOf(engine!, volumes, this.#blocksEach, id);
+        const image = await this.#image(site, engine!, volumes, id);
         this.#momentOf(image, `a snapshot at ${site.name} shows`);
         images.push(image);
       }
       if (images.length < 2) continue;
       this.#deps.count('snapshots compared');
-      const differing = images[0]!.findIndex((mark, block) => images[1]![block] !== mark);
+      const differing = images[0]!.findIndex(
+        (mark, block) => images[1]![block] !== mark && mark !== unreadable && images[1]![block] !== unreadable,
+      );
       if (differing >= 0) return `snapshot ${id} differs at block ${differing}`;
     }
     return undefined;
@@ -565,6 +638,7 @@ export class ProtectedVolumes {
       if (engine === undefined) return `${side.site.name} is not running`;
       const image = await this.#stable(engine, side.volumes);
       if (image === undefined) return 'it moves';
+      if (image.includes(unreadable)) return `a block cannot be read at ${side.site.name}`;
       images.push(image);
     }
     const differing = images[0]!.findIndex((mark, block) => images[1]![block] !== mark);

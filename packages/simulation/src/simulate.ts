@@ -5,6 +5,7 @@ import { onlySimulated } from './only-simulated.ts';
 import { operate, order } from './operators.ts';
 import type { ProtectedVolumes, SideIndex } from './protected-volumes.ts';
 import { type Report, Violated } from './report.ts';
+import { mended, rot, treat } from './rot.ts';
 import { World } from './world.ts';
 
 export interface Setting {
@@ -32,6 +33,7 @@ const pace = {
   command_ms: 20 * minute,
   chore_ms: 30 * minute,
   copy_ms: 90 * minute,
+  rot_ms: 3 * hour,
   /** Share of the cycles in which a command is given. */
   inCycle: 0.1,
   host_ms: 60 * second,
@@ -162,6 +164,7 @@ async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void
     const all = world.protectedVolumes;
     chore(world, all[Math.floor(operatorRandom.fraction() * all.length)]!);
   });
+  if (!world.without.has('rot')) again(pace.rot_ms, world.rotRandom, () => rot(world));
   again(10 * minute, operatorRandom, () => {
     for (const volumes of world.protectedVolumes)
       for (const side of [0, 1] as const)
@@ -181,6 +184,7 @@ async function healed(world: World, nemesis: Nemesis): Promise<void> {
     if (world.violation !== undefined) return;
     await settle(world, volumes);
   }
+  for (const site of world.sites) if (site.rotten && world.violation === undefined) await mended(world, site, settle);
 }
 
 async function settle(world: World, volumes: ProtectedVolumes): Promise<void> {
@@ -189,6 +193,7 @@ async function settle(world: World, volumes: ProtectedVolumes): Promise<void> {
   const atRest = () => states().sort().join() === 'destination OK,source OK' && !tested();
   // What a person has to do; each may need the one before.
   for (let attempt = 0; attempt < 6 && !atRest(); attempt++) {
+    await treat(world, volumes);
     const wanted = remedy(volumes);
     if (wanted === undefined) {
       if (await world.reached(atRest, 20 * minute)) break;
@@ -202,6 +207,7 @@ async function settle(world: World, volumes: ProtectedVolumes): Promise<void> {
       'e-converges',
       `${volumes.name} stays ${states().join(' and ')}: ${JSON.stringify(([0, 1] as const).map((side) => ({ fault: volumes.half(side)?.fault, operation: volumes.half(side)?.operation })))}`,
     );
+  await treat(world, volumes);
   volumes.quiet = true;
   const source = ([0, 1] as const).find((side) => volumes.half(side)?.role === 'source')!;
   order(world, volumes, source, { name: 'sync' });
@@ -243,12 +249,14 @@ async function accounts(world: World, volumes: ProtectedVolumes): Promise<void> 
 /** What the guide asks of a person in such a pair of states; undefined: nothing. */
 function remedy(volumes: ProtectedVolumes) {
   const [a, b] = ([0, 1] as const).map((side) => volumes.half(side));
-  const at = (side: SideIndex, name: 'resume' | 'reprotect' | 'stop_test') =>
+  const at = (side: SideIndex, name: 'resume' | 'reprotect' | 'stop_test' | 'sync') =>
     ({ side, command: name === 'stop_test' ? ({ name, force: true } as const) : ({ name } as const) }) as const;
   for (const side of [0, 1] as const) {
     const half = side === 0 ? a : b;
     if (half?.test !== undefined) return at(side, 'stop_test');
   }
+  const source = ([0, 1] as const).find((side) => (side === 0 ? a : b)?.role === 'source');
+  if (source !== undefined && (source === 0 ? a : b)?.state === 'Failed_Over') return at(source, 'reprotect');
   const locally = ([0, 1] as const).find((side) => {
     const half = side === 0 ? a : b;
     return half?.state === 'Paused' && half.paused?.scope === 'local';
@@ -256,7 +264,8 @@ function remedy(volumes: ProtectedVolumes) {
   if (locally !== undefined) return at(locally, 'resume');
   if (a?.state === 'Paused') return at(0, 'resume');
   if (b?.state === 'Paused') return at(1, 'resume');
-  const source = ([0, 1] as const).find((side) => (side === 0 ? a : b)?.role === 'source');
-  if (source !== undefined && (source === 0 ? a : b)?.state === 'Failed_Over') return at(source, 'reprotect');
+  // What is not tried again by itself waits for who has put right what its alert names.
+  const stopped = source === undefined ? undefined : source === 0 ? a : b;
+  if (stopped?.state === 'System_Paused' && stopped.fault?.retry === false) return at(source!, 'sync');
   return undefined;
 }
