@@ -3,6 +3,7 @@ import { BLOCK_BYTES, type DamagedRange } from '@antipode/blocks';
 import { durableBlocks } from '@antipode/blocks/testing';
 import type { ProtectedVolumes, SideIndex } from './protected-volumes.ts';
 import type { Site } from './site.ts';
+import { markBytes } from './volumes.ts';
 import type { World } from './world.ts';
 
 /** Places that rot at once, at most. */
@@ -19,7 +20,8 @@ export function rot(world: World): void {
   trace.count('evil rot');
   for (let left = 1 + choice(placesMost); left > 0 && places.length > 0; left--) {
     const { name, offset } = places[choice(places.length)]!;
-    site.disk.flip(name, offset + choice(BLOCK_BYTES), choice(8));
+    // Every other time where a block says what it is.
+    site.disk.flip(name, offset + choice(choice(2) === 0 ? markBytes : BLOCK_BYTES), choice(8));
     site.rotten = true;
     world.tell(`evil rot at ${site.name}, in ${name} at ${offset}`);
     trace.count('blocks rotted');

@@ -1,4 +1,5 @@
 import type { Random } from '@antipode/base';
+import { spaceErrors } from '@antipode/blocks/testing';
 import { chore } from './chores.ts';
 import { Nemesis } from './nemesis.ts';
 import { onlySimulated } from './only-simulated.ts';
@@ -33,7 +34,7 @@ const pace = {
   command_ms: 20 * minute,
   chore_ms: 30 * minute,
   copy_ms: 90 * minute,
-  rot_ms: 3 * hour,
+  rot_ms: 90 * minute,
   /** Share of the cycles in which a command is given. */
   inCycle: 0.1,
   host_ms: 60 * second,
@@ -185,6 +186,7 @@ async function healed(world: World, nemesis: Nemesis): Promise<void> {
     await settle(world, volumes);
   }
   for (const site of world.sites) if (site.rotten && world.violation === undefined) await mended(world, site, settle);
+  await weighed(world);
 }
 
 async function settle(world: World, volumes: ProtectedVolumes): Promise<void> {
@@ -226,13 +228,23 @@ async function settle(world: World, volumes: ProtectedVolumes): Promise<void> {
   volumes.quiet = false;
 }
 
-/** What is kept for a session that is at rest, and whether the engines' counts are those of what is there [h]. */
+/** Once nobody does anything, the engines' counts are what lies on the disks, to the byte [h]. */
+async function weighed(world: World): Promise<void> {
+  for (const volumes of world.protectedVolumes) volumes.quiet = true;
+  await world.pass(5 * second);
+  for (const { name, dataPlane, disk } of world.sites) {
+    const errors = dataPlane === undefined ? [] : spaceErrors(dataPlane.engine, disk);
+    if (errors.length > 0) return world.violate('h-space', `${name}: ${errors.slice(0, 5).join('; ')}`);
+    world.trace.count('disks weighed');
+  }
+  for (const volumes of world.protectedVolumes) volumes.quiet = false;
+}
+
+/** What is kept for a session that is at rest [h]. */
 async function accounts(world: World, volumes: ProtectedVolumes): Promise<void> {
   for (const { site } of volumes.sides) {
     const engine = site.dataPlane?.engine;
     if (engine === undefined) continue;
-    const errors = engine.accountErrors();
-    if (errors.length > 0) return world.violate('h-space', `${site.name}: ${errors.join('; ')}`);
     const half = engine.half(volumes.session);
     if (half?.stage !== undefined) return world.violate('h-space', `${site.name} keeps a stage of ${volumes.name}`);
     const own = engine

@@ -4,6 +4,7 @@ import { type Image, type OpId, unreadable } from './history.ts';
 
 /** A block's content begins with the mark of the write that it holds, and where it was meant for. */
 const mark0 = 0x5a11;
+export const markBytes = 12;
 
 /** Bytes of `count` blocks at `at` that hold one write. */
 export function marked(mark: OpId, at: number, count: number): Uint8Array {
