@@ -1,5 +1,6 @@
 import type { Random } from '@antipode/base';
 import { spaceErrors } from '@antipode/blocks/testing';
+import { sidesDiffer, snapshotsDiffer } from './at-rest.ts';
 import { chore } from './chores.ts';
 import { Nemesis } from './nemesis.ts';
 import { onlySimulated } from './only-simulated.ts';
@@ -215,13 +216,13 @@ async function settle(world: World, volumes: ProtectedVolumes): Promise<void> {
   order(world, volumes, source, { name: 'sync' });
   await world.reached(() => !atRest(), 5 * second);
   await world.reached(atRest, 20 * minute);
-  const differing = await world.until(volumes.equal());
+  const differing = await world.until(sidesDiffer(volumes));
   if (differing !== undefined)
     return world.violate(
       'e-converges',
       `${volumes.name} is at rest (${states().join(' and ')}) and not equal: ${differing}`,
     );
-  const snapshots = await world.until(volumes.snapshotsDiffer(4));
+  const snapshots = await world.until(snapshotsDiffer(volumes, 4));
   if (snapshots !== undefined) return world.violate('a-one-moment', `${volumes.name} is at rest, and ${snapshots}`);
   await accounts(world, volumes);
   world.trace.count('convergences');
