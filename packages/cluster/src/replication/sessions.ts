@@ -371,6 +371,17 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     this.#copies.linkUp(remote.id);
   }
 
+  /**
+   * The peer had lost the link, which this side need not have noticed: what it did meanwhile it could tell nobody. All halves compare
+   * themselves with theirs.
+   */
+  lostByPeer(remote: RemoteRecord): void {
+    // Where this side has lost the link too, they do so when it is back.
+    if (!this.#deps.remotes.isUp(remote.id)) return;
+    for (const entry of this.entries.values())
+      if (entry.record.remoteSystemId === remote.id) entry.driver.submit({ kind: 'link', up: true });
+  }
+
   dataPlaneEvent(event: DataPlaneEvent): void {
     if (event.kind === 'up') {
       for (const entry of this.entries.values()) entry.driver.dataPlaneUp();
