@@ -398,6 +398,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
       await this.#membership.follow(entry.record.half.id).catch(() => undefined);
       await this.#membership.align(entry).catch(() => undefined);
     }
+    await this.#membership.endedBefore().catch(() => undefined);
   }
 
   #showProgress(
