@@ -70,6 +70,7 @@ beforeAll(async () => {
     antipode('package', 'build', '--out', at(out), '--key', at(key), '--version', version);
   await Promise.all([
     build('good.pkg', 'key', '4.1.0.0.2'),
+    build('better.pkg', 'key', '4.1.0.0.4'),
     build('best.pkg', 'key', '4.1.0.0.5'),
     build('strange.pkg', 'stranger', '4.1.0.0.2'),
   ]);
@@ -241,7 +242,7 @@ describe('an upgrade', () => {
   it.each([
     ['all', 'good.pkg', '4.1.0.0.2'],
     ['dataplane', 'good.pkg', '4.1.0.0.2'],
-    ['management', 'best.pkg', '4.1.0.0.5'],
+    ['management', 'better.pkg', '4.1.0.0.4'],
   ] as const)(
     'in which kill -9 takes %s ends in one of the two releases, sessions as they were',
     async (which, file, version) => {

@@ -175,7 +175,7 @@ export const serveOptions = {
     fallback: '8',
     help: 'Cycles that may run at once on the link to one peer; the others wait in line.',
   }),
-  takeoverWithin: option(parseDuration(5_000, 600_000), {
+  takeoverWithin: option(parseDuration(1_000, 600_000), {
     name: 'takeover-within',
     argument: 'TIME',
     fallback: '60s',
