@@ -185,7 +185,10 @@ class Campaign {
     pair.heal();
     const armed = this.#armForRest();
     const settled = await this.#settle(unplanned, lost);
-    text += this.#takeOrders(armed);
+    const died = this.#takeOrders(armed);
+    // The last of them may have died after all was looked at.
+    if (died !== '') await Promise.all(pair.sites.map((site) => this.#answers(site)));
+    text += died;
     this.#notePassed('rest');
     return `${text}; ${settled}`;
   }
@@ -399,13 +402,15 @@ class Campaign {
     lost.add(site);
   }
 
+  /** The site serves REST, and every volume of a host. */
   async #answers(site: CrashSite): Promise<void> {
+    const names = this.#pair.protecteds.flatMap(({ hosts }) => hosts.flatMap(({ volumes }) => volumes));
     const end = performance.now() + answer_ms;
     for (;;) {
       try {
         await site.client.all('cluster', { select: 'id' });
-        const device = await site.open('ledger');
-        await device.close();
+        // Appliances come back one by one.
+        for (const name of names) await (await site.open(name)).close();
         return;
       } catch (error) {
         if (performance.now() > end)

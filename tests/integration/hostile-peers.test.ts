@@ -1,10 +1,12 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { connect as connectTcp } from 'node:net';
 import { join } from 'node:path';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { testIdentity } from '../../packages/replication/src/transfer/test-identity.ts';
+import { password } from '../crash/crash-site.ts';
 import { HostilePair, type Row } from './hostile-pair.ts';
 import { eventually, MiB, noise, refusal } from './pair.ts';
 
@@ -225,7 +227,7 @@ describe('somebody else', () => {
         address: new URL(url).hostname,
         port: Number(new URL(url).port),
         username: 'admin',
-        password: 'Rehearsal-1',
+        password,
       });
       const answer = await refusal(
         exchange.then(() => two.a.client.create('remote_system', { management_address: new URL(url).host })),
@@ -236,6 +238,44 @@ describe('somebody else', () => {
       await old.stop();
       two.sites.splice(two.sites.indexOf(old), 1);
     }
+  });
+
+  it('with a certificate that expires once they are paired: refused on both channels until there is a new one', async () => {
+    const renew = async (put: (keys: string) => Promise<void> | void) => {
+      await two.b.stop();
+      await put(join(two.b.data, 'keys'));
+      await two.startSite(two.b);
+      const { hostname, port } = new URL(two.b.url);
+      await two.a.client.collectionAction('x509_certificate', 'exchange', {
+        ...{ service: 'Replication_HTTP', address: hostname, port: Number(port) },
+        ...{ username: 'admin', password },
+      });
+      // Reached through the hostile link, not where an exchange has found it.
+      await eventually('the peer to be reached', async () => (await two.remote(two.a)).state === 'OK');
+    };
+    let ends_ms = 0;
+    await renew(async (keys) => {
+      ends_ms = Date.now() + 30_000;
+      const { certificate, privateKey } = await testIdentity(two.keysOf(two.b).serial, new Date(ends_ms));
+      writeFileSync(join(keys, 'link.crt'), certificate);
+      writeFileSync(join(keys, 'link.key'), privateKey);
+    });
+    await two.until('OK');
+    const before = await two.lastSync();
+    await two.write(0, noise(2 * MiB, 12));
+    await eventually('its time to pass', async () => Date.now() > ends_ms);
+    two.link.reset();
+    await eventually('the expired peer to be called lost', async () =>
+      String((await two.remote(two.a)).state).endsWith('_Connection_Lost'),
+    );
+    await two.sync().catch(() => undefined);
+    await eventually('the session to be parked', async () => (await two.row(two.a)).state === 'System_Paused');
+    expect(await two.lastSync()).toBe(before);
+    // Hosts do not notice.
+    await two.write(2 * MiB, noise(MiB, 13));
+    await renew((keys) => {
+      for (const name of ['link.crt', 'link.key']) rmSync(join(keys, name));
+    });
   });
 
   /** What London would say of itself, near enough to be looked at. */

@@ -103,6 +103,8 @@ export class Site {
   #copies: CatalogCopy[] = [];
   /** The machine's wall clock beyond the true one. */
   skew_ms = 0;
+  /** Some of what lies on its disk is not what was written. */
+  rotten = false;
   dataPlane: RunningDataPlane | undefined;
   management: RunningManagement | undefined;
 

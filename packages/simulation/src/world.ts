@@ -36,6 +36,7 @@ export class World {
   readonly random: Random;
   readonly evilRandom: Random;
   readonly operatorRandom: Random;
+  readonly rotRandom: Random;
   /** Kinds of faults and commands that do not happen in this world. */
   readonly without: ReadonlySet<string>;
   readonly network: Network;
@@ -62,6 +63,7 @@ export class World {
     // Each concern has a chance of its own, so that leaving something out does not change all the rest.
     this.evilRandom = seededRandom(options.seed * 16 + 1_000_003);
     this.operatorRandom = seededRandom(options.seed * 16 + 2_000_003);
+    this.rotRandom = seededRandom(options.seed * 16 + 4_000_037);
     const linkRandom = seededRandom(options.seed * 16 + 3_000_017);
     this.begun_ms = scheduler.now_ms;
     this.trace = new Trace(options.keep);
@@ -225,13 +227,14 @@ export class World {
         const value: unknown = Reflect.get(target, key);
         if (typeof value !== 'function') return value;
         return (...args: readonly unknown[]): unknown => {
-          const watched = watchedMethods.has(String(key))
-            ? this.protectedVolumes.find(({ session }) => session === sessionIn(String(key), args))
-            : undefined;
+          const watched =
+            watchedMethods.has(String(key)) || key === 'abandonStage'
+              ? this.protectedVolumes.find(({ session }) => session === sessionIn(String(key), args))
+              : undefined;
           if (watched === undefined) return Reflect.apply(value, target, args);
           const result: unknown = Reflect.apply(value, target, args);
           this.tell(`${site.name} ${String(key)}`);
-          this.onMoment(String(key), watched);
+          if (key !== 'abandonStage') this.onMoment(String(key), watched);
           watched.observe(watched.sideOf(site)!, String(key), args, () => Promise.resolve(result));
           return result;
         };

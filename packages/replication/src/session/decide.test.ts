@@ -334,6 +334,24 @@ describe('faults', () => {
     expect(pair.b.engine.base?.point).toBe(target);
   });
 
+  it('a target that cannot be read is given up: once its blocks are written again, a sync ships a fresh one', () => {
+    const pair = synced();
+    pair.write(pair.a);
+    pair.command(pair.a, { name: 'sync' });
+    pair.act(pair.a);
+    pair.hear(pair.a);
+    const target = pair.a.half.cycle!.point;
+    pair.damaged.add(target);
+    pair.settle(10);
+    expect(pair.a.half).toMatchObject({ state: 'System_Paused', fault: { code: 'source_damaged', retry: false } });
+    pair.write(pair.a);
+    pair.command(pair.a, { name: 'sync' });
+    pair.settle();
+    expect(states(pair)).toEqual(['OK', 'OK']);
+    expect(pair.b.engine.base?.point).not.toBe(target);
+    expect(pair.b.engine.head).toBe(pair.a.engine.head);
+  });
+
   it('deletion ends both halves, and with the peer away the other follows at contact [C5.6]', () => {
     const pair = synced();
     pair.setLink(false);

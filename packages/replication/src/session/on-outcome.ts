@@ -235,23 +235,28 @@ function interrupted(half: Half, code: FaultCode, message: string, retry: boolea
     const sealed = operation.phase === 'prove' || operation.phase === 'seal';
     const notices = [{ kind: 'failover_aborted', message }] as const;
     if (sealed) return { half: { ...half, lastFailure, operation: { ...operation, phase: 'abort' } }, notices };
-    const parked = park(without(half, 'operation'), code, message, retry, context);
+    const parked = park(withoutUnreadable(without(half, 'operation'), code, retry), code, message, retry, context);
     return { half: { ...parked.half, lastFailure }, notices: [...notices, ...parked.notices] };
   }
   if (operation !== undefined || half.state !== 'Synchronizing') return unchanged(half);
-  return park(half, code, message, retry, context);
+  return park(withoutUnreadable(half, code, retry), code, message, retry, context);
 }
 
-/** The seal is lifted: an ordinary session again, its cycle unfinished. */
+/** A target that cannot be read will never be shipped, whatever is written over its blocks: the next cycle takes a fresh one [C3.1]. */
+const withoutUnreadable = (half: Half, code: FaultCode, retry: boolean): Half =>
+  code === 'source_damaged' && !retry && half.cycle?.phase === 'ship' ? without(half, 'cycle') : half;
+
+/** The seal is lifted: an ordinary session again, its cycle unfinished, unless it could not be read. */
 function abandoned(half: Half): Half {
   const failure = half.lastFailure;
   const fault = failure && {
     code: failure.code === 'peer_unreachable' || failure.code === 'peer_busy' ? ('link_lost' as const) : failure.code,
     message: failure.message,
   };
-  const cycle = half.cycle && { cycle: { ...half.cycle, confirmed: false } };
+  const kept = failure?.code === 'source_damaged' ? without(half, 'cycle') : half;
+  const cycle = kept.cycle && { cycle: { ...kept.cycle, confirmed: false } };
   return {
-    ...without(half, 'operation'),
+    ...without(kept, 'operation'),
     ...cycle,
     state: 'System_Paused',
     ...(fault && { fault: { ...fault, retry: true, retryAt_ms: 0, count: 1 } }),

@@ -55,6 +55,8 @@ export class TwoHalves {
   slot = true;
   /** Bytes a final cycle would ship; set by tests that want catch-up rounds. */
   leftToShip = 0;
+  /** Points that hold a block that cannot be read any more. */
+  readonly damaged = new Set<string>();
   shippedExtents = 0;
   /** Everything that operators would have been told. */
   readonly heard: Notice[] = [];
@@ -403,6 +405,8 @@ export class TwoHalves {
       return refuse('stale_generation');
     const target = mine.points.get(step.cycle.point);
     if (target === undefined) return refuse('base_mismatch');
+    if (this.damaged.has(step.cycle.point))
+      return { ok: false, failure: { code: 'source_damaged', message: 'a block cannot be read', retry: false } };
     const digests = [String(target.content)];
     if (theirs.base?.point !== step.cycle.point) {
       if (theirs.base?.point !== step.cycle.base?.point) {
