@@ -10,6 +10,7 @@ export default defineConfig({
     // Bounds for what hangs, far above what anything takes where three files share a slow machine: `eventually` says what was waited for earlier.
     testTimeout: 400_000,
     hookTimeout: 300_000,
+    expect: { poll: { timeout: 60_000 } },
     pool: 'forks',
     // Much of a test's time is spent waiting for processes and networks: one file more than the smallest machine has cores.
     maxWorkers: 3,

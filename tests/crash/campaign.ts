@@ -308,7 +308,7 @@ class Campaign {
     const pair = this.#pair;
     pair.startHosts();
     const hosts = pair.protecteds.flatMap((what) => what.hosts);
-    const end = performance.now() + 30_000;
+    const end = performance.now() + 120_000;
     const wanted = 10 + Math.floor(this.#chance() * 60);
     while (hosts.some((host) => host.acknowledged < wanted)) {
       const ended = hosts.find((host) => host.ended !== undefined);
