@@ -30,6 +30,8 @@ export interface CampaignOptions extends PairOptions {
   /** Operations that there are; all of them when nothing is said. */
   readonly operations?: readonly OperationName[];
   readonly say: (line: string) => void;
+  /** After each round, what there is so far: the last of it stands when a round finds something. */
+  readonly after?: (report: Report) => void;
 }
 
 export interface Report {
@@ -100,7 +102,7 @@ class Campaign {
   }
 
   async run(): Promise<Report> {
-    const { kills, stops, fulls, census, say } = this.#options;
+    const { kills, stops, fulls, census, say, after } = this.#options;
     const started = performance.now();
     await this.#rest('the first copies');
     this.#notePassed('rest');
@@ -112,8 +114,13 @@ class Campaign {
       say(
         `${this.#kills}/${kills} kills, round ${this.#rounds}, ${Math.round(performance.now() - before)} ms: ${text}`,
       );
+      after?.(this.#report(started));
     }
     await this.#finish();
+    return this.#report(started);
+  }
+
+  #report(started: number): Report {
     return {
       rounds: this.#rounds,
       kills: this.#kills,
@@ -308,7 +315,7 @@ class Campaign {
     const pair = this.#pair;
     pair.startHosts();
     const hosts = pair.protecteds.flatMap((what) => what.hosts);
-    const end = performance.now() + 30_000;
+    const end = performance.now() + 120_000;
     const wanted = 10 + Math.floor(this.#chance() * 60);
     while (hosts.some((host) => host.acknowledged < wanted)) {
       const ended = hosts.find((host) => host.ended !== undefined);

@@ -363,6 +363,29 @@ describe('faults', () => {
     pair.settle();
     expect(pair.b.gone).toBe(true);
   });
+
+  it('deletion over a link that nobody knows to be lost is told until it is heard, or the link counts as lost [C5.6] [P3]', () => {
+    const briefly = synced();
+    briefly.silent = true;
+    briefly.command(briefly.a, { name: 'delete' });
+    briefly.settle(5);
+    expect(briefly.a.half.state).toBe('Deleting');
+    briefly.silent = false;
+    briefly.settle();
+    expect([briefly.a.gone, briefly.b.gone]).toEqual([true, true]);
+
+    const noticed = synced();
+    noticed.silent = true;
+    noticed.command(noticed.a, { name: 'delete' });
+    noticed.settle(5);
+    noticed.setLink(false);
+    noticed.settle();
+    expect(noticed.a.gone).toBe(true);
+    noticed.silent = false;
+    noticed.setLink(true);
+    noticed.settle();
+    expect(noticed.b.gone).toBe(true);
+  });
 });
 
 describe('a pause by the system', () => {

@@ -4,7 +4,7 @@ import type { ShipFailure } from '../transfer/types.ts';
 import { type Change, type Context, unchanged, without } from './change.ts';
 import { absorb } from './contact.ts';
 import { finishCycle, newCycle, park, startCycle } from './cycle.ts';
-import type { FaultCode, Half, PlannedFailover } from './half.ts';
+import type { FaultCode, Half, Operation, PlannedFailover } from './half.ts';
 import { hear, isOutOfDate } from './hearing.ts';
 import { sessionLimits } from './limits.ts';
 import type { Notice } from './notice.ts';
@@ -104,9 +104,7 @@ function onEnded(half: Half, outcome: Outcome, context: Context): Change {
     case 'tell_activate':
       return onToldActivate(half, outcome, context);
     case 'tell_delete':
-      return operation?.kind === 'delete'
-        ? unchanged({ ...half, operation: { ...operation, phase: 'remove' } })
-        : unchanged(half);
+      return operation?.kind === 'delete' ? onToldDelete(half, operation, outcome, context) : unchanged(half);
     case 'tell_reprotect':
       return onToldReprotect(half, outcome);
     case 'remove':
@@ -174,6 +172,20 @@ function onContact(half: Half, outcome: Of<'contact'>, context: Context): Change
     });
   }
   return interrupted(half, code, message, true, context);
+}
+
+/**
+ * Who cannot be told hears of it at the next contact, which comes when a lost link is back. Where nobody has noticed that the link is lost,
+ * none would come: the peer is told again, until it knows or the link counts as lost.
+ */
+function onToldDelete(
+  half: Half,
+  operation: Extract<Operation, { kind: 'delete' }>,
+  { result }: Of<'tell_delete'>,
+  { linkUp }: Context,
+): Change {
+  if (!result.ok && result.reason === 'unreachable' && linkUp) return unchanged(half);
+  return unchanged({ ...half, operation: { ...operation, phase: 'remove' } });
 }
 
 /** The peer has deleted the session [C5.6]. */

@@ -49,6 +49,8 @@ interface Site {
 export class TwoHalves {
   now_ms = 1_000_000;
   linkUp = true;
+  /** Nothing passes, and neither side has noticed that yet. */
+  silent = false;
   /** Places on the link are given at once. */
   slot = true;
   /** Bytes a final cycle would ship; set by tests that want catch-up rounds. */
@@ -445,7 +447,7 @@ export class TwoHalves {
 
   #ask(from: Site, message: PeerMessage, loseAnswer: boolean): PeerReply | undefined {
     const to = this.other(from);
-    if (!this.linkUp) return undefined;
+    if (!this.linkUp || this.silent) return undefined;
     from.sent.push(message);
     if (to.gone) return { kind: 'tombstone', generation: to.engine.generation };
     this.#deliver(to, message);
