@@ -84,6 +84,13 @@ const bugs = [
     wrong: '      half.base = plainBase(half, change.base);\n      return;',
   },
   {
+    name: 'space-is-forgotten',
+    what: 'the file of a segment that is gone is neither used again nor removed',
+    file: 'packages/blocks/src/embedded/log/stored-segments.ts',
+    right: '    this.spares.push(...retired.filter((name) => this.retired.includes(name)));\n',
+    wrong: '',
+  },
+  {
     name: 'pause-any-time',
     what: 'a command is taken that the table refuses',
     file: `${session}/accept-command.ts`,
@@ -98,11 +105,25 @@ const bugs = [
     wrong: 'if (engine.generation.number < 0) {',
   },
   {
+    name: 'rot-is-shown',
+    what: 'a block that has rotted is given out',
+    file: 'packages/blocks/src/embedded/read-image.ts',
+    right: 'if (sumOf(bytes) === sums[run.block - first + index]) continue;',
+    wrong: 'if (sumOf(bytes) !== 0n) continue;',
+  },
+  {
+    name: 'rot-is-for-ever',
+    what: 'a cycle whose target cannot be read is never given up',
+    file: `${session}/on-outcome.ts`,
+    right: "  code === 'source_damaged' && !retry && half.cycle?.phase === 'ship' ? without(half, 'cycle') : half;",
+    wrong: "  code === 'internal' && !retry ? without(half, 'cycle') : half;",
+  },
+  {
     name: 'nobody-listens',
-    what: 'the answer of the data plane is awaited by nobody',
-    file: 'packages/cluster/src/replication/session-driver.ts',
-    right: '      this.#deps.world.dataPlane.cancelShip(this.#half.id).catch(() => {',
-    wrong: '      this.#deps.world.dataPlane.cancelShip(this.#half.id).then(() => {',
+    what: 'the answer to a snapshot that a rule takes is awaited by nobody',
+    file: 'packages/cluster/src/services/snapshot-rules/snapshot-scheduler.ts',
+    right: 'else await snapshots.takeSet(target as VolumeGroupDocument, wish);',
+    wrong: 'else void snapshots.takeSet(target as VolumeGroupDocument, wish);',
   },
 ];
 

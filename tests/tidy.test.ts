@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 const root = join(import.meta.dirname, '..');
@@ -55,7 +55,29 @@ const banned: readonly (readonly [RegExp, string])[] = [
   [/from 'node:(fs|net|tls|http|https|child_process|worker_threads)/, 'the machine'],
 ];
 
+/** What a module loads with it, of libraries and of ours: imports that are not of types alone, all the way down. */
+function loadedWith(entry: string, seen = new Set<string>()): ReadonlySet<string> {
+  if (seen.has(entry)) return seen;
+  seen.add(entry);
+  const text = sources.find(({ name }) => name === entry)?.text ?? '';
+  for (const [, from] of text.matchAll(/^(?:import|export) (?!type )(?:[^;]*? from )?'([^']+)';/gm)) {
+    const own = /^@antipode\/([a-z]+)$/.exec(from!)?.[1];
+    if (own !== undefined) loadedWith(`packages/${own}/src/index.ts`, seen);
+    else if (from!.startsWith('.')) loadedWith(join(dirname(entry), from!), seen);
+    else seen.add(from!);
+  }
+  return seen;
+}
+
 describe('the house is tidy', () => {
+  it('what hosts wait for loads little: neither the data plane nor the supervisor has a library for schemas or SQL', () => {
+    for (const entry of ['packages/cluster/src/dataplane/main.ts', 'packages/cli/src/commands/serve.ts']) {
+      const loaded = [...loadedWith(entry)];
+      expect(loaded.length, entry).toBeGreaterThan(50);
+      expect(loaded.filter((name) => /^(typebox|kysely|fastify)/.test(name))).toEqual([]);
+    }
+  });
+
   it('the pure core asks neither clock nor chance nor the machine', () => {
     const found = production
       .filter(({ name }) => pure.some((pattern) => pattern.test(name)))

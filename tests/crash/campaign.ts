@@ -30,6 +30,8 @@ export interface CampaignOptions extends PairOptions {
   /** Operations that there are; all of them when nothing is said. */
   readonly operations?: readonly OperationName[];
   readonly say: (line: string) => void;
+  /** After each round, what there is so far: the last of it stands when a round finds something. */
+  readonly after?: (report: Report) => void;
 }
 
 export interface Report {
@@ -100,7 +102,7 @@ class Campaign {
   }
 
   async run(): Promise<Report> {
-    const { kills, stops, fulls, census, say } = this.#options;
+    const { kills, stops, fulls, census, say, after } = this.#options;
     const started = performance.now();
     await this.#rest('the first copies');
     this.#notePassed('rest');
@@ -112,8 +114,13 @@ class Campaign {
       say(
         `${this.#kills}/${kills} kills, round ${this.#rounds}, ${Math.round(performance.now() - before)} ms: ${text}`,
       );
+      after?.(this.#report(started));
     }
     await this.#finish();
+    return this.#report(started);
+  }
+
+  #report(started: number): Report {
     return {
       rounds: this.#rounds,
       kills: this.#kills,
@@ -185,7 +192,10 @@ class Campaign {
     pair.heal();
     const armed = this.#armForRest();
     const settled = await this.#settle(unplanned, lost);
-    text += this.#takeOrders(armed);
+    const died = this.#takeOrders(armed);
+    // The last of them may have died after all was looked at.
+    if (died !== '') await Promise.all(pair.sites.map((site) => this.#answers(site)));
+    text += died;
     this.#notePassed('rest');
     return `${text}; ${settled}`;
   }
@@ -305,7 +315,7 @@ class Campaign {
     const pair = this.#pair;
     pair.startHosts();
     const hosts = pair.protecteds.flatMap((what) => what.hosts);
-    const end = performance.now() + 30_000;
+    const end = performance.now() + 120_000;
     const wanted = 10 + Math.floor(this.#chance() * 60);
     while (hosts.some((host) => host.acknowledged < wanted)) {
       const ended = hosts.find((host) => host.ended !== undefined);
@@ -399,13 +409,15 @@ class Campaign {
     lost.add(site);
   }
 
+  /** The site serves REST, and every volume of a host. */
   async #answers(site: CrashSite): Promise<void> {
+    const names = this.#pair.protecteds.flatMap(({ hosts }) => hosts.flatMap(({ volumes }) => volumes));
     const end = performance.now() + answer_ms;
     for (;;) {
       try {
         await site.client.all('cluster', { select: 'id' });
-        const device = await site.open('ledger');
-        await device.close();
+        // Appliances come back one by one.
+        for (const name of names) await (await site.open(name)).close();
         return;
       } catch (error) {
         if (performance.now() > end)

@@ -1,5 +1,4 @@
 import { rmSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { systemClock } from '../../packages/base/src/index.ts';
 import { Link } from '../../packages/cli/src/lab/link/link.ts';
@@ -81,15 +80,8 @@ export class CrashPair {
     ]);
     this.#link = new Link(routes, systemClock);
     await this.#link.start();
-    const argsOf = (name: string) => {
-      const more = Array.from({ length: appliances - 1 }, (_, index) => join(directory, `${name}-A${index + 2}`));
-      return more.length === 0 ? {} : { args: ['--appliances', more.join(',')] };
-    };
-    const dataOf = (index: 0 | 1) => disks && { data: join(disks[index].path, 'data') };
-    this.sites.push(
-      new CrashSite('London', directory, first, { loss, ...argsOf('London'), ...dataOf(0) }),
-      new CrashSite('Osaka', directory, second, { loss, ...argsOf('Osaka'), ...dataOf(1) }),
-    );
+    const on = (index: 0 | 1) => ({ loss, appliances, ...(disks && { place: disks[index].path }) });
+    this.sites.push(new CrashSite('London', directory, first, on(0)), new CrashSite('Osaka', directory, second, on(1)));
     const [london, osaka] = this.sites as [CrashSite, CrashSite];
     await Promise.all(this.sites.map((site) => site.start()));
     await Promise.all(this.sites.map((site) => site.logIn()));

@@ -44,19 +44,23 @@ export class CrashSite {
     name: string,
     directory: string,
     ports: SitePorts,
-    options: { loss: boolean; data?: string; args?: readonly string[] },
+    options: { loss: boolean; place?: string; appliances?: number; args?: readonly string[] },
   ) {
     const own = join(directory, name.toLowerCase());
     mkdirSync(own, { recursive: true });
     this.name = name;
-    this.data = options.data ?? join(own, 'data');
+    // All appliances in one place, which a power failure meets as a whole.
+    const place = options.place ?? join(own, 'disk');
+    mkdirSync(place, { recursive: true });
+    this.data = join(place, 'data');
+    const further = Array.from({ length: (options.appliances ?? 1) - 1 }, (_, index) => join(place, `A${index + 2}`));
     this.logFile = join(own, 'log');
     this.ports = ports;
-    this.#args = options.args ?? [];
+    this.#args = [...(further.length > 0 ? ['--appliances', further.join(',')] : []), ...(options.args ?? [])];
     this.#orders = join(own, 'orders');
     mkdirSync(join(this.#orders, 'passed'), { recursive: true });
     this.#compiled = join(directory, 'compiled');
-    this.#loss = options.loss ? new WriteLoss(this.data, own) : undefined;
+    this.#loss = options.loss ? new WriteLoss(place, own) : undefined;
   }
 
   get url(): string {

@@ -89,9 +89,11 @@ try {
     operations,
     ...(disks && { disks }),
     say: (line) => console.log(line),
+    after: (soFar) => {
+      if (values.table !== undefined) writeFileSync(values.table, tableOf(soFar));
+    },
   });
   console.log(showReport(report));
-  if (values.table !== undefined) writeFileSync(values.table, tableOf(report));
   for (const disk of disks ?? []) disk.remove();
   if (values.dir === undefined) rmSync(directory, { recursive: true, force: true });
 } catch (error) {

@@ -44,7 +44,7 @@ export interface Loss {
 }
 
 /**
- * The file-system write loss of a power failure, for one data directory: a preloaded library keeps a journal of what is written and
+ * The file-system write loss of a power failure, for the data directories below one: a preloaded library keeps a journal of what is written and
  * synced, and after the processes were killed {@link lose} takes back what a medium could have lost. Names (creation, renaming,
  * removal) are taken to be durable at once; so is the shrinking of a file.
  */

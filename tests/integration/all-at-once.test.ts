@@ -16,12 +16,12 @@ beforeAll(async () => {
   site = new CrashSite('London', directory, ports, { loss: false });
   await site.start();
   await site.logIn();
-}, 300_000);
+});
 afterAll(async () => {
   site.kill('cluster');
   await site.client?.close().catch(() => undefined);
   rmSync(directory, { recursive: true, force: true });
-}, 60_000);
+});
 
 describe('processes of a cluster that die all at once', () => {
   it('are started again: their supervisor does not end with them [C9.1]', async () => {
@@ -54,5 +54,5 @@ describe('processes of a cluster that die all at once', () => {
       240_000,
     );
     expect(await site.stop()).toBe(0);
-  }, 300_000);
+  });
 });

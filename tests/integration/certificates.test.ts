@@ -3,8 +3,8 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Solo } from './solo.ts';
 
 const solo = new Solo();
-beforeAll(() => solo.start(), 120_000);
-afterAll(() => solo.remove(), 60_000);
+beforeAll(() => solo.start());
+afterAll(() => solo.remove());
 
 /** The thumbprint of the certificate that a new connection meets. */
 const met = (): Promise<string> =>
@@ -36,4 +36,4 @@ it('what is said to be served is served: from the start, after a change, and aft
   await solo.stop();
   await solo.start();
   expect([await met(), await said()]).toEqual([second, second]);
-}, 120_000);
+});

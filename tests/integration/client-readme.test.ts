@@ -30,7 +30,7 @@ describe('the examples of the client’s README', () => {
         socket.destroy();
       }).once('error', reject);
     });
-  }, 120_000);
+  });
   afterAll(async () => {
     await solo.remove();
     rmSync(directory, { recursive: true, force: true });

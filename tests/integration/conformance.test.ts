@@ -66,12 +66,12 @@ describe.skipIf(!hasPython && !hasGo)(
     beforeAll(async () => {
       await pair.start();
       proxies = { a: await new CheckingProxy(pair.a.url).start(), b: await new CheckingProxy(pair.b.url).start() };
-    }, 180_000);
+    });
     afterAll(async () => {
       await Promise.all([proxies.a.stop(), proxies.b.stop()]);
       await pair.stop();
       rmSync(scratch, { recursive: true, force: true });
-    }, 60_000);
+    });
 
     it.skipIf(!hasPython)(
       'PyPowerStore',

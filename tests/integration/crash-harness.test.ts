@@ -73,7 +73,6 @@ describe('the crash harness', () => {
         rmSync(directory, { recursive: true, force: true });
       }
     },
-    300_000,
   );
 
   it('30 deaths, at named points and at random, both sites: what hosts were told is there, copies are one moment, everything recovers [C6.1] [C7.2] [C9.1]', async () => {

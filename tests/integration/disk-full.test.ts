@@ -23,7 +23,7 @@ describe.skipIf(skipped !== undefined)('a disk that takes nothing more', () => {
       disk?.remove();
       disk = undefined;
     }
-  }, 90_000);
+  });
 
   const begin = async (made: LoopDisk): Promise<Solo> => {
     disk = made;

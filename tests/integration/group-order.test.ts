@@ -5,8 +5,8 @@ import { StampWriter } from './stamps.ts';
 
 /** No image that can be recovered, ever, shows stamp n+1 without n. */
 const pair = new Pair();
-beforeAll(() => pair.start(), 120_000);
-afterAll(() => pair.stop(), 150_000);
+beforeAll(() => pair.start());
+afterAll(() => pair.stop());
 
 const size = 4 * MiB;
 
@@ -136,7 +136,7 @@ describe('the order of writes across the members of a group', () => {
       await pair.act(pair.a, session, 'reprotect');
       await pair.settled(session);
     }
-  }, 180_000);
+  });
 
   it('is kept when either cluster is killed in the middle of a cycle and the copy is opened afterwards [C3.3] [C9.3]', async () => {
     for (const side of ['a', 'b'] as const) {
@@ -159,5 +159,5 @@ describe('the order of writes across the members of a group', () => {
       expect(shown).toBeLessThanOrEqual(writer.acknowledged + 1);
       await pair.until(session, 'Failed_Over');
     }
-  }, 180_000);
+  });
 });

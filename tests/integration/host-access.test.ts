@@ -3,6 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { labPlaces } from '../../packages/cli/src/lab/layout.ts';
+import { setPace } from '../../packages/cli/src/lab/pace.ts';
 import { connect } from '../../packages/client/src/index.ts';
 import { checkAnswer } from '../../packages/contract/src/testing.ts';
 import { connectNbd, type NbdClient } from '../../packages/hosts/src/index.ts';
@@ -34,11 +36,14 @@ async function serve() {
   ] as const)
     writeFileSync(join(directory, name), text, { mode: 0o600 });
   const file = (name: string) => join(directory, name);
+  // Figures are of twenty seconds: two of the machine's, for its clock runs faster.
+  setPace(directory, 10, Date.now());
   const child = spawn(
     process.execPath,
     [
       ...[cli, 'serve', '--data', file('data'), '--name', 'Solo'],
       ...['listen', 'nbd', 'peer', 'replication'].flatMap((name) => [`--${name}`, '127.0.0.1:0']),
+      ...['--lab-clock', labPlaces(directory).clock],
       ...['--nbd-tls-cert', file('server.crt'), '--nbd-tls-key', file('server.key'), '--nbd-client-ca', file('ca.crt')],
     ],
     { env: { ...process.env, ANTIPODE_ADMIN_PASSWORD: password }, stdio: ['ignore', 'pipe', 'pipe'] },

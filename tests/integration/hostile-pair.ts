@@ -60,7 +60,7 @@ export class HostilePair {
         linkPeer: first + 4,
         linkReplication: first + 5,
       },
-      { loss: false, args: ['--log-level', 'trace'] },
+      { loss: false, args: ['--log-level', 'trace', '--heartbeat', '500ms'] },
     );
     await this.link.listen(site.ports.linkPeer, site.ports.peer);
     await this.link.listen(site.ports.linkReplication, site.ports.replication);
@@ -119,12 +119,7 @@ export class HostilePair {
 
   /** A copy of what is there now has been made, and both sides are at rest. */
   async synced(since: unknown): Promise<void> {
-    await eventually(
-      'a newer copy',
-      async () => (await this.row(this.a)).last_sync_timestamp !== since,
-      () => '',
-      90_000,
-    );
+    await eventually('a newer copy', async () => (await this.row(this.a)).last_sync_timestamp !== since);
     await this.until('OK');
   }
 
@@ -142,7 +137,6 @@ export class HostilePair {
         return rows.every((row) => row.state === state);
       },
       () => seen,
-      90_000,
     );
   }
 

@@ -4,8 +4,8 @@ import { eventually, MiB, noise, Pair, readVolume } from './pair.ts';
 /** More snapshots than one record of a log describes, in one cycle. */
 const snapshots = 1000;
 const pair = new Pair();
-beforeAll(() => pair.start(), 120_000);
-afterAll(() => pair.stop(), 150_000);
+beforeAll(() => pair.start());
+afterAll(() => pair.stop());
 
 const snapshotsOf = async (parent: string) =>
   (await pair.b.client.all('volume', {
@@ -35,7 +35,7 @@ describe('a cycle whose plan is larger than a record of the log', () => {
     });
     await host.close();
     const peer = await peerOf(session);
-    await pair.link('--rate', '20mbit');
+    await pair.link('--rate', '4mbit');
     await pair.act(pair.a, session, 'resume');
     await pair.settled(session);
     await pair.act(pair.a, session, 'sync');
@@ -46,7 +46,6 @@ describe('a cycle whose plan is larger than a record of the log', () => {
       'every snapshot',
       async () => (await snapshotsOf(peer)).length === snapshots,
       () => 'fewer',
-      150_000,
     );
     await pair.settled(session);
     const names = new Set((await snapshotsOf(peer)).map(({ name }) => name));
@@ -62,5 +61,5 @@ describe('a cycle whose plan is larger than a record of the log', () => {
       const [there, here] = [await readVolume(pair.b, `there-${index}`), await readVolume(pair.a, `here-${index}`)];
       expect(Buffer.compare(there, here)).toBe(0);
     }
-  }, 400_000);
+  });
 });

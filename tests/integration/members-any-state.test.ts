@@ -3,8 +3,8 @@ import { eventually, MiB, noise, Pair, readVolume, refusal, type TestSite } from
 
 /** Members of a group are added, removed and grown at the source whatever its session is doing. */
 const pair = new Pair();
-beforeAll(() => pair.start(), 120_000);
-afterAll(() => pair.stop(), 150_000);
+beforeAll(() => pair.start());
+afterAll(() => pair.stop());
 beforeEach(() => pair.link('--heal', '--rate', 'unlimited', '--delay', '0ms'));
 
 const idOf = async (site: TestSite, resource: string, name: string): Promise<string> => {
@@ -115,7 +115,7 @@ describe('the members of a group change at the source while its session is', () 
 
   it('making its first copy', async () => {
     await pair.link('--rate', '16mbit');
-    const of = await caseOf('first', 8, false);
+    const of = await caseOf('first', 32, false);
     await change(of);
     expect(['Initializing', 'Synchronizing']).toContain(await pair.state(pair.a, of.session));
     await pair.link('--rate', 'unlimited');
@@ -125,8 +125,8 @@ describe('the members of a group change at the source while its session is', () 
   });
 
   it('Synchronizing', async () => {
-    const of = await caseOf('busy');
-    await write(pair.a, 'busy-keep', noise(8 * MiB, 3));
+    const of = await caseOf('busy', 32);
+    await write(pair.a, 'busy-keep', noise(32 * MiB, 3));
     await pair.link('--rate', '16mbit');
     await sync(of.session);
     await change(of);
@@ -181,7 +181,7 @@ describe('the members of a group change at the source while its session is', () 
   it('Failing_Over and still catching up: the failover takes them along', async () => {
     const of = await caseOf('leaving', 96);
     await write(pair.a, 'leaving-keep', noise(96 * MiB, 4));
-    await pair.link('--rate', '200mbit');
+    await pair.link('--rate', '80mbit');
     const failover = pair.act(pair.a, of.session, 'failover', { is_planned: true });
     await toBe(of.session, 'Failing_Over');
     await change(of);

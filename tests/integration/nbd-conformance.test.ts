@@ -27,11 +27,11 @@ const needs = (what: string, ...tools: string[]): { skip: boolean } => {
 
 const solo = new Solo();
 const scratch = mkdtempSync(join(tmpdir(), 'antipode-nbd-'));
-beforeAll(() => solo.start(), 120_000);
+beforeAll(() => solo.start());
 afterAll(async () => {
   await solo.remove();
   rmSync(scratch, { recursive: true, force: true });
-}, 60_000);
+});
 
 let volumes = 0;
 /** A new volume; answers the address of its export. */

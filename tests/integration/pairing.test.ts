@@ -2,14 +2,19 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually, MiB, Pair, refusal } from './pair.ts';
 
 const pair = new Pair();
-beforeAll(() => pair.start(), 120_000);
-afterAll(() => pair.stop(), 150_000);
+beforeAll(() => pair.start());
+afterAll(() => pair.stop());
 
 const peers = (site: typeof pair.a) => site.client.all('remote_system');
 const hostOf = (site: typeof pair.a) => new URL(site.url).host;
 
 describe('pairing', () => {
   it('makes an entry in both directions, each with the other’s serial', async () => {
+    await eventually('both to see each other', async () =>
+      [...(await peers(pair.a)), ...(await peers(pair.b))].every(
+        ({ state, data_connection_state }) => state === 'OK' && data_connection_state === 'OK',
+      ),
+    );
     const [atA] = await peers(pair.a);
     const [atB] = await peers(pair.b);
     const [clusterA] = await pair.a.client.all('cluster');

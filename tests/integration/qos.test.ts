@@ -4,7 +4,7 @@ import { Solo } from './solo.ts';
 
 describe('limits on what hosts do', () => {
   const solo = new Solo();
-  beforeAll(() => solo.start(), 120_000);
+  beforeAll(() => solo.start());
   afterAll(() => solo.remove());
   const client = () => solo.client;
 

@@ -25,11 +25,11 @@ process.env.PATH = `${process.env.PATH}:/usr/sbin:/sbin`;
 describe.skipIf(missing.length > 0)('with clients that nobody here wrote', () => {
   const pair = new Pair();
   const scratch = mkdtempSync(join(tmpdir(), 'antipode-clients-'));
-  beforeAll(() => pair.start(), 120_000);
+  beforeAll(() => pair.start());
   afterAll(async () => {
     await pair.stop();
     rmSync(scratch, { recursive: true, force: true });
-  }, 60_000);
+  });
   const exportAt = (site: typeof pair.a, name: string) => `${site.nbd}/${name}`;
 
   it('a file system made in an image, copied in by nbdcopy, failed over, copied out: it passes fsck and compares equal', async () => {

@@ -5,8 +5,8 @@ import { eventually, MiB, noise, Pair, refusal, type TestSite } from './pair.ts'
 /** Two real clusters whose dates pass fast: rules of five minutes fire every few seconds. */
 const rate = 100;
 const pair = new Pair();
-beforeAll(() => pair.start('--clock-rate', String(rate)), 120_000);
-afterAll(() => pair.stop(), 150_000);
+beforeAll(() => pair.start('--clock-rate', String(rate)));
+afterAll(() => pair.stop());
 
 type Row = Readonly<Record<string, unknown>> & { readonly id: string };
 const named = async (site: TestSite, resource: string, name: string): Promise<Row | undefined> =>
@@ -48,7 +48,8 @@ async function ruledVolume(name: string) {
   const snapshotRule = await client.create('snapshot_rule', {
     name: `${name}-often`,
     interval: 'Five_Minutes',
-    desired_retention: 2,
+    // Hours, of which a busy machine lets some pass.
+    desired_retention: 48,
   });
   const replicationRule = await client.create('replication_rule', {
     name: `${name}-rule`,
@@ -80,7 +81,7 @@ describe('snapshot rules of a replicated volume', () => {
     const rule = await must(pair.b, 'snapshot_rule', 'ledger-often');
     const managed = { is_replica: true, is_read_only: true, managed_by: 'Replication', managed_by_id: remote };
     expect(copied).toMatchObject(managed);
-    expect(rule).toMatchObject({ ...managed, interval: 'Five_Minutes', desired_retention: 2, time_of_day: null });
+    expect(rule).toMatchObject({ ...managed, interval: 'Five_Minutes', desired_retention: 48, time_of_day: null });
     const { body } = await pair.b.client.request('GET', `/api/rest/policy/${copied.id}?select=snapshot_rules(id)`);
     expect(body).toMatchObject({ snapshot_rules: [{ id: rule.id }] });
     expect((await refusal(pair.b.client.modify('snapshot_rule', rule.id, { desired_retention: 9 }))).status).toBe(422);
@@ -230,13 +231,15 @@ describe('objectives', () => {
         select: 'id',
         filter: { event_code: 'eq.0x02010113', resource_id: `eq.${session}`, state: `eq.${state}` },
       });
-    expect(await alerts('ACTIVE')).toEqual([]);
+    // Seven minutes are four seconds here: on a busy machine there may have been an alert before.
+    await eventually('a young copy', async () => (await alerts('ACTIVE')).length === 0);
     await pair.act(pair.a, session, 'pause');
     await eventually('the alert', async () => (await alerts('ACTIVE')).length === 1);
     expect((await pair.figures(pair.a, session)).is_rpo_met).toBe(false);
+    const cleared = (await alerts('CLEARED')).length;
     await pair.act(pair.a, session, 'resume');
-    await eventually('the end of the alert', async () => (await alerts('CLEARED')).length === 1);
-    expect(await alerts('ACTIVE')).toEqual([]);
+    await eventually('the end of the alert', async () => (await alerts('CLEARED')).length > cleared);
+    await eventually('no other alert', async () => (await alerts('ACTIVE')).length === 0);
     await eventually('the event', async () => (await count(pair.a, '0x02010114', session)) >= 1);
   });
 });
@@ -251,13 +254,14 @@ describe('runs that were missed', () => {
       before = Date.now();
       while (Date.now() - before < (3 * 5 * 60_000) / rate) await pause(100);
     });
-    await eventually('the event', async () => (await count(pair.a, '0x02030101', snapshotRule)) === 1);
-    const [event] = await pair.a.client.all('event', {
-      select: 'description_l10n,generated_timestamp',
-      filter: { event_code: 'eq.0x02030101', resource_id: `eq.${snapshotRule}` },
+    // A machine that is busy while the clusters run may miss one as well: that is another event.
+    await eventually('the event', async () => {
+      const events = await pair.a.client.all('event', {
+        select: 'description_l10n',
+        filter: { event_code: 'eq.0x02030101', resource_id: `eq.${snapshotRule}` },
+      });
+      return events.some((event) => Number(/due (\d+) times/.exec(String(event.description_l10n))?.[1]) >= 2);
     });
-    const missed = Number(/due (\d+) times/.exec(String(event?.description_l10n))?.[1]);
-    expect(missed).toBeGreaterThanOrEqual(2);
     // The lab's clock went on while nothing ran: between the last snapshot before and the first after it lie these runs.
     await eventually('the snapshot that stands for them', async () => {
       const taken = (await snapshotsOf(pair.a, 'sleeping')).map(({ name }) =>

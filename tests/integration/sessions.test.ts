@@ -4,8 +4,8 @@ import { eventually, MiB, noise, Pair, readVolume, refusal } from './pair.ts';
 
 /** Two real clusters; each test protects a volume of its own. */
 const pair = new Pair();
-beforeAll(() => pair.start(), 120_000);
-afterAll(() => pair.stop(), 150_000);
+beforeAll(() => pair.start());
+afterAll(() => pair.stop());
 
 const equal = async (name: string) =>
   expect(Buffer.compare(await readVolume(pair.a, name), await readVolume(pair.b, name))).toBe(0);

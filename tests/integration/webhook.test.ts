@@ -61,12 +61,12 @@ beforeAll(async () => {
     type: 'PowerStore',
     data_network_latency: 'Low',
   });
-}, 120_000);
+});
 afterAll(async () => {
   for (const site of sites) await site.remove();
   receiver.closeAllConnections();
   receiver.close();
-}, 120_000);
+});
 
 describe('notifications of two clusters', () => {
   test('tell a failover at both, in order, signed by each with its own key', async () => {
@@ -112,11 +112,13 @@ describe('notifications of two clusters', () => {
 
   test('tell that an alert is raised and that it is cleared', async () => {
     const [first, second] = sites;
-    second.kill('management');
     const alerts = (kind: string) =>
       told(0).filter((one) => one.kind === kind && one.alert?.event_code === '0x02010201').length;
-    await eventually('the alert about the peer', async () => alerts('alert_raised') === 1);
-    await eventually('its end', async () => alerts('alert_cleared') === 1);
-    expect(await first.activeAlerts('0x02010201')).toEqual([]);
+    // Heartbeats of half a second may have been missed before on a busy machine.
+    const raised = alerts('alert_raised');
+    second.kill('management');
+    await eventually('the alert about the peer', async () => alerts('alert_raised') > raised);
+    await eventually('its end', async () => alerts('alert_cleared') >= alerts('alert_raised'));
+    await eventually('no alert to be active', async () => (await first.activeAlerts('0x02010201')).length === 0);
   });
 });

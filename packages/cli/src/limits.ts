@@ -1,7 +1,7 @@
 /** Named limits of the command line, its lab and its drill. */
 export const limits = {
-  /** A cluster that has not said that it is ready within this does not start. */
-  siteStart_ms: 60_000,
+  /** A cluster that has not said that it is ready within this does not start: far more than a slow and busy machine takes. */
+  siteStart_ms: 180_000,
   /** A cluster that does not stop by itself within this is killed: longer than its own bound for its processes. */
   siteStop_ms: 45_000,
   /** Pauses before a cluster that died is started again: at once at first, never a busy loop. */
@@ -26,7 +26,7 @@ export const limits = {
   /** Blocks of ports tried when none was named. */
   labPortBlocks: 50,
   /** Pairing waits this long for both sides to see each other. */
-  pairing_ms: 60_000,
+  pairing_ms: 120_000,
   /** A session that does not reach the state waited for within this has failed the step. */
   stateWait_ms: 180_000,
   /** A synchronization moves at least this fast, or the drill gives up. */

@@ -51,6 +51,8 @@ export interface ClusterConfig {
   readonly schedule: 'share_of_rpo' | 'wall_clock';
   /** Cycles that may run at once on the link to one peer; the others wait in line. */
   readonly cyclesAtOnce: number;
+  /** How long a process of a new release may take to be ready. */
+  readonly takeoverWithin_ms: number;
   /** A lab's time: dates and schedules pass faster than the machine's. */
   readonly pace?: Pace;
 }

@@ -4,6 +4,9 @@ export type OpId = number;
 /** What each block of a set of volumes shows: the write that it holds, or 0 for zeros. */
 export type Image = Uint32Array;
 
+/** Stands in an image for a block that cannot be read: it says nothing of which moment that is. */
+export const unreadable = 0xfffffffe;
+
 interface Op {
   readonly parent: OpId;
   readonly depth: number;
@@ -88,6 +91,7 @@ export class History {
   momentOf(image: Image, tips: Iterable<OpId>): OpId | undefined {
     let newest = 0;
     for (const mark of image) {
+      if (mark === unreadable) continue;
       if (mark >= this.#ops.length) return undefined;
       if (this.depth(mark) > this.depth(newest)) newest = mark;
     }
@@ -100,20 +104,27 @@ export class History {
     return found;
   }
 
+  /** What of the way to a moment an image with unreadable blocks does not show may have been lost with them. */
+  doubtUnseen(image: Image, moment: OpId): void {
+    const seen = new Set(image);
+    for (let at = moment; at !== 0 && !seen.has(at); at = this.#op(at).parent) this.doubt(at);
+  }
+
   /** Of what follows `from` on the way to `tip`, the last that the image shows: what zeros have covered leaves no mark. */
   #lastShown(image: Image, from: OpId, tip: OpId): OpId | undefined {
     const later: OpId[] = [];
     for (let at = tip; at !== from; at = this.#op(at).parent) later.push(at);
     const state = this.state(from);
     let differing = 0;
-    for (let block = 0; block < image.length; block++) if (image[block] !== state[block]) differing += 1;
+    const differs = (block: number, mark: OpId) => image[block] !== mark && image[block] !== unreadable;
+    for (let block = 0; block < image.length; block++) if (differs(block, state[block]!)) differing += 1;
     let found: OpId | undefined;
     let doubtful = this.#doubtful(from).size > 0;
     for (let next = later.pop(); next !== undefined; next = later.pop()) {
       const { at, count, zero, uncertain } = this.#op(next);
       for (let block = at; block < at + count; block++) {
         const mark = zero ? 0 : next;
-        differing += Number(image[block] !== mark) - Number(image[block] !== state[block]);
+        differing += Number(differs(block, mark)) - Number(differs(block, state[block]!));
         state[block] = mark;
       }
       doubtful ||= uncertain;
@@ -127,7 +138,9 @@ export class History {
     let newest = 0;
     for (const mark of image) if (mark < this.#ops.length && this.depth(mark) > this.depth(newest)) newest = mark;
     const wanted = this.state(newest);
-    const differing = [...image.keys()].filter((block) => image[block] !== wanted[block]);
+    const differing = [...image.keys()].filter(
+      (block) => image[block] !== wanted[block] && image[block] !== unreadable,
+    );
     const first = differing
       .slice(0, 4)
       .map((block) => `block ${block}: ${image[block]} for ${wanted[block]}`)
@@ -139,7 +152,7 @@ export class History {
     const wanted = this.state(id);
     let doubtful: Set<OpId> | undefined;
     for (let block = 0; block < image.length; block++) {
-      if (image[block] === wanted[block]) continue;
+      if (image[block] === wanted[block] || image[block] === unreadable) continue;
       doubtful ??= this.#doubtful(id);
       if (!this.#mayShow(id, block, image[block]!, doubtful)) return false;
     }

@@ -2,20 +2,20 @@ import { type PointId, type SessionId, type VolumeId, volumeId } from '@antipode
 import {
   BLOCK_BYTES,
   type BlockEngine,
+  type BlockRun,
   type CyclePlan,
-  compareAddress,
   isBlockError,
   type Pair,
   type PointSpec,
-  type RestartAddress,
   type VolumeInfo,
 } from '@antipode/blocks';
 import type { Half } from '@antipode/replication';
-import { History, type Image, type OpId } from './history.ts';
+import { History, type Image, type OpId, unreadable } from './history.ts';
 import { ProcessDied } from './process-died.ts';
 import type { Invariant } from './report.ts';
+import { Shipping } from './shipping.ts';
 import type { Engine, Site } from './site.ts';
-import { imageOf, marked, marksIn } from './volumes.ts';
+import { imageOf, marked } from './volumes.ts';
 
 export interface ProtectedDeps {
   readonly violate: (invariant: Invariant, message: string) => void;
@@ -49,10 +49,18 @@ interface Side {
   shown: { readonly generation: number; readonly moment: OpId; readonly landed: boolean } | undefined;
   /** Newest generation that the engine here has had. */
   newest: number;
-  /** Durable addresses that the engine here has given out, by cycle. */
-  readonly addresses: Map<string, RestartAddress>;
+  readonly shipping: Shipping;
   /** Sessions whose half here is gone for good. */
   readonly buried: Set<SessionId>;
+}
+
+/** What a host orders of one member: `at` and `blocks` are blocks. */
+interface Write {
+  readonly member: number;
+  readonly at: number;
+  readonly blocks: number;
+  readonly kind: 'data' | 'zero' | 'trim';
+  readonly fua: boolean;
 }
 
 /** A promotion at a side: from then on the other is fenced. */
@@ -75,7 +83,7 @@ export class ProtectedVolumes {
   /** The objective of its rules. */
   readonly rpo: string;
   readonly sides: readonly [Side, Side];
-  readonly #blocksEach: number;
+  readonly blocksEach: number;
   readonly history: History;
   readonly #deps: ProtectedDeps;
   #tips = new Set<OpId>([0]);
@@ -100,7 +108,7 @@ export class ProtectedVolumes {
     this.name = given.name;
     this.rpo = given.rpo;
     this.#deps = deps;
-    this.#blocksEach = given.blocksEach;
+    this.blocksEach = given.blocksEach;
     this.history = new History(given.blocksEach * given.volumes[0].length);
     const side = (index: SideIndex): Side => ({
       site: given.sites[index],
@@ -108,10 +116,14 @@ export class ProtectedVolumes {
       head: unlooked(),
       shown: undefined,
       newest: 0,
-      addresses: new Map(),
+      shipping: new Shipping(given.sites[index].name, deps),
       buried: new Set(),
     });
     this.sides = [side(0), side(1)];
+  }
+
+  count(what: string): void {
+    this.#deps.count(what);
   }
 
   sideOf(site: Site): SideIndex | undefined {
@@ -169,7 +181,7 @@ export class ProtectedVolumes {
     for (const each of this.sides) {
       each.shown = undefined;
       each.newest = 0;
-      each.addresses.clear();
+      each.shipping.clear();
     }
     this.#promotion = undefined;
     this.#deps.count('sessions born again');
@@ -222,16 +234,23 @@ export class ProtectedVolumes {
   }
 
   #write(side: SideIndex, engine: Engine): void {
-    const { fraction, count } = this.#deps;
-    const { volumes, head } = this.sides[side];
+    const { fraction } = this.#deps;
+    const { volumes } = this.sides[side];
     const member = Math.floor(fraction() * volumes.length);
     const blocks = 1 + Math.floor(fraction() ** 3 * 12);
     // Some places are written again and again.
-    const at = Math.floor(fraction() ** 2 * (this.#blocksEach - blocks));
+    const at = Math.floor(fraction() ** 2 * (this.blocksEach - blocks));
     const kind = fraction();
-    const zero = kind < 0.12;
     const fua = fraction() < 0.1;
-    const place = member * this.#blocksEach + at;
+    this.#order(side, engine, { member, at, blocks, kind: kind < 0.06 ? 'trim' : kind < 0.12 ? 'zero' : 'data', fua });
+  }
+
+  /** A host writes, trims or zeroes, and hears what comes of it. */
+  #order(side: SideIndex, engine: Engine, { member, at, blocks, kind, fua }: Write): void {
+    const { count } = this.#deps;
+    const { volumes, head } = this.sides[side];
+    const zero = kind !== 'data';
+    const place = member * this.blocksEach + at;
     const half = engine.half(this.session);
     const op = this.history.add(head.tip, place, blocks, zero);
     const before = head.tip;
@@ -247,7 +266,7 @@ export class ProtectedVolumes {
     try {
       const [offset, length] = [at * BLOCK_BYTES, blocks * BLOCK_BYTES];
       const result = zero
-        ? kind < 0.06
+        ? kind === 'trim'
           ? device.trim(offset, length, fua)
           : device.writeZeroes(offset, length, fua)
         : device.write(offset, marked(op, place, blocks), fua);
@@ -265,6 +284,24 @@ export class ProtectedVolumes {
     } finally {
       device.close();
     }
+  }
+
+  /** Whoever uses the source writes blocks again that cannot be read there, or at the other side; whether it could be done. */
+  async rewrite(side: SideIndex, volume: VolumeId, block: number, blocks: number): Promise<boolean> {
+    const { site, volumes, head } = this.sides[side];
+    const engine = site.dataPlane?.engine;
+    const key = engine && this.#keyOf(engine);
+    if (engine === undefined || key === undefined || !key.startsWith('open')) return false;
+    this.#deps.count('damaged blocks written again', blocks);
+    const member = volumes.indexOf(volume);
+    if (member < 0) {
+      await engine.open(volume).write(block * BLOCK_BYTES, marked(1, block, blocks), false);
+      return true;
+    }
+    if (head.key !== key) await this.#look(side, engine, key);
+    if (head.key !== key) return false;
+    this.#order(side, engine, { member, at: block, blocks, kind: 'data', fua: false });
+    return true;
   }
 
   async #flush(side: SideIndex, engine: Engine): Promise<void> {
@@ -322,16 +359,19 @@ export class ProtectedVolumes {
     if (head.looking) return;
     head.looking = true;
     try {
-      const image = await this.#stable(engine, volumes);
+      const image = await this.stable(engine, volumes);
       if (image === undefined || this.#keyOf(engine) !== key) return;
-      const moment = this.#momentOf(image, `hosts of ${site.name} find`);
-      if (moment === undefined) return;
       const last = this.#lastKey.get(side);
       const same = head.key === undefined && last === key;
       // Neither the end of a session nor the beginning of one changes what a source holds.
-      const stayed = last !== undefined && last !== key && isOwn(last) && isOwn(key) && [last, key].includes('open alone');
+      const stayed =
+        last !== undefined && last !== key && isOwn(last) && isOwn(key) && [last, key].includes('open alone');
+      const moment = this.momentOf(image, `hosts of ${site.name} find`, same || stayed ? head.tip : undefined);
+      if (moment === undefined) return;
+      const whole = !image.includes(unreadable);
+      if (!whole) this.history.doubtUnseen(image, moment);
       if (same || stayed) this.#checkKept(side, moment);
-      else this.#checkPromoted(side, moment, key);
+      else if (whole) this.#checkPromoted(side, moment, key);
       this.#tips.add(head.tip);
       head.tip = moment;
       head.acked = moment;
@@ -340,6 +380,13 @@ export class ProtectedVolumes {
       head.key = key;
       this.#lastKey.set(side, key);
       this.#deps.tell(`${this.name}: hosts of ${site.name} go on from ${moment} (${key})`);
+      for (const [place, mark] of whole ? [] : image.entries())
+        if (mark === unreadable)
+          this.#order(side, engine, {
+            member: Math.floor(place / this.blocksEach),
+            at: place % this.blocksEach,
+            ...{ blocks: 1, kind: 'data', fua: false },
+          });
     } catch (error) {
       if (!isBlockError(error) && failed(error)) throw error;
     } finally {
@@ -350,9 +397,11 @@ export class ProtectedVolumes {
   /** Under which key hosts have last found what they wrote themselves. */
   readonly #lastKey = new Map<SideIndex, string>();
 
-  #momentOf(image: Image, who: string): OpId | undefined {
+  /** Which moment an image shows. Where blocks cannot be read it may be one of several: one on the way to `likely`, if there is one. */
+  momentOf(image: Image, who: string, likely?: OpId): OpId | undefined {
     const tips = [this.sides[0].head.tip, this.sides[1].head.tip, ...this.#tips];
-    const moment = this.history.momentOf(image, tips);
+    const sought = likely !== undefined && image.includes(unreadable) ? [[likely], tips] : [tips];
+    const moment = sought.map((some) => this.history.momentOf(image, some)).find((found) => found !== undefined);
     if (moment === undefined)
       this.#deps.violate('a-one-moment', `${who} a mixture in ${this.name}: ${this.history.explain(image)}`);
     return moment;
@@ -389,11 +438,33 @@ export class ProtectedVolumes {
   readonly #atPromotion = new Map<Promotion, OpId>();
 
   /** Reads all volumes while nothing moves them; undefined: something did. */
-  async #stable(engine: Engine, volumes: readonly VolumeId[]): Promise<Image | undefined> {
+  async stable(engine: Engine, volumes: readonly VolumeId[]): Promise<Image | undefined> {
     const pointers = () => volumes.map((id) => engine.volume(id)?.replica ?? '').join();
     const before = `${pointers()} ${this.#keyOf(engine)}`;
-    const image = await imageOf(engine, volumes, this.#blocksEach);
+    const image = await this.image(
+      this.sides.find(({ site }) => site.dataPlane?.engine === engine)?.site,
+      engine,
+      volumes,
+    );
     return `${pointers()} ${this.#keyOf(engine)}` === before ? image : undefined;
+  }
+
+  /** What volumes show at a site. A block that cannot be read is one that has rotted there, and no other. */
+  async image(
+    site: Site | undefined,
+    engine: BlockEngine,
+    volumes: readonly VolumeId[],
+    point?: PointId,
+  ): Promise<Image> {
+    const image = await imageOf(engine, volumes, this.blocksEach, point);
+    if (!image.includes(unreadable)) return image;
+    this.#deps.count('images with damaged blocks');
+    if (site?.rotten === false)
+      this.#deps.violate(
+        'b-flushed-survives',
+        `${site.name} cannot read a block of ${this.name}, and nothing has rotted there`,
+      );
+    return image;
   }
 
   /** A destination shows one moment of its source, and never an older one than before [a]. */
@@ -403,11 +474,11 @@ export class ProtectedVolumes {
     const half = engine?.half(this.session);
     if (engine === undefined || half?.role !== 'destination' || half.test !== undefined) return;
     try {
-      const image = await this.#stable(engine, volumes);
+      const image = await this.stable(engine, volumes);
       if (image === undefined) return;
       this.#deps.count('destination images checked');
-      const moment = this.#momentOf(image, `the destination ${site.name} shows`);
-      if (moment === undefined) return;
+      const moment = this.momentOf(image, `the destination ${site.name} shows`);
+      if (moment === undefined || image.includes(unreadable)) return;
       const shown = this.sides[side].shown;
       const generation = half.generation.number;
       const before = shown?.generation === generation ? shown : undefined;
@@ -454,9 +525,11 @@ export class ProtectedVolumes {
       case 'demote':
         return this.#demoted(side, args[3] as PointSpec, result);
       case 'openStage':
-        return this.#staged(side, args[0] as CyclePlan, result);
+        return this.sides[side].shipping.staged(args[0] as CyclePlan, result);
+      case 'abandonStage':
+        return this.sides[side].shipping.abandoned(String(args[1]));
       case 'syncStage':
-        return this.#synced(side, String(args[1]), result);
+        return this.sides[side].shipping.synced(String(args[1]), result);
       case 'writeStage':
         return this.#shipped(side, args);
       case 'commitStage':
@@ -530,9 +603,10 @@ export class ProtectedVolumes {
     const known = head.key !== undefined;
     const check = async (bytes: number) => {
       if (engine === undefined || !known || engine.point(preserve.id) === undefined) return;
-      const image = await imageOf(engine, volumes, this.#blocksEach, preserve.id);
+      const image = await this.image(site, engine, volumes, preserve.id);
       this.#deps.count('diverged images checked');
-      const moment = this.#momentOf(image, `what diverged at ${site.name} holds`);
+      const moment = this.momentOf(image, `what diverged at ${site.name} holds`);
+      if (image.includes(unreadable)) return;
       if (moment !== undefined && this.history.depth(moment) < this.history.depth(head.acked))
         this.#deps.violate(
           'b-flushed-survives',
@@ -551,129 +625,26 @@ export class ProtectedVolumes {
     );
   }
 
-  #staged(side: SideIndex, plan: CyclePlan, result: () => Promise<unknown>): void {
-    const { addresses, site } = this.sides[side];
-    result().then(
-      (stage) => {
-        const known = addresses.get(plan.cycle);
-        const { address } = stage as { address: RestartAddress };
-        if (known !== undefined && compareAddress(address, known) < 0)
-          this.#deps.violate('f-nothing-twice', `${site.name} has forgotten how far cycle ${plan.cycle} had come`);
-      },
-      () => undefined,
-    );
-  }
-
-  #synced(side: SideIndex, cycle: string, result: () => Promise<unknown>): void {
-    const { addresses } = this.sides[side];
-    result().then(
-      (address) => {
-        const known = addresses.get(cycle);
-        const reached = address as RestartAddress;
-        if (known === undefined || compareAddress(reached, known) > 0) addresses.set(cycle, reached);
-        if (addresses.size > 16) addresses.delete(addresses.keys().next().value!);
-      },
-      () => undefined,
-    );
-  }
-
   /** What is durable at the destination, or in its copy already, is not sent to it [f]. */
   #shipped(side: SideIndex, args: readonly unknown[]): void {
-    const [, cycle, point, pair, runs] = args as [
-      string,
-      string,
-      number,
-      number,
-      readonly { block: number; count: number; payload?: Uint8Array }[],
-    ];
-    const { addresses, site, volumes } = this.sides[side];
-    const durable = addresses.get(cycle);
-    const stage = site.dataPlane?.engine.half(this.session)?.stage;
-    const shown = this.sides[side].shown;
-    const generation = site.dataPlane?.engine.half(this.session)?.generation.number;
+    const { site, volumes, shown, shipping } = this.sides[side];
+    const [, cycle, point, pair, runs] = args as [string, string, number, number, readonly BlockRun[]];
+    const half = site.dataPlane?.engine.half(this.session);
+    const stage = half?.stage;
     const comparable =
       stage?.plan.cycle === cycle &&
       stage.plan.points.length === 1 &&
       stage.plan.base !== undefined &&
-      shown?.generation === generation;
+      volumes.length === stage.plan.pairs.length &&
+      shown?.generation === half?.generation.number;
     const held = comparable && shown !== undefined ? this.history.state(shown.moment) : undefined;
-    for (const { block, count, payload } of runs) {
-      if (payload === undefined) continue;
-      this.#deps.count('blocks shipped', count);
-      if (durable !== undefined && compareAddress({ point, pair, block }, durable) < 0)
-        this.#deps.violate(
-          'f-nothing-twice',
-          `block ${block} of cycle ${cycle} was durable at ${site.name} and came again`,
-        );
-      if (held === undefined || volumes.length !== stage!.plan.pairs.length) continue;
-      const place = pair * this.#blocksEach + block;
-      const marks = new Uint32Array(this.history.blocks);
-      marksIn(payload.slice(), place, marks);
-      for (let index = 0; index < count; index++) {
-        if (marks[place + index] !== held[place + index]) continue;
-        this.#deps.violate('f-nothing-twice', `block ${block + index} is in the copy at ${site.name} and came again`);
-      }
-    }
+    shipping.shipped({ cycle, point, pair }, runs, held, pair * this.blocksEach);
   }
 
   /** Something made of the volumes' content shows one moment of it [a]. */
   async checkImage(engine: BlockEngine, volumes: readonly VolumeId[], what: string, point?: PointId): Promise<void> {
-    const image = await imageOf(engine, volumes, this.#blocksEach, point);
-    this.#momentOf(image, `${what} ${this.name} shows`);
-  }
-
-  /** Snapshots that are at both sides are the same at both, and each is one moment [a]; how a pair differs, or undefined. */
-  async snapshotsDiffer(most: number): Promise<string | undefined> {
-    const [a, b] = this.sides.map(({ site, volumes }) => ({ engine: site.dataPlane?.engine, site, volumes }));
-    if (a!.engine === undefined || b!.engine === undefined) return undefined;
-    const shared = a!.engine
-      .pointsOf(a!.volumes)
-      .filter(({ id, kind }) => kind !== 'internal' && b!.engine!.point(id) !== undefined);
-    for (const { id } of shared.slice(-most)) {
-      const images: Image[] = [];
-      for (const { engine, volumes, site } of [a!, b!]) {
-        const members = engine!.point(id)!.members.map(({ volume }) => volume);
-        if (!volumes.every((volume) => members.includes(volume))) break;
-        const image = await imageOf(engine!, volumes, this.#blocksEach, id);
-        this.#momentOf(image, `a snapshot at ${site.name} shows`);
-        images.push(image);
-      }
-      if (images.length < 2) continue;
-      this.#deps.count('snapshots compared');
-      const differing = images[0]!.findIndex((mark, block) => images[1]![block] !== mark);
-      if (differing >= 0) return `snapshot ${id} differs at block ${differing}`;
-    }
-    return undefined;
-  }
-
-  /** Both sides hold the same, and nothing is under way [e]. */
-  async equal(): Promise<string | undefined> {
-    const images: Image[] = [];
-    for (const side of this.sides) {
-      const engine = side.site.dataPlane?.engine;
-      if (engine === undefined) return `${side.site.name} is not running`;
-      const image = await this.#stable(engine, side.volumes);
-      if (image === undefined) return 'it moves';
-      images.push(image);
-    }
-    const differing = images[0]!.findIndex((mark, block) => images[1]![block] !== mark);
-    if (differing < 0) return this.#othersDiffer();
-    return `block ${differing} differs: ${images[0]![differing]}, ${images[1]![differing]}`;
-  }
-
-  /** How sizes, or members that hosts do not use, differ; undefined: not at all. */
-  async #othersDiffer(): Promise<string | undefined> {
-    const [a, b] = this.sides.map(({ site }) => site.dataPlane?.engine);
-    const pairs = a?.half(this.session)?.pairs ?? [];
-    if (a === undefined || b === undefined) return 'one side is not running';
-    if (pairs.length !== b.half(this.session)?.pairs.length) return 'one side has more members';
-    for (const { local, remote } of pairs) {
-      if (a.volume(local)?.size !== b.volume(remote)?.size) return `the sizes of ${local} and ${remote} differ`;
-      if (this.sides[0].volumes.includes(local)) continue;
-      const guests = await Promise.all([imageOf(a, [local], this.#blocksEach), imageOf(b, [remote], this.#blocksEach)]);
-      if (guests[0].some((mark, block) => mark !== guests[1][block])) return `members ${local} and ${remote} differ`;
-    }
-    return undefined;
+    const image = await imageOf(engine, volumes, this.blocksEach, point);
+    this.momentOf(image, `${what} ${this.name} shows`);
   }
 }
 

@@ -1,11 +1,14 @@
 import type { Random } from '@antipode/base';
+import { spaceErrors } from '@antipode/blocks/testing';
+import { sidesDiffer, snapshotsDiffer } from './at-rest.ts';
 import { chore } from './chores.ts';
 import { beginAgain, isOver, protectAgain, unprotect } from './endings.ts';
 import { Nemesis } from './nemesis.ts';
 import { onlySimulated } from './only-simulated.ts';
-import { operate, order } from './operators.ts';
+import { makeWay, operate, order } from './operators.ts';
 import type { ProtectedVolumes, SideIndex } from './protected-volumes.ts';
 import { type Report, Violated } from './report.ts';
+import { mended, rot, treat } from './rot.ts';
 import { untidy } from './tidiness.ts';
 import { World } from './world.ts';
 
@@ -34,6 +37,7 @@ const pace = {
   command_ms: 20 * minute,
   chore_ms: 30 * minute,
   copy_ms: 90 * minute,
+  rot_ms: 90 * minute,
   /** Share of the cycles in which a command is given. */
   inCycle: 0.1,
   /** A session is ended; one that is over is begun again. */
@@ -139,7 +143,7 @@ function watchHealth(world: World): void {
         a!.isUp && b!.isUp && paths.every(({ faults }) => !faults.cut && faults.drop === 0 && faults.delay_ms < 100);
       volumes.healthySince_ms = well ? (volumes.healthySince_ms ?? scheduler.now_ms) : undefined;
     }
-    scheduler.after(30 * second, look);
+    scheduler.after(minute, look);
   };
   look();
 }
@@ -187,6 +191,7 @@ async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void
   again(pace.begin_ms, endingRandom, () => {
     for (const volumes of world.protectedVolumes) if (isOver(volumes)) protectAgain(world, volumes);
   });
+  if (!world.without.has('rot')) again(pace.rot_ms, world.rotRandom, () => rot(world));
   again(10 * minute, operatorRandom, () => {
     for (const volumes of world.protectedVolumes)
       for (const side of [0, 1] as const)
@@ -211,6 +216,8 @@ async function healed(world: World, nemesis: Nemesis): Promise<void> {
     const what = untidy(site);
     if (what !== undefined) world.violate('h-space', `${site.name} keeps ${what}`);
   }
+  for (const site of world.sites) if (site.rotten && world.violation === undefined) await mended(world, site, settle);
+  await weighed(world);
 }
 
 async function settle(world: World, volumes: ProtectedVolumes): Promise<void> {
@@ -219,6 +226,8 @@ async function settle(world: World, volumes: ProtectedVolumes): Promise<void> {
   const atRest = () => states().sort().join() === 'destination OK,source OK' && !tested();
   // What a person has to do; each may need the one before.
   for (let attempt = 0; attempt < 6 && !atRest(); attempt++) {
+    await treat(world, volumes);
+    await makeWay(world, volumes);
     const wanted = remedy(volumes);
     if (wanted === undefined) {
       if (await world.reached(atRest, 20 * minute)) break;
@@ -232,31 +241,42 @@ async function settle(world: World, volumes: ProtectedVolumes): Promise<void> {
       'e-converges',
       `${volumes.name} stays ${states().join(' and ')}: ${JSON.stringify(([0, 1] as const).map((side) => ({ fault: volumes.half(side)?.fault, operation: volumes.half(side)?.operation })))}`,
     );
+  await treat(world, volumes);
   volumes.quiet = true;
   const source = ([0, 1] as const).find((side) => volumes.half(side)?.role === 'source')!;
   order(world, volumes, source, { name: 'sync' });
   await world.reached(() => !atRest(), 5 * second);
   await world.reached(atRest, 20 * minute);
-  const differing = await world.until(volumes.equal());
+  const differing = await world.until(sidesDiffer(volumes));
   if (differing !== undefined)
     return world.violate(
       'e-converges',
       `${volumes.name} is at rest (${states().join(' and ')}) and not equal: ${differing}`,
     );
-  const snapshots = await world.until(volumes.snapshotsDiffer(4));
+  const snapshots = await world.until(snapshotsDiffer(volumes, 4));
   if (snapshots !== undefined) return world.violate('a-one-moment', `${volumes.name} is at rest, and ${snapshots}`);
   await accounts(world, volumes);
   world.trace.count('convergences');
   volumes.quiet = false;
 }
 
-/** What is kept for a session that is at rest, and whether the engines' counts are those of what is there [h]. */
+/** Once nobody does anything, the engines' counts are what lies on the disks, to the byte [h]. */
+async function weighed(world: World): Promise<void> {
+  for (const volumes of world.protectedVolumes) volumes.quiet = true;
+  await world.pass(5 * second);
+  for (const { name, dataPlane, disk } of world.sites) {
+    const errors = dataPlane === undefined ? [] : spaceErrors(dataPlane.engine, disk);
+    if (errors.length > 0) return world.violate('h-space', `${name}: ${errors.slice(0, 5).join('; ')}`);
+    world.trace.count('disks weighed');
+  }
+  for (const volumes of world.protectedVolumes) volumes.quiet = false;
+}
+
+/** What is kept for a session that is at rest [h]. */
 async function accounts(world: World, volumes: ProtectedVolumes): Promise<void> {
   for (const { site } of volumes.sides) {
     const engine = site.dataPlane?.engine;
     if (engine === undefined) continue;
-    const errors = engine.accountErrors();
-    if (errors.length > 0) return world.violate('h-space', `${site.name}: ${errors.join('; ')}`);
     const half = engine.half(volumes.session);
     if (half?.stage !== undefined) return world.violate('h-space', `${site.name} keeps a stage of ${volumes.name}`);
     const own = engine
@@ -273,12 +293,14 @@ async function accounts(world: World, volumes: ProtectedVolumes): Promise<void> 
 /** What the guide asks of a person in such a pair of states; undefined: nothing. */
 function remedy(volumes: ProtectedVolumes) {
   const [a, b] = ([0, 1] as const).map((side) => volumes.half(side));
-  const at = (side: SideIndex, name: 'resume' | 'reprotect' | 'stop_test') =>
+  const at = (side: SideIndex, name: 'resume' | 'reprotect' | 'stop_test' | 'sync') =>
     ({ side, command: name === 'stop_test' ? ({ name, force: true } as const) : ({ name } as const) }) as const;
   for (const side of [0, 1] as const) {
     const half = side === 0 ? a : b;
     if (half?.test !== undefined) return at(side, 'stop_test');
   }
+  const source = ([0, 1] as const).find((side) => (side === 0 ? a : b)?.role === 'source');
+  if (source !== undefined && (source === 0 ? a : b)?.state === 'Failed_Over') return at(source, 'reprotect');
   const locally = ([0, 1] as const).find((side) => {
     const half = side === 0 ? a : b;
     return half?.state === 'Paused' && half.paused?.scope === 'local';
@@ -286,7 +308,8 @@ function remedy(volumes: ProtectedVolumes) {
   if (locally !== undefined) return at(locally, 'resume');
   if (a?.state === 'Paused') return at(0, 'resume');
   if (b?.state === 'Paused') return at(1, 'resume');
-  const source = ([0, 1] as const).find((side) => (side === 0 ? a : b)?.role === 'source');
-  if (source !== undefined && (source === 0 ? a : b)?.state === 'Failed_Over') return at(source, 'reprotect');
+  // What is not tried again by itself waits for who has put right what its alert names.
+  const stopped = source === undefined ? undefined : source === 0 ? a : b;
+  if (stopped?.state === 'System_Paused' && stopped.fault?.retry === false) return at(source!, 'sync');
   return undefined;
 }

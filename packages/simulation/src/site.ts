@@ -103,6 +103,8 @@ export class Site {
   #copies: CatalogCopy[] = [];
   /** The machine's wall clock beyond the true one. */
   skew_ms = 0;
+  /** Some of what lies on its disk is not what was written. */
+  rotten = false;
   dataPlane: RunningDataPlane | undefined;
   management: RunningManagement | undefined;
 
@@ -310,7 +312,7 @@ export class Site {
       },
       addresses: () => ({ management: `192.0.2.${this.index + 1}`, peer: here, data: here }),
       trustChanged: () => undefined,
-      looks: { objectives_ms: 60_000, rules_ms: 60_000, expiry_ms: 300_000 },
+      looks: { objectives_ms: 120_000, rules_ms: 120_000, expiry_ms: 600_000 },
       onError: (error, what) => {
         if (life.alive) failed(this, what, error);
       },

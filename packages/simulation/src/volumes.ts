@@ -1,9 +1,10 @@
 import type { PointId, VolumeId } from '@antipode/base';
-import { BLOCK_BYTES, type BlockDevice, type BlockEngine } from '@antipode/blocks';
-import type { Image, OpId } from './history.ts';
+import { BLOCK_BYTES, type BlockDevice, type BlockEngine, isBlockError } from '@antipode/blocks';
+import { type Image, type OpId, unreadable } from './history.ts';
 
 /** A block's content begins with the mark of the write that it holds, and where it was meant for. */
 const mark0 = 0x5a11;
+export const markBytes = 12;
 
 /** Bytes of `count` blocks at `at` that hold one write. */
 export function marked(mark: OpId, at: number, count: number): Uint8Array {
@@ -35,7 +36,10 @@ export function marksIn(bytes: Uint8Array, at: number, into: Image): void {
   }
 }
 
-/** Reads volumes laid end to end, through their heads or a frozen point. One at a time in a world. */
+/**
+ * Reads volumes laid end to end, through their heads or a frozen point; blocks that the engine refuses because they are damaged
+ * are marked so.
+ */
 export async function imageOf(
   engine: BlockEngine,
   volumes: readonly VolumeId[],
@@ -48,9 +52,32 @@ export async function imageOf(
     const device: BlockDevice = point === undefined ? engine.open(volume) : engine.openPoint(point, volume);
     own.fill(0);
     const size = Math.min(device.size(), own.length);
-    await device.read(0, own.subarray(0, size));
+    const refused = await readWhatCanBe(device, own.subarray(0, size));
     marksIn(own, index * blocksEach, image);
+    for (const block of refused) image[index * blocksEach + block] = unreadable;
     device.close();
   }
   return image;
 }
+
+/** Reads all of a device; answers the blocks that are damaged. */
+async function readWhatCanBe(device: BlockDevice, target: Uint8Array): Promise<readonly number[]> {
+  try {
+    await device.read(0, target);
+    return [];
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+  }
+  const refused: number[] = [];
+  for (let at = 0; at < target.length; at += BLOCK_BYTES) {
+    try {
+      await device.read(at, target.subarray(at, at + BLOCK_BYTES));
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      refused.push(at / BLOCK_BYTES);
+    }
+  }
+  return refused;
+}
+
+const isDamage = (error: unknown): boolean => isBlockError(error) && error.code === 'corrupt';

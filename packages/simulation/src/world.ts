@@ -36,6 +36,7 @@ export class World {
   readonly random: Random;
   readonly evilRandom: Random;
   readonly operatorRandom: Random;
+  readonly rotRandom: Random;
   /** Of those who end sessions and begin them again. */
   readonly endingRandom: Random;
   /** Kinds of faults and commands that do not happen in this world. */
@@ -64,7 +65,8 @@ export class World {
     // Each concern has a chance of its own, so that leaving something out does not change all the rest.
     this.evilRandom = seededRandom(options.seed * 16 + 1_000_003);
     this.operatorRandom = seededRandom(options.seed * 16 + 2_000_003);
-    this.endingRandom = seededRandom(options.seed * 16 + 4_000_037);
+    this.rotRandom = seededRandom(options.seed * 16 + 4_000_037);
+    this.endingRandom = seededRandom(options.seed * 16 + 5_000_011);
     const linkRandom = seededRandom(options.seed * 16 + 3_000_017);
     this.begun_ms = scheduler.now_ms;
     this.trace = new Trace(options.keep);
@@ -230,13 +232,14 @@ export class World {
         if (typeof value !== 'function') return value;
         return (...args: readonly unknown[]): unknown => {
           if (key === 'createHalf') this.#born(site, args[0] as Newborn);
-          const watched = watchedMethods.has(String(key))
-            ? this.protectedVolumes.find(({ session }) => session === sessionIn(String(key), args))
-            : undefined;
+          const watched =
+            watchedMethods.has(String(key)) || key === 'abandonStage'
+              ? this.protectedVolumes.find(({ session }) => session === sessionIn(String(key), args))
+              : undefined;
           if (watched === undefined) return Reflect.apply(value, target, args);
           const result: unknown = Reflect.apply(value, target, args);
           this.tell(`${site.name} ${String(key)}`);
-          this.onMoment(String(key), watched);
+          if (key !== 'abandonStage') this.onMoment(String(key), watched);
           watched.observe(watched.sideOf(site)!, String(key), args, () => Promise.resolve(result));
           return result;
         };

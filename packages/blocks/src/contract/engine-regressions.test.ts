@@ -1,6 +1,7 @@
 import { cycleId, type PointId, pointId, sessionId, volumeId } from '@antipode/base';
 import { afterEach, describe, expect, it } from 'vitest';
 import { diskError } from '../embedded/simulated/simulated-disk.ts';
+import { durableBlocks } from '../embedded/simulated/stored-blocks.ts';
 import { BLOCK_BYTES } from '../port/device.ts';
 import type { BlockEngine, EngineEvent } from '../port/engine.ts';
 import { type BlockErrorCode, isBlockError } from '../port/errors.ts';
@@ -39,6 +40,31 @@ async function refusedWith(work: () => unknown): Promise<BlockErrorCode | 'nothi
 }
 
 describe('the embedded engine', () => {
+  it('two damaged places in one read, one at hand and one not: the read fails once it is over, and nothing else does [C8.1]', async () => {
+    const unheard: unknown[] = [];
+    const hear = (error: unknown) => unheard.push(error);
+    process.on('unhandledRejection', hear);
+    // Every other read of this disk waits for the medium.
+    const under = await simulatedEngine(3, { fallBack_max: 0 });
+    try {
+      const { engine, disk } = under;
+      await engine.createVolume({ id: a, name: 'a', size: MiB, tag: {} });
+      for (const block of [0, 2]) await write(engine, a, block, block + 1);
+      await engine.open(a).flush();
+      // It says of those before it that they are durable.
+      await write(engine, a, 8, 9);
+      await engine.open(a).flush();
+      for (const { name, offset } of durableBlocks(disk)) disk.flip(name, offset + 100);
+      for (let round = 0; round < 32; round++)
+        expect(await refusedWith(() => engine.open(a).read(0, new Uint8Array(4 * BLOCK_BYTES)))).toBe('corrupt');
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(unheard).toEqual([]);
+    } finally {
+      process.off('unhandledRejection', hear);
+      await under.dispose();
+    }
+  });
+
   const opened: CrashingEngine[] = [];
   const start = async () => {
     const under = await simulatedEngine(opened.length + 1, { fallBack_max: 0 });

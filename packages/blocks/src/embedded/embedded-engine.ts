@@ -45,7 +45,7 @@ import { ancestry, memberOf, noLayer } from './graph/graph.ts';
 import * as plan from './graph/plan.ts';
 import { Housekeeper } from './housekeeper.ts';
 import { halfInfo, pointInfo, stageInfo, volumeInfo } from './infos.ts';
-import type { LogState } from './log/types.ts';
+import type { LogState, SegmentInfo } from './log/types.ts';
 import { Moving } from './moving.ts';
 import { raiseAbove, stageRuns, verifyStaged } from './staging.ts';
 import { PointDevice, VolumeDevice } from './volume-device.ts';
@@ -523,6 +523,11 @@ export class EmbeddedEngine implements BlockEngine {
   /** What the engine counts and the index does not bear out; nothing, if all is well. For tests. */
   accountErrors(): readonly string[] {
     return accountErrors(this.#core);
+  }
+
+  /** The segments of the log. For tests. */
+  segments(): readonly SegmentInfo[] {
+    return this.#core.log.segments();
   }
 
   #order(change: Change | undefined): void {

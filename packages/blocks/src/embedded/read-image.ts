@@ -52,25 +52,35 @@ export function readBlocks(
     }
   }
   const pending: Promise<void>[] = [];
-  for (let at = 0, next = 0; at < runs.length; at = next) {
-    next = at + 1;
-    const run = runs[at]!;
-    if (run.frame_bytes > 0) {
-      while (next < runs.length && isNear(run, runs[next - 1]!, runs[next]!)) next += 1;
-      const reading = readPacked(world, runs.slice(at, next), { block, target, sums, volume });
-      if (reading !== undefined) pending.push(reading);
-      continue;
+  try {
+    for (let at = 0, next = 0; at < runs.length; at = next) {
+      next = at + 1;
+      const run = runs[at]!;
+      if (run.frame_bytes > 0) {
+        while (next < runs.length && isNear(run, runs[next - 1]!, runs[next]!)) next += 1;
+        const reading = readPacked(world, runs.slice(at, next), { block, target, sums, volume });
+        if (reading !== undefined) pending.push(reading);
+        continue;
+      }
+      const part =
+        run.count === count
+          ? target
+          : target.subarray((run.block - block) * BLOCK_BYTES, (run.block - block + run.count) * BLOCK_BYTES);
+      world.used(run.segment, run.count, false);
+      const read = world.log.read(run, part);
+      if (read === undefined) verify(world, run, part, { block, target, sums, volume });
+      else pending.push(read.then(() => verify(world, run, part, { block, target, sums, volume })));
     }
-    const part =
-      run.count === count
-        ? target
-        : target.subarray((run.block - block) * BLOCK_BYTES, (run.block - block + run.count) * BLOCK_BYTES);
-    world.used(run.segment, run.count, false);
-    const read = world.log.read(run, part);
-    if (read === undefined) verify(world, run, part, { block, target, sums, volume });
-    else pending.push(read.then(() => verify(world, run, part, { block, target, sums, volume })));
+  } catch (error) {
+    if (pending.length === 0) throw error;
+    pending.push(Promise.reject(error as Error));
   }
-  if (pending.length > 0) return Promise.all(pending).then(() => undefined);
+  if (pending.length > 0) return allEnded(pending);
+}
+
+/** Ends with the last of them, also where one fails: until then bytes may come into the target. */
+async function allEnded(pending: readonly Promise<void>[]): Promise<void> {
+  for (const ended of await Promise.allSettled(pending)) if (ended.status === 'rejected') throw ended.reason;
 }
 
 /** Frames of one read that stand so close to each other are read together, up to so much. */

@@ -59,6 +59,7 @@ export function clusterConfig(values: ServeValues): ClusterConfig {
     localPauseResume: values.localPauseResume,
     schedule: values.schedule,
     cyclesAtOnce: values.cyclesAtOnce,
+    takeoverWithin_ms: values.takeoverWithin,
     ...(values.labClock !== undefined && { pace: labPace(values.labClock) }),
   };
 }

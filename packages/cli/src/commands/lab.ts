@@ -23,7 +23,7 @@ async function run(context: CommandContext): Promise<number> {
     context.out(commandHelp('lab'));
     return 0;
   }
-  const { dir, basePort, appliances, json, demo, logLevel, clockRate } = values;
+  const { dir, basePort, appliances, json, demo, logLevel, clockRate, takeoverWithin } = values;
   if (json && demo) throw new UsageError('--json and --demo exclude each other: with --json the lab starts empty');
   const log = (line: string): void => context.err(`${line}\n`);
   if (!json) log(`starting the lab in ${dir}`);
@@ -33,6 +33,7 @@ async function run(context: CommandContext): Promise<number> {
     ...(basePort === undefined ? {} : { basePort }),
     logLevel,
     clockRate,
+    takeoverWithin_ms: takeoverWithin,
     entry: context.entry,
     clock: context.clock,
     log,

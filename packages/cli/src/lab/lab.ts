@@ -20,6 +20,8 @@ export interface LabOptions {
   readonly logLevel: string;
   /** How many times as fast as real time dates and schedules pass; absent: as fast. */
   readonly clockRate?: number;
+  /** How long a process of a new release may take to be ready. */
+  readonly takeoverWithin_ms?: number;
   /** The module that the command line starts with: sites are started from it. */
   readonly entry: string;
   readonly clock: Clock;
@@ -113,7 +115,7 @@ class RunningLab {
   }
 
   async start(basePort: number): Promise<LabRecord> {
-    const { dir, appliances = 1, clock, log, logLevel, entry } = this.#options;
+    const { dir, appliances = 1, clock, log, logLevel, entry, takeoverWithin_ms } = this.#options;
     this.#link = new Link(routesOf(basePort), clock);
     await this.#link.start();
     const places = labPlaces(dir);
@@ -132,6 +134,7 @@ class RunningLab {
         ...(appliances > 1
           ? ['--appliances', moreAppliances(appliances, (number) => places.appliance(name, number))]
           : []),
+        ...(takeoverWithin_ms === undefined ? [] : ['--takeover-within', `${takeoverWithin_ms}ms`]),
         ...(isPaced ? ['--lab-clock', places.clock] : []),
       ];
       const site: LabSite = {

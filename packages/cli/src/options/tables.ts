@@ -175,6 +175,12 @@ export const serveOptions = {
     fallback: '8',
     help: 'Cycles that may run at once on the link to one peer; the others wait in line.',
   }),
+  takeoverWithin: option(parseDuration(1_000, 600_000), {
+    name: 'takeover-within',
+    argument: 'TIME',
+    fallback: '60s',
+    help: 'How long a process of a new release may take to be ready before an upgrade is rolled back; hosts wait meanwhile.',
+  }),
   labClock: option(parsePath, {
     name: 'lab-clock',
     argument: 'FILE',
@@ -211,6 +217,7 @@ export const labOptions = {
     fallback: 'false',
     help: 'Also make a protected volume with a file system in it, and say what to try next.',
   }),
+  takeoverWithin: serveOptions.takeoverWithin,
   clockRate: option(parseInteger(1, 1_000), {
     name: 'clock-rate',
     argument: 'NUMBER',

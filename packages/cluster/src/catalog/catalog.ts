@@ -167,6 +167,14 @@ export class Catalog {
     return rows.map((row) => JSON.parse(row.doc) as Documents[T]);
   }
 
+  /** Sessions that volumes are set aside for. */
+  setAsideFor(): readonly string[] {
+    const rows = this.#prepare(
+      `SELECT DISTINCT private ->> '$.joined' AS session FROM volume WHERE private ->> '$.joined' IS NOT NULL`,
+    ).all() as { session: string }[];
+    return rows.map(({ session }) => session);
+  }
+
   /** Snapshots, or sets, whose time has come, the oldest first. */
   listExpired<T extends 'volume' | 'volume_group'>(table: T, now: string, most: number): readonly Documents[T][] {
     const rows = this.#prepare(

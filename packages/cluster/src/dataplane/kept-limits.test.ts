@@ -26,13 +26,19 @@ it('what was told last is there after a start, for its owner alone', () => {
   expect(new KeptLimits(path()).load()).toEqual([]);
 });
 
-it.each(['', '{', '{}', '[1]', '[{"id":"v","volumes":["v"],"rate":{"operations_per_s":-1,"burst_percentage":0}}]'])(
-  'what is no list of limits is none: %s',
-  (text) => {
-    writeFileSync(path(), text);
-    expect(new KeptLimits(path()).load()).toEqual([]);
-  },
-);
+it.each([
+  '',
+  '{',
+  '{}',
+  '[1]',
+  '[null]',
+  '[{"id":"v","volumes":[1],"rate":{"burst_percentage":0}}]',
+  '[{"id":"v","volumes":[]}]',
+  '[{"id":"v","volumes":["v"],"rate":{"operations_per_s":-1,"burst_percentage":0}}]',
+])('what is no list of limits is none: %s', (text) => {
+  writeFileSync(path(), text);
+  expect(new KeptLimits(path()).load()).toEqual([]);
+});
 
 it('a medium that takes nothing does not stop limits from being taken', () => {
   const kept = new KeptLimits(join(directory, 'missing', 'limits.json'));

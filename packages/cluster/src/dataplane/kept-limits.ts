@@ -1,20 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { Type } from 'typebox';
-import { Value } from 'typebox/value';
 import type { IoLimit } from '../local/api.ts';
 import { writeDurably } from '../supervisor/write-durably.ts';
-
-const Kept = Type.Array(
-  Type.Object({
-    id: Type.String(),
-    volumes: Type.Array(Type.String()),
-    rate: Type.Object({
-      operations_per_s: Type.Optional(Type.Number({ exclusiveMinimum: 0 })),
-      bytes_per_s: Type.Optional(Type.Number({ exclusiveMinimum: 0 })),
-      burst_percentage: Type.Number({ minimum: 0 }),
-    }),
-  }),
-);
 
 /**
  * The rates that a data plane was told last, in a file beside its log: they hold from its start on, before management is there to say
@@ -31,7 +17,8 @@ export class KeptLimits {
 
   load(): readonly IoLimit[] {
     try {
-      return Value.Parse(Kept, JSON.parse(this.#kept)) as readonly IoLimit[];
+      const found: unknown = JSON.parse(this.#kept);
+      return Array.isArray(found) && found.every(isLimit) ? found : [];
     } catch {
       return [];
     }
@@ -47,6 +34,21 @@ export class KeptLimits {
       // The medium takes nothing now: what was kept before holds at the next start, until management says more.
     }
   }
+}
+
+/** By hand: with a library for it a data plane would load twice as much at its start, and hosts wait for that. */
+function isLimit(value: unknown): value is IoLimit {
+  const { id, volumes, rate } = (value ?? {}) as Readonly<Record<string, unknown>>;
+  if (typeof id !== 'string' || !Array.isArray(volumes) || typeof rate !== 'object' || rate === null) return false;
+  const { operations_per_s, bytes_per_s, burst_percentage } = rate as Readonly<Record<string, unknown>>;
+  const isBound = (bound: unknown) => bound === undefined || (typeof bound === 'number' && bound > 0);
+  return (
+    volumes.every((volume) => typeof volume === 'string') &&
+    isBound(operations_per_s) &&
+    isBound(bytes_per_s) &&
+    typeof burst_percentage === 'number' &&
+    burst_percentage >= 0
+  );
 }
 
 function read(path: string): string {

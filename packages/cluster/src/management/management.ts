@@ -124,7 +124,7 @@ export async function startManagement(
     running: software.software,
     release: software.release,
   });
-  packages.recover();
+  await packages.recover();
   const upgrades = new Upgrades({ catalog, random, reporter, jobs, packages, sessions, supervisor, software });
   const onError = (error: unknown) => log.error({ err: error }, 'a request of a peer failed');
   const peerServer: PeerServer = await listenOn(ports, 'peer', config.peer.port, (port) =>

@@ -149,7 +149,7 @@ function management() {
   const ask = (verb: string, id = '', body: unknown = {}) =>
     service.handlers()[`migration_session.${verb}`]!(context, id, body) as Promise<{ id: string }>;
   const inState = async (id: string, state: string) => {
-    for (let look = 0; look < 500 && catalog.get('migration_session', id)?.state !== state; look++)
+    for (let look = 0; look < 6_000 && catalog.get('migration_session', id)?.state !== state; look++)
       await systemClock.sleep(10);
     expect(catalog.get('migration_session', id)?.state).toBe(state);
   };
@@ -234,7 +234,7 @@ describe('a migration whose data planes die', () => {
     const next = management();
     await next.service.recover();
     next.service.start();
-    for (let look = 0; look < 500 && catalog.get('migration_session', id) !== undefined; look++)
+    for (let look = 0; look < 6_000 && catalog.get('migration_session', id) !== undefined; look++)
       await systemClock.sleep(10);
     expect(catalog.get('migration_session', id)).toBeUndefined();
     expect(catalog.get('volume', volume)?.migration_session_id).toBeNull();
@@ -251,7 +251,7 @@ describe('what a migration shows', () => {
     const { asked } = a1;
     let shown: unknown;
     a2.after.set('forgetArrival', async () => {
-      for (let look = 0; look < 500 && a1.asked < asked + 3; look++) await systemClock.sleep(10);
+      for (let look = 0; look < 6_000 && a1.asked < asked + 3; look++) await systemClock.sleep(10);
       expect(a1.asked).toBeGreaterThanOrEqual(asked + 3);
       const [row] = catalog.all('SELECT doc FROM rest_migration_session WHERE id = ?', [id]);
       shown = JSON.parse(String(row?.doc));

@@ -70,8 +70,9 @@ export class LinkMonitor {
     const { clock, client } = this.#deps;
     try {
       const sent = clock.monotonic();
+      const lost = !this.#state.up;
       const answer = await client.ask(
-        { kind: 'hello', hello: await this.#deps.hello() },
+        { kind: 'hello', hello: await this.#deps.hello(), ...(lost && { lost }) },
         driverLimits.heartbeatAnswer_ms,
       );
       if (answer.kind !== 'hello') throw new Error('not an answer to a heartbeat');

@@ -229,17 +229,25 @@ export class Membership {
     return this.#inTurn(session, () => this.#dropUnused(session, undefined));
   }
 
+  /** The same for sessions that went when it could not be done: in the death of a process, or while the data plane was away. */
+  async endedBefore(): Promise<void> {
+    for (const session of this.#deps.catalog.setAsideFor().map(sessionId))
+      if (!this.#registry.entries.has(session)) await this.ended(session);
+  }
+
   /** Volumes that were set aside for members that never came go again: nobody has ever seen anything in them. */
   async #dropUnused(session: SessionId, engine: HalfInfo | undefined): Promise<void> {
     const { catalog, dataPlane } = this.#deps;
     for (const volume of catalog.listByPrivate('volume', 'joined', session)) {
       const isMember = ({ local }: Pair) => local === volume.id;
       if (engine?.joining.some(isMember)) continue;
-      if (engine?.pairs.some(isMember)) {
+      const info = await dataPlane.volume(volumeId(volume.id));
+      // Where the session ended before its last commit was followed, the copy itself tells that it is one: it stays, like the others.
+      if (engine === undefined ? info?.replica !== undefined : engine.pairs.some(isMember)) {
         catalog.put('volume', volume, {});
         continue;
       }
-      await dataPlane.deleteVolume(volumeId(volume.id));
+      if (info !== undefined) await dataPlane.deleteVolume(volumeId(volume.id));
       forgetVolume(catalog, volume);
     }
   }

@@ -35,6 +35,7 @@ export function peerAnswers(deps: PeerAnswersDeps): (from: TrustedPeer, request:
     remotes.heard(remote.id);
     switch (request.kind) {
       case 'hello':
+        if (request.lost) sessions.lostByPeer(remote);
         return { kind: 'hello', hello: await deps.hello() };
       case 'unpair':
         pairing.unpaired(from.serial);

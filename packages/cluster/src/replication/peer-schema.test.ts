@@ -150,6 +150,7 @@ const requests: readonly PeerRequest[] = [
   { kind: 'volume', session, volume: 'volume-2', name: 'Basel', description: null },
   { kind: 'session', message: { kind: 'contact', session, view: grouped } },
   { kind: 'hello', hello: withAppliances },
+  { kind: 'hello', hello, lost: true },
 ];
 const answers: readonly PeerAnswer[] = [
   { kind: 'hello', hello },

@@ -155,7 +155,7 @@ const Reply = Type.Union([
 
 /** One schema for each kind, so that the compiler asks for it when a kind is added. */
 const requests: Readonly<Record<PeerRequest['kind'], TSchema>> = {
-  hello: Type.Object({ kind: Type.Literal('hello'), hello: Hello }),
+  hello: Type.Object({ kind: Type.Literal('hello'), hello: Hello, lost: Type.Optional(Type.Boolean()) }),
   pair: Type.Object({ kind: Type.Literal('pair'), identity: Identity, latency: oneOf(enums.RemoteSystemLatency) }),
   unpair: Type.Object({ kind: Type.Literal('unpair') }),
   offer: Type.Object({ kind: Type.Literal('offer'), offer: Offer }),

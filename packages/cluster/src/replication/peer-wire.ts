@@ -103,7 +103,8 @@ export interface SnapshotRuleCopy {
 }
 
 export type PeerRequest =
-  | { readonly kind: 'hello'; readonly hello: Hello }
+  /** `lost`: whoever asks counts the link as lost until this is answered. */
+  | { readonly kind: 'hello'; readonly hello: Hello; readonly lost?: boolean }
   /** Both sides get an entry for the other. */
   | { readonly kind: 'pair'; readonly identity: PeerIdentity; readonly latency: string }
   | { readonly kind: 'unpair' }

@@ -10,14 +10,14 @@ import type { Sessions } from './sessions.ts';
 /** The verbs of a session. */
 export function sessionHandlers(catalog: Catalog, sessions: Sessions): Handlers {
   const plain = (name: 'sync' | 'pause' | 'resume' | 'reprotect') =>
-    handler(Type.Object({}), (_, id) => sessions.command(id, { name }));
+    handler(Type.Object({}), ({ progress }, id) => sessions.command(id, { name }, progress));
   return {
     'replication_session.sync': plain('sync'),
     'replication_session.pause': plain('pause'),
     'replication_session.resume': plain('resume'),
     'replication_session.reprotect': plain('reprotect'),
-    'replication_session.failover': handler(SessionFailover, (_, id, body) =>
-      sessions.command(id, failover(catalog, body)),
+    'replication_session.failover': handler(SessionFailover, ({ progress }, id, body) =>
+      sessions.command(id, failover(catalog, body), progress),
     ),
     'replication_session.start_failover_test': handler(StartFailoverTest, (_, id, body) => {
       const from = pointOf(catalog, body.snapshot_id);

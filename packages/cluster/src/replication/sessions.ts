@@ -33,6 +33,8 @@ import type { SessionEntry, SessionRegistry, SessionsDeps } from './session-part
 import { SessionReports } from './session-reports.ts';
 import { resourceOf, type SessionRecord, SessionStore } from './session-store.ts';
 
+type Progress = (percent: number) => void;
+
 /** The sessions of this cluster: born by policies and offers, driven one by one, gone with their policies. */
 export class Sessions implements ReplicationHooks, SessionRegistry {
   readonly #deps: SessionsDeps;
@@ -43,6 +45,8 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   readonly #membership: Membership;
   readonly #copies: PolicyCopies;
   readonly #gates = new Map<string, LinkGate>();
+  /** Commands under way that tell how far their session's copying is. */
+  readonly #followers = new Map<SessionId, Set<Progress>>();
   readonly monitor: SessionMonitor;
 
   constructor(deps: SessionsDeps) {
@@ -129,11 +133,32 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
 
   // --- what REST asks -----------------------------------------------------------------------------------------------
 
-  async command(id: string, command: Command): Promise<void> {
+  /** `progress` hears how far the copying is that the command waits for, in percent: of several cycles the furthest, and all of it at the end. */
+  async command(id: string, command: Command, progress?: Progress): Promise<void> {
     const entry = this.entries.get(sessionId(id));
     if (entry === undefined) throw new RestError('not_found', 'replication_session', id);
-    const result = await entry.driver.command(command);
-    if (!result.ok) throw rejectionError(result.error);
+    const unfollow = progress && this.#followProgress(entry.record.half.id, progress);
+    try {
+      const result = await entry.driver.command(command);
+      if (!result.ok) throw rejectionError(result.error);
+    } finally {
+      unfollow?.();
+    }
+  }
+
+  #followProgress(session: SessionId, progress: Progress): () => void {
+    let furthest = 0;
+    const follower: Progress = (percent) => {
+      // A failover catches up in several cycles; none of them is the end of it.
+      furthest = Math.max(furthest, Math.min(percent, 99));
+      progress(furthest);
+    };
+    const followers = this.#followers.get(session) ?? new Set();
+    this.#followers.set(session, followers.add(follower));
+    return () => {
+      followers.delete(follower);
+      if (followers.size === 0) this.#followers.delete(session);
+    };
   }
 
   /** Ends a failover test; answers the snapshot that keeps what it has written, if that was asked for. */
@@ -352,6 +377,17 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     this.#copies.linkUp(remote.id);
   }
 
+  /**
+   * The peer had lost the link, which this side need not have noticed: what it did meanwhile it could tell nobody. All halves compare
+   * themselves with theirs.
+   */
+  lostByPeer(remote: RemoteRecord): void {
+    // Where this side has lost the link too, they do so when it is back.
+    if (!this.#deps.remotes.isUp(remote.id)) return;
+    for (const entry of this.entries.values())
+      if (entry.record.remoteSystemId === remote.id) entry.driver.submit({ kind: 'link', up: true });
+  }
+
   dataPlaneEvent(event: DataPlaneEvent): void {
     if (event.kind === 'up') {
       for (const entry of this.entries.values()) entry.driver.dataPlaneUp();
@@ -368,6 +404,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
       await this.#membership.follow(entry.record.half.id).catch(() => undefined);
       await this.#membership.align(entry).catch(() => undefined);
     }
+    await this.#membership.endedBefore().catch(() => undefined);
   }
 
   #showProgress(
@@ -381,6 +418,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     const started = entry.record.half.cycle?.started_ms ?? this.#deps.clock.now();
     const elapsed = this.#deps.clock.now() - started;
     this.monitor.progress(session, progress);
+    for (const follower of this.#followers.get(session) ?? []) follower(share * 100);
     this.#deps.catalog.live('replication_session', session, {
       ...this.#linkFields(entry.record),
       progress_percentage: Math.floor(share * 100),

@@ -183,12 +183,26 @@ describe('the certificate of the REST interface', () => {
     expect(alerts('ACTIVE')).toMatchObject([
       { severity: 'Major', resource_name: 'London', description_l10n: expect.stringContaining(end.toISOString()) },
     ]);
-    expect(catalog.count('event')).toBe(1);
+    expect(catalog.list('event', 'event_code', '0x02040103')).toHaveLength(1);
     catalog.close();
     open();
     expect(alerts('ACTIVE')).toHaveLength(1);
     now_ms = Date.now();
     await ask('reset_certificates', '', { service: 'Management_HTTP' });
+    expect([alerts('ACTIVE').length, alerts('CLEARED').length]).toEqual([0, 1]);
+  });
+
+  it('of the link is told of as well, until a start has a new one', async () => {
+    const alerts = (state: string) =>
+      catalog.list('alert', 'state', state).filter(({ event_code }) => event_code === '0x02040104');
+    now_ms = Date.parse(new X509Certificate(link.certificate).validTo) - 30 * 86_400_000;
+    service.refresh();
+    service.refresh();
+    expect(alerts('ACTIVE')).toHaveLength(1);
+    catalog.close();
+    now_ms = Date.now();
+    link = await selfSigned('PS000000000001', []);
+    open();
     expect([alerts('ACTIVE').length, alerts('CLEARED').length]).toEqual([0, 1]);
   });
 

@@ -183,14 +183,19 @@ export class CertificateService {
     this.#lookAhead();
   }
 
+  /** The certificates in use, told of ahead of their end. */
   #lookAhead(): void {
+    this.#expires('certificate_expires', this.#current()?.members ?? []);
+    this.#expires('link_certificate_expires', [certificateMember(this.#deps.link.certificate)]);
+  }
+
+  #expires(what: 'certificate_expires' | 'link_certificate_expires', chain: CertificateDocument['members']): void {
     const { clock, reporter, subject } = this.#deps;
     const about = { type: 'cluster', id: '0', name: subject().name };
     // A chain is as good as the first of it to end.
-    const [end] = (this.#current()?.members ?? []).map(({ valid_to }) => valid_to).sort();
-    if (end === undefined || Date.parse(end) - clock.now() > toldBefore_ms)
-      reporter.clear('certificate_expires', about);
-    else if (!reporter.isRaised('certificate_expires', about)) reporter.tell('certificate_expires', about, end);
+    const [end] = chain.map(({ valid_to }) => valid_to).sort();
+    if (end === undefined || Date.parse(end) - clock.now() > toldBefore_ms) reporter.clear(what, about);
+    else if (!reporter.isRaised(what, about)) reporter.tell(what, about, end);
   }
 
   /** What is not managed here is refused before anything is looked at. */

@@ -215,6 +215,13 @@ export const occurrences = {
     'Clients that look at it refuse the connection from then on.',
     'Give another certificate, or have it made anew with x509_certificate/reset_certificates; one given in files is changed there.',
   ),
+  link_certificate_expires: raised(
+    '0x02040104',
+    'Major',
+    'The certificate with which {0} proves itself to its remote systems expires at {1}.',
+    'They refuse its connections from then on, and copies get older.',
+    'Have a new one made at the next start (docs/operations.md), and exchange certificates again with each remote system.',
+  ),
   link_lost: raised(
     '0x02010201',
     'Major',

@@ -55,7 +55,7 @@ const shown = (id: string | null): Record<string, unknown> =>
   JSON.parse(String(catalog.all('SELECT doc FROM rest_job WHERE id = ?', [id])[0]?.doc)) as Record<string, unknown>;
 const becomes = async (id: string | null, wanted: object) => {
   const isSo = () => Object.entries(wanted).every(([name, value]) => shown(id)[name] === value);
-  for (let look = 0; look < 1000 && !isSo(); look++) await systemClock.sleep(2);
+  for (let look = 0; look < 20_000 && !isSo(); look++) await systemClock.sleep(2);
   expect(shown(id)).toMatchObject(wanted);
 };
 

@@ -35,7 +35,7 @@ export class SoftwarePackages {
   }
 
   /** Brings rows and folders in line: what was begun and not finished goes, what the catalog has lost is entered again. */
-  recover(): void {
+  async recover(): Promise<void> {
     const { catalog, dataDir, release } = this.#deps;
     const place = softwarePlace(dataDir);
     mkdirSync(place, { recursive: true, mode: 0o700 });
@@ -48,7 +48,7 @@ export class SoftwarePackages {
     for (const id of folders) {
       const known = catalog.get('software_package', id);
       try {
-        const row = known ?? rowOf(id, manifestOf(releasePlace(dataDir, id)));
+        const row = known ?? rowOf(id, await manifestOf(releasePlace(dataDir, id)));
         catalog.put('software_package', { ...row, software_package_state: stateOf(row, id === release) });
       } catch (error) {
         // Not a folder of ours, or damaged beyond its description: kept where it is, and shown to nobody.

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createZstdDecompress } from 'node:zlib';
 import { syncDirectory } from '../supervisor/write-durably.ts';
-import { type Manifest, type PackagedFile, PackageRefused, parseManifest, sizeOf } from './manifest.ts';
+import { type Manifest, type PackagedFile, PackageRefused, sizeOf } from './manifest.ts';
 import { manifestLength, prefix_bytes, signature_bytes, verifiedManifest } from './package-file.ts';
 
 /** The signed beginning of the package that a release came in, kept beside its files. */
@@ -31,7 +31,7 @@ export async function unpackPackage(source: AsyncIterable<Buffer>, options: Unpa
   const bytes = new ByteReader(source);
   const prefix = await bytes.take(prefix_bytes);
   const head = Buffer.concat([prefix, await bytes.take(manifestLength(prefix) + signature_bytes)]);
-  const manifest = parseManifest(verifiedManifest(head, options.keys));
+  const manifest = await parsed(verifiedManifest(head, options.keys));
   await options.check(manifest);
   const partial = `${options.directory}.partial`;
   rmSync(partial, { recursive: true, force: true });
@@ -61,10 +61,13 @@ export async function unpackPackage(source: AsyncIterable<Buffer>, options: Unpa
   }
 }
 
+/** Loaded when a manifest is read: what checks it is more than all else that a supervisor is made of. */
+const parsed = async (text: string): Promise<Manifest> => (await import('./parse-manifest.ts')).parseManifest(text);
+
 /** The manifest of an unpacked release. @throws PackageRefused when it cannot be read */
-export function manifestOf(directory: string): Manifest {
+export async function manifestOf(directory: string): Promise<Manifest> {
   const head = readFileSync(join(directory, headName));
-  return parseManifest(head.toString('utf8', prefix_bytes, head.length - signature_bytes));
+  return parsed(head.toString('utf8', prefix_bytes, head.length - signature_bytes));
 }
 
 /** Compares an unpacked release with what was signed: signature where keys are given, and every file. @throws PackageRefused */
@@ -72,7 +75,7 @@ export async function verifyRelease(directory: string, keys?: readonly KeyObject
   let manifest: Manifest;
   try {
     if (keys !== undefined) verifiedManifest(readFileSync(join(directory, headName)), keys);
-    manifest = manifestOf(directory);
+    manifest = await manifestOf(directory);
   } catch (error) {
     if (error instanceof PackageRefused) throw error;
     throw new PackageRefused('its description is missing');

@@ -14,12 +14,13 @@ const limits = {
   settled_ms: 60_000,
   /** A process that does not stop by itself within this is killed. */
   stop_ms: 20_000,
+  /** How long the way back waits for the process of before to be ready. */
+  revert_ms: 60_000,
   /**
-   * A process that takes over: how long its code may take to load, it to be ready, and to show that it works. Hosts wait for a data plane
-   * that hangs for as long as the last two together, and then for the one of before.
+   * A process that takes over: how long its code may take to load, and to show that it works. Hosts wait for a data plane that hangs for
+   * as long as it may take to be ready, or to show that it works, and then for the one of before.
    */
   load_ms: 60_000,
-  ready_ms: 60_000,
   check_ms: 20_000,
 } as const;
 
@@ -116,7 +117,7 @@ export class SupervisedChild {
       if (this.#stopping) throw new Error('the cluster is being stopped');
       this.#process = candidate;
       this.#order(candidate, release);
-      const { info } = await this.#said(candidate, 'ready', limits.ready_ms);
+      const { info } = await this.#said(candidate, 'ready', this.#options.config.takeoverWithin_ms);
       if (!hasSameAddresses(this.#info, info)) throw new Error('it does not listen at the addresses of before');
       candidate.send({ kind: 'check' } satisfies ToChild);
       const { message } = await this.#said(candidate, 'checked', limits.check_ms);
@@ -147,7 +148,7 @@ export class SupervisedChild {
     this.start();
     const child = this.#process;
     // What goes on failing is started again like any other process; the way back does not wait for ever.
-    if (child !== undefined) await this.#said(child, 'ready', limits.ready_ms).catch(() => undefined);
+    if (child !== undefined) await this.#said(child, 'ready', limits.revert_ms).catch(() => undefined);
   }
 
   /** Asks the process to drain and end; kills it when it does not. */

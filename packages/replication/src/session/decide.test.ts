@@ -334,6 +334,24 @@ describe('faults', () => {
     expect(pair.b.engine.base?.point).toBe(target);
   });
 
+  it('a target that cannot be read is given up: once its blocks are written again, a sync ships a fresh one', () => {
+    const pair = synced();
+    pair.write(pair.a);
+    pair.command(pair.a, { name: 'sync' });
+    pair.act(pair.a);
+    pair.hear(pair.a);
+    const target = pair.a.half.cycle!.point;
+    pair.damaged.add(target);
+    pair.settle(10);
+    expect(pair.a.half).toMatchObject({ state: 'System_Paused', fault: { code: 'source_damaged', retry: false } });
+    pair.write(pair.a);
+    pair.command(pair.a, { name: 'sync' });
+    pair.settle();
+    expect(states(pair)).toEqual(['OK', 'OK']);
+    expect(pair.b.engine.base?.point).not.toBe(target);
+    expect(pair.b.engine.head).toBe(pair.a.engine.head);
+  });
+
   it('deletion ends both halves, and with the peer away the other follows at contact [C5.6]', () => {
     const pair = synced();
     pair.setLink(false);
@@ -344,6 +362,29 @@ describe('faults', () => {
     pair.setLink(true);
     pair.settle();
     expect(pair.b.gone).toBe(true);
+  });
+
+  it('deletion over a link that nobody knows to be lost is told until it is heard, or the link counts as lost [C5.6] [P3]', () => {
+    const briefly = synced();
+    briefly.silent = true;
+    briefly.command(briefly.a, { name: 'delete' });
+    briefly.settle(5);
+    expect(briefly.a.half.state).toBe('Deleting');
+    briefly.silent = false;
+    briefly.settle();
+    expect([briefly.a.gone, briefly.b.gone]).toEqual([true, true]);
+
+    const noticed = synced();
+    noticed.silent = true;
+    noticed.command(noticed.a, { name: 'delete' });
+    noticed.settle(5);
+    noticed.setLink(false);
+    noticed.settle();
+    expect(noticed.a.gone).toBe(true);
+    noticed.silent = false;
+    noticed.setLink(true);
+    noticed.settle();
+    expect(noticed.b.gone).toBe(true);
   });
 });
 

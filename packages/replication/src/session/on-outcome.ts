@@ -4,7 +4,7 @@ import type { ShipFailure } from '../transfer/types.ts';
 import { type Change, type Context, unchanged, without } from './change.ts';
 import { absorb } from './contact.ts';
 import { finishCycle, newCycle, park, startCycle } from './cycle.ts';
-import type { Cycle, FaultCode, Half, PlannedFailover } from './half.ts';
+import type { Cycle, FaultCode, Half, Operation, PlannedFailover } from './half.ts';
 import { hear, isOutOfDate } from './hearing.ts';
 import { sessionLimits } from './limits.ts';
 import type { Notice } from './notice.ts';
@@ -106,9 +106,7 @@ function onEnded(half: Half, outcome: Outcome, context: Context): Change {
     case 'tell_activate':
       return onToldActivate(half, outcome, context);
     case 'tell_delete':
-      return operation?.kind === 'delete'
-        ? unchanged({ ...half, operation: { ...operation, phase: 'remove' } })
-        : unchanged(half);
+      return operation?.kind === 'delete' ? onToldDelete(half, operation, outcome, context) : unchanged(half);
     case 'tell_reprotect':
       return onToldReprotect(half, outcome);
     case 'remove':
@@ -178,6 +176,20 @@ function onContact(half: Half, outcome: Of<'contact'>, context: Context): Change
   return interrupted(half, code, message, true, context);
 }
 
+/**
+ * Who cannot be told hears of it at the next contact, which comes when a lost link is back. Where nobody has noticed that the link is lost,
+ * none would come: the peer is told again, until it knows or the link counts as lost.
+ */
+function onToldDelete(
+  half: Half,
+  operation: Extract<Operation, { kind: 'delete' }>,
+  { result }: Of<'tell_delete'>,
+  { linkUp }: Context,
+): Change {
+  if (!result.ok && result.reason === 'unreachable' && linkUp) return unchanged(half);
+  return unchanged({ ...half, operation: { ...operation, phase: 'remove' } });
+}
+
 function onShip(half: Half, outcome: Of<'ship'>, context: Context): Change {
   const cycle = half.cycle;
   if (cycle === undefined || cycle.id !== outcome.cycle || cycle.phase !== 'ship') return unchanged(half);
@@ -196,7 +208,8 @@ function onTargetGone(half: Half, cycle: Cycle['id'], context: Context): Change 
   if (half.cycle?.id !== cycle || half.cycle.phase !== 'ship') return unchanged(half);
   const rest = without(half, 'cycle');
   if (operation?.kind === 'planned_failover' && operation.phase === 'catch_up') return unchanged(rest);
-  if (operation !== undefined) return interrupted(half, 'source_damaged', 'the point being shipped is gone', false, context);
+  if (operation !== undefined)
+    return interrupted(half, 'source_damaged', 'the point being shipped is gone', false, context);
   return half.state === 'Synchronizing' ? startCycle(rest, 'retry', context) : unchanged(rest);
 }
 
@@ -225,23 +238,28 @@ function interrupted(half: Half, code: FaultCode, message: string, retry: boolea
     const sealed = operation.phase === 'prove' || operation.phase === 'seal';
     const notices = [{ kind: 'failover_aborted', message }] as const;
     if (sealed) return { half: { ...half, lastFailure, operation: { ...operation, phase: 'abort' } }, notices };
-    const parked = park(without(half, 'operation'), code, message, retry, context);
+    const parked = park(withoutUnreadable(without(half, 'operation'), code, retry), code, message, retry, context);
     return { half: { ...parked.half, lastFailure }, notices: [...notices, ...parked.notices] };
   }
   if (operation !== undefined || half.state !== 'Synchronizing') return unchanged(half);
-  return park(half, code, message, retry, context);
+  return park(withoutUnreadable(half, code, retry), code, message, retry, context);
 }
 
-/** The seal is lifted: an ordinary session again, its cycle unfinished. */
+/** A target that cannot be read will never be shipped, whatever is written over its blocks: the next cycle takes a fresh one [C3.1]. */
+const withoutUnreadable = (half: Half, code: FaultCode, retry: boolean): Half =>
+  code === 'source_damaged' && !retry && half.cycle?.phase === 'ship' ? without(half, 'cycle') : half;
+
+/** The seal is lifted: an ordinary session again, its cycle unfinished, unless it could not be read. */
 function abandoned(half: Half): Half {
   const failure = half.lastFailure;
   const fault = failure && {
     code: failure.code === 'peer_unreachable' || failure.code === 'peer_busy' ? ('link_lost' as const) : failure.code,
     message: failure.message,
   };
-  const cycle = half.cycle && { cycle: { ...half.cycle, confirmed: false } };
+  const kept = failure?.code === 'source_damaged' ? without(half, 'cycle') : half;
+  const cycle = kept.cycle && { cycle: { ...kept.cycle, confirmed: false } };
   return {
-    ...without(half, 'operation'),
+    ...without(kept, 'operation'),
     ...cycle,
     state: 'System_Paused',
     ...(fault && { fault: { ...fault, retry: true, retryAt_ms: 0, count: 1 } }),

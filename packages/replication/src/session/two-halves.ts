@@ -49,10 +49,14 @@ interface Site {
 export class TwoHalves {
   now_ms = 1_000_000;
   linkUp = true;
+  /** Nothing passes, and neither side has noticed that yet. */
+  silent = false;
   /** Places on the link are given at once. */
   slot = true;
   /** Bytes a final cycle would ship; set by tests that want catch-up rounds. */
   leftToShip = 0;
+  /** Points that hold a block that cannot be read any more. */
+  readonly damaged = new Set<string>();
   shippedExtents = 0;
   /** Everything that operators would have been told. */
   readonly heard: Notice[] = [];
@@ -401,6 +405,8 @@ export class TwoHalves {
       return refuse('stale_generation');
     const target = mine.points.get(step.cycle.point);
     if (target === undefined) return refuse('base_mismatch');
+    if (this.damaged.has(step.cycle.point))
+      return { ok: false, failure: { code: 'source_damaged', message: 'a block cannot be read', retry: false } };
     const digests = [String(target.content)];
     if (theirs.base?.point !== step.cycle.point) {
       if (theirs.base?.point !== step.cycle.base?.point) {
@@ -441,7 +447,7 @@ export class TwoHalves {
 
   #ask(from: Site, message: PeerMessage, loseAnswer: boolean): PeerReply | undefined {
     const to = this.other(from);
-    if (!this.linkUp) return undefined;
+    if (!this.linkUp || this.silent) return undefined;
     from.sent.push(message);
     if (to.gone) return { kind: 'tombstone', generation: to.engine.generation };
     this.#deliver(to, message);

@@ -4,7 +4,10 @@ import * as x509 from '@peculiar/x509';
 import type { LinkIdentity } from './types.ts';
 
 /** A self-signed identity for tests. */
-export async function testIdentity(name: string): Promise<LinkIdentity & { readonly fingerprint: string }> {
+export async function testIdentity(
+  name: string,
+  notAfter = new Date('2120-01-01'),
+): Promise<LinkIdentity & { readonly fingerprint: string }> {
   x509.cryptoProvider.set(webcrypto as never);
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
@@ -13,7 +16,7 @@ export async function testIdentity(name: string): Promise<LinkIdentity & { reado
     keys: keys as never,
     signingAlgorithm: algorithm,
     notBefore: new Date('2020-01-01'),
-    notAfter: new Date('2120-01-01'),
+    notAfter,
     serialNumber: '01',
   });
   const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)).toString('base64');

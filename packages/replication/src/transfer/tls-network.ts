@@ -1,12 +1,16 @@
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type TLSSocket, connect as tlsConnect } from 'node:tls';
+import { systemClock } from '@antipode/base';
 import type { DataNetwork } from './data-network.ts';
 import { transferLimits } from './limits.ts';
 import { plainFingerprint } from './link.ts';
 import { LinkLost } from './link-lost.ts';
 
-const shownFingerprint = (socket: TLSSocket): string =>
-  plainFingerprint(socket.getPeerCertificate().fingerprint256 ?? '');
+/** Who the other end is; nobody, if its certificate has expired: by the time that TLS goes by, as on the management channel. */
+function shownFingerprint(socket: TLSSocket): string {
+  const { fingerprint256, valid_to } = socket.getPeerCertificate();
+  return Date.parse(valid_to) > systemClock.now() ? plainFingerprint(fingerprint256) : '';
+}
 
 /** Data connections over TLS 1.3 with certificates at both ends. */
 export const tlsNetwork: DataNetwork = {

@@ -23,6 +23,16 @@ export async function createSegmentFile(
     return file;
   } catch (error) {
     file.close();
+    discard(disk, temporary);
     throw error;
+  }
+}
+
+/** Nobody else knows of it: left there it would take space until the next start. */
+function discard(disk: Disk, temporary: string): void {
+  try {
+    if (disk.list().includes(temporary)) disk.remove(temporary);
+  } catch {
+    // The disk refuses this as well: the next start removes it.
   }
 }

@@ -20,6 +20,8 @@ export class StoredSegments {
   private readonly byNumber = new Map<number, StoredSegment>();
   private readonly unsettled = new Map<number, () => Promise<void>>();
   private readonly spares: string[] = [];
+  /** Files on their way to be spares: a crash may still bring back the segments that they were. */
+  private retired: string[] = [];
   private settling: Promise<void> = Promise.resolve();
 
   constructor(disk: Disk, limits: LogLimits, segments: readonly StoredSegment[]) {
@@ -122,7 +124,8 @@ export class StoredSegments {
     if (segment === undefined) return;
     await this.settle();
     this.files.drop(segment.name);
-    const spare = this.spares.length < this.spare_files_max ? temporaryName(segmentName(number)) : undefined;
+    const kept = this.spares.length + this.retired.length;
+    const spare = kept < this.spare_files_max ? temporaryName(segmentName(number)) : undefined;
     try {
       if (spare === undefined) this.disk.remove(segment.name, { later: true });
       else this.disk.rename(segment.name, spare);
@@ -130,16 +133,19 @@ export class StoredSegments {
       throw asBlockError(error, `segment ${number} could not be removed`);
     }
     this.byNumber.delete(number);
-    // Only a name that is gone for certain may be written over: until then a crash may bring the segment back.
+    if (spare !== undefined) this.retired.push(spare);
+    const retired = [...this.retired];
+    // Only a name that is gone for certain may be written over.
     await this.disk.syncDirectory().catch((error: unknown) => {
       throw asBlockError(error, `the removal of segment ${number} may not be durable`);
     });
-    if (spare !== undefined) this.spares.push(spare);
+    this.spares.push(...retired.filter((name) => this.retired.includes(name)));
+    this.retired = this.retired.filter((name) => !retired.includes(name));
   }
 
   /** Frees the files kept for reuse: on a full disk they are space. False when there are none. */
   dropSpares(): boolean {
-    const spares = this.spares.splice(0);
+    const spares = [...this.spares.splice(0), ...this.retired.splice(0)];
     for (const spare of spares) this.disk.remove(spare, { later: true });
     return spares.length > 0;
   }

@@ -46,6 +46,9 @@ export class MemoryDataPlane {
     const { id, name, size, destination = false } = spec;
     this.#volumes.set(id, { id, name, size, family: id, destination, sealed: false, tag: {} });
   }
+  async deleteVolume(id: VolumeId): Promise<void> {
+    this.#volumes.delete(id);
+  }
   async appliances() {
     return [];
   }
@@ -55,6 +58,9 @@ export class MemoryDataPlane {
   async changeVolume(): Promise<void> {}
   async createHalf(half: Omit<HalfInfo, 'refused' | 'joining'>): Promise<void> {
     this.#halves.set(half.session, { ...half, refused: [], joining: [] });
+  }
+  async removeHalf(session: SessionId): Promise<void> {
+    this.#halves.delete(session);
   }
   async half(session: SessionId): Promise<HalfInfo | undefined> {
     return this.#halves.get(session);

@@ -1,0 +1,148 @@
+import type { VolumeId } from '@antipode/base';
+import { BLOCK_BYTES, type DamagedRange } from '@antipode/blocks';
+import { durableBlocks } from '@antipode/blocks/testing';
+import type { ProtectedVolumes, SideIndex } from './protected-volumes.ts';
+import type { Site } from './site.ts';
+import { markBytes } from './volumes.ts';
+import type { World } from './world.ts';
+
+/** Places that rot at once, at most. */
+const placesMost = 3;
+/** How often an operator looks for damage, and mends it, before it is one that does not go away. */
+const roundsMost = 3;
+
+/** Bits of some blocks turn on a disk: blocks that are needed and such that are not. */
+export function rot(world: World): void {
+  const { rotRandom: random, sites, trace } = world;
+  const choice = (most: number) => Math.floor(random.fraction() * most);
+  const site = sites[choice(sites.length)]!;
+  const places = durableBlocks(site.disk);
+  trace.count('evil rot');
+  for (let left = 1 + choice(placesMost); left > 0 && places.length > 0; left--) {
+    const { name, offset } = places[choice(places.length)]!;
+    // Every other time where a block says what it is.
+    site.disk.flip(name, offset + choice(choice(2) === 0 ? markBytes : BLOCK_BYTES), choice(8));
+    site.rotten = true;
+    world.tell(`evil rot at ${site.name}, in ${name} at ${offset}`);
+    trace.count('blocks rotted');
+  }
+}
+
+/** What a scrub finds that somebody can see, by volume. */
+type Found = readonly DamagedRange[];
+
+/** An operator has a site verified, and waits for it; undefined: it was interrupted. */
+async function scrubbed(world: World, site: Site): Promise<Found | undefined> {
+  const services = site.management?.services;
+  if (services === undefined) return undefined;
+  const plane = services.storage.dataPlane;
+  const ended = async () => {
+    const status = await world.until(plane.scrubStatus());
+    return status?.state !== 'running' ? (status ?? 'none') : undefined;
+  };
+  // One that runs may have passed what has rotted since.
+  for (let wait = 0; (await ended()) === undefined && wait < 60; wait++) await world.pass(second);
+  await world.until(services.scrubs.start('admin', {}));
+  for (let wait = 0; wait < 600; wait++) {
+    const status = await ended();
+    if (status === 'none') return undefined;
+    if (status === undefined) {
+      await world.pass(second);
+      continue;
+    }
+    world.trace.count('scrubs');
+    // Its alerts are entered.
+    await world.pass(second);
+    return status.damages.flatMap(({ seen }) => seen);
+  }
+  return undefined;
+}
+
+/** Of what is damaged, what a session's members at a site show. */
+function membersAmong(volumes: ProtectedVolumes, side: SideIndex, found: Found): Found {
+  const pairs = volumes.half(side)?.pairs ?? [];
+  return found.filter(({ volume }) => pairs.some(({ local }) => local === volume));
+}
+
+/**
+ * An operator does what the guide asks where stored data is damaged: blocks are written again at the source, whichever side has lost them,
+ * and snapshots that show them are deleted.
+ */
+export async function treat(world: World, volumes: ProtectedVolumes): Promise<void> {
+  for (const side of [0, 1] as const) {
+    const { site } = volumes.sides[side];
+    if (!site.rotten || world.violation !== undefined) continue;
+    const found = await scrubbed(world, site);
+    if (found === undefined) continue;
+    const seen = membersAmong(volumes, side, found);
+    for (const { volume } of seen)
+      if (!isTold(site, volume))
+        world.violate('b-flushed-survives', `${site.name} has damaged blocks of ${volume}, and no alert says so`);
+    await writtenAgain(world, volumes, side, seen);
+    if (seen.some(({ points }) => points.some(({ id }) => site.dataPlane?.engine.point(id)?.kind !== 'internal')))
+      await dropSnapshots(world, volumes, side);
+  }
+}
+
+const isTold = ({ management }: Site, volume: VolumeId): boolean =>
+  management === undefined ||
+  management.services.reporter.active('damage').some(({ resource_id }) => resource_id === volume);
+
+async function writtenAgain(world: World, volumes: ProtectedVolumes, side: SideIndex, seen: Found): Promise<void> {
+  const source = ([0, 1] as const).find((index) => volumes.half(index)?.role === 'source');
+  if (source === undefined) return;
+  for (const { volume, offset, length } of seen) {
+    const pair = volumes.half(side)!.pairs.find(({ local }) => local === volume)!;
+    const there = source === side ? pair.local : pair.remote;
+    await world.until(volumes.rewrite(source, there, offset / BLOCK_BYTES, length / BLOCK_BYTES).catch(() => false));
+  }
+}
+
+async function dropSnapshots(world: World, volumes: ProtectedVolumes, side: SideIndex): Promise<void> {
+  const { site } = volumes.sides[side];
+  const resource = volumes.resource(side);
+  for (const kind of ['volume_group', 'volume'] as const) {
+    const taken = site.management?.catalog
+      .list(kind, 'type', 'Snapshot')
+      .filter(({ protection_data }) => protection_data.parent_id === resource);
+    for (const { id } of taken ?? [])
+      await world.until(
+        world
+          .call(site.index, `${kind}.delete`, id, {})
+          .catch((error: unknown) => world.tell(`kept: ${String(error)}`)),
+      );
+  }
+}
+
+/** After all that, nothing is damaged that a member of a session shows, and nothing says so any more. */
+export async function mended(
+  world: World,
+  site: Site,
+  settle: (world: World, volumes: ProtectedVolumes) => Promise<void>,
+): Promise<void> {
+  for (let round = 0; world.violation === undefined; round++) {
+    const found = await scrubbed(world, site);
+    if (found === undefined) return;
+    const concerned = world.protectedVolumes.filter((volumes) => {
+      const side = volumes.sideOf(site);
+      return side !== undefined && membersAmong(volumes, side, found).length > 0;
+    });
+    if (concerned.length === 0) {
+      const told = world.protectedVolumes.find(({ sides }) =>
+        sides.some((side) => side.site === site && side.volumes.some((volume) => isTold(site, volume))),
+      );
+      if (told !== undefined && site.management !== undefined)
+        return world.violate('e-converges', `${site.name} still says that ${told.name} is damaged, and it is whole`);
+      site.rotten = found.length > 0;
+      return world.trace.count('sites mended');
+    }
+    if (round === roundsMost)
+      return world.violate(
+        'e-converges',
+        `${concerned[0]!.name} stays damaged at ${site.name}: ${JSON.stringify(found)}`,
+      );
+    for (const volumes of concerned) await settle(world, volumes);
+  }
+}
+
+const second = 1000;
