@@ -120,11 +120,10 @@ const bugs = [
   },
   {
     name: 'nobody-listens',
-    what: 'what is asked of the data plane after a commit is awaited by nobody',
-    file: 'packages/cluster/src/replication/sessions.ts',
-    right:
-      "if (event.kind === 'committed') this.#membership.follow(event.session, event.points).catch(() => undefined);",
-    wrong: "if (event.kind === 'committed') void this.#membership.follow(event.session, event.points);",
+    what: 'the answer to a snapshot that a rule takes is awaited by nobody',
+    file: 'packages/cluster/src/services/snapshot-rules/snapshot-scheduler.ts',
+    right: 'else await snapshots.takeSet(target as VolumeGroupDocument, wish);',
+    wrong: 'else void snapshots.takeSet(target as VolumeGroupDocument, wish);',
   },
 ];
 

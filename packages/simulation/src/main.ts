@@ -6,7 +6,7 @@ import { simulate } from './simulate.ts';
 const asked = settingsOf(process.argv.slice(2));
 const { first, seeds: count, hours, calm, minutes, trace: keep, without } = asked;
 // Most errors of a simulated world are answers: what their makers' callers were is of interest to who looks for something.
-if (keep === 0) Error.stackTraceLimit = 3;
+if (keep === 0) Error.stackTraceLimit = 0;
 const totals: Record<string, number> = {};
 let simulated = 0;
 let seeds = 0;
@@ -54,7 +54,7 @@ console.log(
       simulated_hours: Math.round(simulated),
       wall_s: Math.round((performance.now() - begun) / 1000),
       processor_s: Math.round(processor_s()),
-      hours_a_minute: Math.round((simulated / processor_s()) * 60),
+      hours_a_minute_of_a_core: Math.round((simulated / processor_s()) * 60),
       ...totals,
     },
     undefined,

@@ -70,3 +70,17 @@ export function order(world: World, volumes: ProtectedVolumes, side: SideIndex, 
     },
   );
 }
+
+/** A volume that stands where the copy of a member is to come is named otherwise: the session's alert says which, and at which side. */
+export async function makeWay(world: World, volumes: ProtectedVolumes): Promise<void> {
+  for (const side of [0, 1] as const) {
+    const { code, message = '' } = volumes.half(side)?.fault ?? {};
+    const name = code === 'member_refused' ? /at the peer: The name (\S+) is in use/.exec(message)?.[1] : undefined;
+    const { site } = volumes.sides[side === 0 ? 1 : 0];
+    const found = site.management?.catalog.list('volume').find((volume) => volume.name === name);
+    if (found === undefined) continue;
+    world.trace.count('volumes named otherwise');
+    const renamed = { name: `${found.name}.${world.trace.counts['volumes named otherwise']}` };
+    await world.until(world.call(site.index, 'volume.modify', found.id, renamed).catch(() => undefined));
+  }
+}

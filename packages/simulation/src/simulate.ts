@@ -4,7 +4,7 @@ import { sidesDiffer, snapshotsDiffer } from './at-rest.ts';
 import { chore } from './chores.ts';
 import { Nemesis } from './nemesis.ts';
 import { onlySimulated } from './only-simulated.ts';
-import { operate, order } from './operators.ts';
+import { makeWay, operate, order } from './operators.ts';
 import type { ProtectedVolumes, SideIndex } from './protected-volumes.ts';
 import { type Report, Violated } from './report.ts';
 import { mended, rot, treat } from './rot.ts';
@@ -127,7 +127,7 @@ function watchHealth(world: World): void {
         a!.isUp && b!.isUp && paths.every(({ faults }) => !faults.cut && faults.drop === 0 && faults.delay_ms < 100);
       volumes.healthySince_ms = well ? (volumes.healthySince_ms ?? scheduler.now_ms) : undefined;
     }
-    scheduler.after(30 * second, look);
+    scheduler.after(minute, look);
   };
   look();
 }
@@ -197,6 +197,7 @@ async function settle(world: World, volumes: ProtectedVolumes): Promise<void> {
   // What a person has to do; each may need the one before.
   for (let attempt = 0; attempt < 6 && !atRest(); attempt++) {
     await treat(world, volumes);
+    await makeWay(world, volumes);
     const wanted = remedy(volumes);
     if (wanted === undefined) {
       if (await world.reached(atRest, 20 * minute)) break;

@@ -312,7 +312,7 @@ export class Site {
       },
       addresses: () => ({ management: `192.0.2.${this.index + 1}`, peer: here, data: here }),
       trustChanged: () => undefined,
-      looks: { objectives_ms: 60_000, rules_ms: 60_000, expiry_ms: 300_000 },
+      looks: { objectives_ms: 120_000, rules_ms: 120_000, expiry_ms: 600_000 },
       onError: (error, what) => {
         if (life.alive) failed(this, what, error);
       },
