@@ -423,18 +423,15 @@ export class ProtectedVolumes {
     const promotion = this.#promotion;
     if (promotion === undefined || promotion.side !== side || !promotion.planned || key.includes('destination')) return;
     if (!key.includes(` ${promotion.generation} `)) return;
-    const { acked } = this.sides[side === 0 ? 1 : 0].head;
-    if (
-      this.#atPromotion.get(promotion) !== undefined &&
-      !this.history.includes(moment, this.#atPromotion.get(promotion)!)
-    )
+    const required = this.#atPromotion.get(promotion);
+    if (required !== undefined && !this.history.includes(moment, required))
       this.#deps.violate(
         'c-planned-failover-loses-nothing',
-        `${this.name} goes on from ${moment} after a planned failover; ${acked} was acknowledged`,
+        `${this.name} goes on from ${moment} after a planned failover; ${required} was to be there`,
       );
   }
 
-  /** What was acknowledged at the old source when a planned promotion happened. */
+  /** What had to be there at the old source when a planned promotion happened. */
   readonly #atPromotion = new Map<Promotion, OpId>();
 
   /** Reads all volumes while nothing moves them; undefined: something did. */
@@ -588,7 +585,9 @@ export class ProtectedVolumes {
         const planned = proposal !== undefined;
         const promotion = { side, generation: next.number, planned, at_ms: this.#deps.now_ms() };
         this.#promotion = promotion;
-        if (planned) this.#atPromotion.set(promotion, other.head.acked);
+        // Where the machine has lost power and no host has looked since, what was only acknowledged may have been gone before.
+        const { acked, flushed, powerLost } = other.head;
+        if (planned) this.#atPromotion.set(promotion, powerLost ? flushed : acked);
         this.#deps.count(planned ? 'planned failovers' : 'unplanned failovers');
         this.#deps.tell(`${this.name}: ${this.sides[side].site.name} is the source, generation ${next.number}`);
       },
