@@ -70,11 +70,11 @@ export const isOver = (volumes: ProtectedVolumes): boolean => !volumes.isWhole;
 
 /** Nothing goes wrong any more, and the session is over at one side at least: both sides are free of it in time, and a new one begins. */
 export async function beginAgain(world: World, volumes: ProtectedVolumes): Promise<void> {
-  const isFree = () => volumes.isFree(0) === true && volumes.isFree(1) === true;
+  const isFree = () => isFreeAt(volumes, 0) && isFreeAt(volumes, 1);
   await world.reached(() => isFree() || volumes.isWhole, freed_ms);
   if (volumes.isWhole) return;
   if (!isFree()) {
-    const which = ([0, 1] as const).filter((side) => volumes.isFree(side) !== true);
+    const which = ([0, 1] as const).filter((side) => !isFreeAt(volumes, side));
     const states = which.map((side) => `${volumes.sides[side].site.name} (${JSON.stringify(volumes.half(side))})`);
     return world.violate('e-converges', `a deleted session of ${volumes.name} stays at ${states.join(' and ')}`);
   }
@@ -95,6 +95,14 @@ export async function beginAgain(world: World, volumes: ProtectedVolumes): Promi
     }
   }
   world.trace.count(`protected ${way}`);
+}
+
+/** Whether a side is up, and neither its catalog nor its engine knows of a session of the volumes. */
+function isFreeAt(volumes: ProtectedVolumes, side: SideIndex): boolean {
+  const { site, volumes: own } = volumes.sides[side];
+  if (!site.isUp) return false;
+  const known = site.management!.catalog.list('replication_session', 'local_resource_id', volumes.resource(side) ?? '');
+  return known.length === 0 && own.every((id) => site.dataPlane!.engine.volume(id)?.session === undefined);
 }
 
 /** What a session leaves behind for good: nothing but an ordinary volume, or one that is flagged as a copy [h]. */

@@ -1,4 +1,4 @@
-import { type PointId, type SessionId, type VolumeId, volumeId } from '@antipode/base';
+import type { PointId, SessionId, VolumeId } from '@antipode/base';
 import {
   BLOCK_BYTES,
   type BlockEngine,
@@ -7,13 +7,13 @@ import {
   isBlockError,
   type Pair,
   type PointSpec,
-  type VolumeInfo,
 } from '@antipode/blocks';
 import type { Half } from '@antipode/replication';
 import { History, type Image, type OpId, unreadable } from './history.ts';
 import { ProcessDied } from './process-died.ts';
 import type { Invariant } from './report.ts';
 import { Shipping } from './shipping.ts';
+import { isOwn, keyOf, type Side, unlooked } from './side.ts';
 import type { Engine, Site } from './site.ts';
 import { imageOf, marked } from './volumes.ts';
 
@@ -27,32 +27,6 @@ export interface ProtectedDeps {
 }
 
 export type SideIndex = 0 | 1;
-
-/** What hosts know of the volumes at one side. */
-interface Head {
-  /** Role, generation and test under which it was looked at; undefined: to be looked at before anything is written. */
-  key: string | undefined;
-  tip: OpId;
-  /** Newest operation that was acknowledged, and newest that was flushed. */
-  acked: OpId;
-  flushed: OpId;
-  /** The machine has lost power since: what was only acknowledged may be gone. */
-  powerLost: boolean;
-  looking: boolean;
-}
-
-interface Side {
-  readonly site: Site;
-  volumes: readonly VolumeId[];
-  head: Head;
-  /** Newest moment that the destination here is known to show, and under which generation. */
-  shown: { readonly generation: number; readonly moment: OpId; readonly landed: boolean } | undefined;
-  /** Newest generation that the engine here has had. */
-  newest: number;
-  readonly shipping: Shipping;
-  /** Sessions whose half here is gone for good. */
-  readonly buried: Set<SessionId>;
-}
 
 /** What a host orders of one member: `at` and `blocks` are blocks. */
 interface Write {
@@ -70,8 +44,6 @@ interface Promotion {
   readonly planned: boolean;
   readonly at_ms: number;
 }
-
-const unlooked = (): Head => ({ key: undefined, tip: 0, acked: 0, flushed: 0, powerLost: false, looking: false });
 
 const failed = (error: unknown): boolean => !(error instanceof ProcessDied);
 
@@ -145,24 +117,6 @@ export class ProtectedVolumes {
     return this.sides[0].volumes.length > 1 ? 'volume_group' : 'volume';
   }
 
-  /** Members at a side besides those that hosts use. */
-  guests(side: SideIndex): readonly VolumeId[] {
-    const { site, volumes } = this.sides[side];
-    const pairs = site.dataPlane?.engine.half(this.session)?.pairs;
-    const members =
-      pairs?.map(({ local }) => local) ??
-      site.management?.catalog.list('volume', 'group_id', this.resource(side) ?? '').map(({ id }) => volumeId(id));
-    return members?.filter((id) => !volumes.includes(id)) ?? [];
-  }
-
-  /** Whether neither catalog nor engine of a side knows of a session of these volumes; undefined: the side is away. */
-  isFree(side: SideIndex): boolean | undefined {
-    const { site, volumes } = this.sides[side];
-    if (!site.isUp) return undefined;
-    const known = site.management!.catalog.list('replication_session', 'local_resource_id', this.resource(side) ?? '');
-    return known.length === 0 && volumes.every((id) => site.dataPlane!.engine.volume(id)?.session === undefined);
-  }
-
   /** Both halves of the newest session are there, and neither is going. */
   get isWhole(): boolean {
     return ([0, 1] as const).every((side) => {
@@ -205,32 +159,13 @@ export class ProtectedVolumes {
     if (running === undefined || this.quiet) return;
     const { engine } = running;
     this.#checkForward(side, engine);
-    const key = this.#keyOf(engine);
+    const key = keyOf(this.session, this.sides, engine);
     if (key === undefined || !key.startsWith('open')) return this.#tryFenced(side, engine);
     if (head.key !== key) return this.#look(side, engine, key);
     const { fraction } = this.#deps;
     const burst = fraction() < 0.1 ? 6 : 1;
     for (let index = 0; index < burst; index++) this.#write(side, engine);
     if (fraction() < 0.3) await this.#flush(side, engine);
-  }
-
-  /** Role, generation and test, with `open` before it where hosts may write. */
-  #keyOf(engine: BlockEngine): string | undefined {
-    const half = engine.half(this.session);
-    if (half === undefined) {
-      // A volume like any other, or what a session has left behind.
-      const infos = this.#volumesAt(engine);
-      if (infos === undefined || infos.some(({ session }) => session !== undefined)) return undefined;
-      return infos.some(({ destination }) => destination) ? 'shut alone' : 'open alone';
-    }
-    const writable = half.role === 'source' ? half.seal === undefined : half.test !== undefined;
-    return `${writable ? 'open' : 'shut'} ${half.role} ${half.generation.number} ${half.test?.id ?? ''}`;
-  }
-
-  #volumesAt(engine: BlockEngine): readonly VolumeInfo[] | undefined {
-    const side = this.sides.find(({ site }) => site.dataPlane?.engine === engine);
-    const infos = side?.volumes.map((id) => engine.volume(id));
-    return infos?.every((info) => info !== undefined) ? infos : undefined;
   }
 
   #write(side: SideIndex, engine: Engine): void {
@@ -290,7 +225,7 @@ export class ProtectedVolumes {
   async rewrite(side: SideIndex, volume: VolumeId, block: number, blocks: number): Promise<boolean> {
     const { site, volumes, head } = this.sides[side];
     const engine = site.dataPlane?.engine;
-    const key = engine && this.#keyOf(engine);
+    const key = engine && keyOf(this.session, this.sides, engine);
     if (engine === undefined || key === undefined || !key.startsWith('open')) return false;
     this.#deps.count('damaged blocks written again', blocks);
     const member = volumes.indexOf(volume);
@@ -321,7 +256,7 @@ export class ProtectedVolumes {
   /** Where nobody may write, a write must be refused. */
   #tryFenced(side: SideIndex, engine: Engine): void {
     const { volumes } = this.sides[side];
-    if (this.#keyOf(engine) === undefined) return;
+    if (keyOf(this.session, this.sides, engine) === undefined) return;
     try {
       const device = engine.open(volumes[0]!);
       const result = device.write(0, marked(1, 0, 1), false);
@@ -329,7 +264,7 @@ export class ProtectedVolumes {
         () =>
           this.#deps.violate(
             'd-one-writer',
-            `a host wrote at ${this.sides[side].site.name}, which is ${this.#keyOf(engine)}`,
+            `a host wrote at ${this.sides[side].site.name}, which is ${keyOf(this.session, this.sides, engine)}`,
           ),
         () => undefined,
       );
@@ -360,7 +295,7 @@ export class ProtectedVolumes {
     head.looking = true;
     try {
       const image = await this.stable(engine, volumes);
-      if (image === undefined || this.#keyOf(engine) !== key) return;
+      if (image === undefined || keyOf(this.session, this.sides, engine) !== key) return;
       const last = this.#lastKey.get(side);
       const same = head.key === undefined && last === key;
       // Neither the end of a session nor the beginning of one changes what a source holds.
@@ -437,13 +372,13 @@ export class ProtectedVolumes {
   /** Reads all volumes while nothing moves them; undefined: something did. */
   async stable(engine: Engine, volumes: readonly VolumeId[]): Promise<Image | undefined> {
     const pointers = () => volumes.map((id) => engine.volume(id)?.replica ?? '').join();
-    const before = `${pointers()} ${this.#keyOf(engine)}`;
+    const before = `${pointers()} ${keyOf(this.session, this.sides, engine)}`;
     const image = await this.image(
       this.sides.find(({ site }) => site.dataPlane?.engine === engine)?.site,
       engine,
       volumes,
     );
-    return `${pointers()} ${this.#keyOf(engine)}` === before ? image : undefined;
+    return `${pointers()} ${keyOf(this.session, this.sides, engine)}` === before ? image : undefined;
   }
 
   /** What volumes show at a site. A block that cannot be read is one that has rotted there, and no other. */
@@ -646,9 +581,6 @@ export class ProtectedVolumes {
     this.momentOf(image, `${what} ${this.name} shows`);
   }
 }
-
-/** Whether hosts write what is theirs: not a test's copy. */
-const isOwn = (key: string): boolean => key === 'open alone' || key.startsWith('open source');
 
 /** When hosts try to write after a seal. */
 const sealTried_ms = [0, 1, 20, 300, 2_000];
