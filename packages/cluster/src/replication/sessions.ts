@@ -77,7 +77,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
       const engine = halves.get(record.half.id);
       halves.delete(record.half.id);
       // Its half is gone: the deletion was durable before the catalog heard of it.
-      if (engine === undefined) this.#store.remove(record.half.id);
+      if (engine === undefined) this.#forget(record);
       else this.open({ ...record, half: recoverHalf(record.half, engine) });
     }
     for (const intent of catalog.list('intent', 'kind', 'create_session')) {
@@ -504,20 +504,24 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     if (entry === undefined) return;
     this.entries.delete(half.id);
     this.monitor.removed(entry.record);
-    const { catalog, reporter } = this.#deps;
+    const { reporter } = this.#deps;
     reporter.tell('session_deleted', this.#reports.about(entry.record), 'on request');
     for (const name of ['session_parked', 'failover_in_doubt', 'session_split'] as const)
       reporter.clear(name, this.#reports.about(entry.record));
     this.#membership.ended(half.id).catch(() => undefined);
+    this.#forget(entry.record);
+  }
+
+  /** The half is gone: now, or before the catalog could hear of it. */
+  #forget(record: SessionRecord): void {
+    const { catalog } = this.#deps;
     catalog.transaction(() => {
-      this.#store.remove(half.id);
+      this.#store.remove(record.half.id);
       // A copy's policy was the source's: it goes with the session. The copy itself stays, flagged (REPLICATION 2.12).
-      const held = resourceOf(catalog, entry.record)?.protection_policy_id;
+      const held = resourceOf(catalog, record)?.protection_policy_id;
       const policy = held == null ? undefined : catalog.get('policy', held);
       if (policy?.is_replica) {
-        catalog.change(entry.record.resourceKind ?? 'volume', entry.record.localResourceId, {
-          protection_policy_id: null,
-        });
+        catalog.change(record.resourceKind ?? 'volume', record.localResourceId, { protection_policy_id: null });
         this.#rulesFollow([], dropUnusedReplica(catalog, policy));
       }
     });

@@ -1,0 +1,89 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { sessionId, systemClock, systemRandom, volumeId } from '@antipode/base';
+import { newHalf } from '@antipode/replication';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Catalog } from '../catalog/catalog.ts';
+import { groupDocument } from '../services/group-document.ts';
+import { Reporter } from '../services/occurrences.ts';
+import { protectionOf } from '../services/volume-document.ts';
+import type { RemoteRecord, RemoteSystems } from './remote-systems.ts';
+import { keepReplicaPolicy } from './replica-policy.ts';
+import { SessionStore } from './session-store.ts';
+import { Sessions } from './sessions.ts';
+import { MemoryDataPlane } from './testing/memory-data-plane.ts';
+
+const id = sessionId('s');
+const generation = { number: 1, site: 'A', nonce: 'n' };
+const pairs = [{ local: volumeId('copy'), remote: volumeId('there') }];
+const remote = { id: 'r', name: 'A', serial: 'A' } as RemoteRecord;
+let directory: string;
+let catalog: Catalog;
+let plane: MemoryDataPlane;
+let sessions: Sessions;
+
+/** A group that is the copy of one at a peer, under the copy of its policy, as the catalog has it. */
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'older-catalog-'));
+  catalog = new Catalog(directory);
+  plane = new MemoryDataPlane(systemClock, () => ({ took_ms: 0, bytes: 0 }));
+  const remotes = {
+    channel: () => ({ dataEndpoint: () => undefined }),
+    isUp: () => false,
+    state: () => undefined,
+  } as unknown as RemoteSystems;
+  sessions = new Sessions({
+    catalog,
+    dataPlane: plane.port(),
+    clock: systemClock,
+    random: systemRandom,
+    remotes,
+    reporter: new Reporter(catalog, systemClock, systemRandom),
+    site: 'B',
+    localPauseResume: 'pause_both',
+    schedule: 'share_of_rpo',
+    cyclesAtOnce: 1,
+  });
+  const rule = { id: 'rule', name: 'rule', rpo: 'One_Hour', alertThreshold: 60 };
+  const copy = { id: 'policy', name: 'policy', description: null, replicationRule: rule, snapshotRules: [] };
+  const { policy } = keepReplicaPolicy(catalog, systemRandom, remote, copy);
+  const protection = protectionOf('group', null, null, null, 'User');
+  const given = {
+    id: 'group',
+    name: 'group',
+    description: null,
+    type: 'Primary',
+    is_write_order_consistent: true,
+  } as const;
+  const group = groupDocument({ clock: systemClock }, { ...given, protection });
+  catalog.put('volume_group', { ...group, protection_policy_id: policy.id, is_replication_destination: false }, {});
+  new SessionStore(catalog).save({
+    half: newHalf({ id, role: 'destination', generation, pairs, rpo_ms: 0 }),
+    remoteSystemId: remote.id,
+    ruleId: undefined,
+    resourceKind: 'volume_group',
+    localResourceId: 'group',
+    remoteResourceId: 'there',
+    shippedTotal_bytes: 0,
+  });
+});
+afterEach(() => {
+  sessions.stop();
+  catalog.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+describe('a catalog that is behind the engine', () => {
+  it('shows a group as what the engine says it is [C7.2]', async () => {
+    await plane.createHalf({ session: id, role: 'destination', generation, pairs, tag: {} });
+    await sessions.start();
+    expect(catalog.get('volume_group', 'group')?.is_replication_destination).toBe(true);
+  });
+
+  it('lets the copy of a policy go with the session whose half is gone [C7.2]', async () => {
+    await sessions.start();
+    expect(catalog.get('volume_group', 'group')?.protection_policy_id).toBeNull();
+    expect([catalog.count('replication_session'), catalog.count('policy')]).toEqual([0, 0]);
+  });
+});
