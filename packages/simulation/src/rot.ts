@@ -28,6 +28,32 @@ export function rot(world: World): void {
   }
 }
 
+/** Share of the reads that are wrong while a disk reads wrongly. */
+const wrongReads = 0.01;
+
+/** For a while a disk gives out wrong bytes now and then; what lies on it is whole, and has to be again. */
+export function misread(world: World): void {
+  const { rotRandom: random, sites, trace, scheduler } = world;
+  const site = sites[Math.floor(random.fraction() * sites.length)]!;
+  const lasting = (0.5 + random.fraction()) * longest_ms * random.fraction() ** 2;
+  trace.count('evil misread');
+  world.tell(`evil misread at ${site.name} for ${Math.round(lasting)}`);
+  const read = (_name: string, _offset: number, target: Uint8Array) => {
+    if (target.length > 0 && random.fraction() < wrongReads)
+      target[Math.floor(random.fraction() * target.length)]! ^= 1 << Math.floor(random.fraction() * 8);
+    return undefined;
+  };
+  site.disk.faults = { ...site.disk.faults, read };
+  site.readsWrongly = true;
+  scheduler.after(lasting, () => readsWell(site));
+}
+
+export function readsWell(site: Site): void {
+  const { read: _, ...rest } = site.disk.faults;
+  site.disk.faults = rest;
+  site.readsWrongly = false;
+}
+
 /** What a scrub finds that somebody can see, by volume. */
 type Found = readonly DamagedRange[];
 
@@ -146,3 +172,4 @@ export async function mended(
 }
 
 const second = 1000;
+const longest_ms = 30 * 60 * second;

@@ -105,6 +105,8 @@ export class Site {
   skew_ms = 0;
   /** Some of what lies on its disk is not what was written. */
   rotten = false;
+  /** Reads of its disk give out wrong bytes now and then. */
+  readsWrongly = false;
   dataPlane: RunningDataPlane | undefined;
   management: RunningManagement | undefined;
 
