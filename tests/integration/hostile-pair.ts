@@ -60,7 +60,7 @@ export class HostilePair {
         linkPeer: first + 4,
         linkReplication: first + 5,
       },
-      { loss: false, args: ['--log-level', 'trace', '--heartbeat', '500ms'] },
+      { loss: false, args: ['--log-level', 'trace'] },
     );
     await this.link.listen(site.ports.linkPeer, site.ports.peer);
     await this.link.listen(site.ports.linkReplication, site.ports.replication);
