@@ -2,12 +2,14 @@ import type { Random } from '@antipode/base';
 import { spaceErrors } from '@antipode/blocks/testing';
 import { sidesDiffer, snapshotsDiffer } from './at-rest.ts';
 import { chore } from './chores.ts';
+import { beginAgain, isOver, protectAgain, unprotect } from './endings.ts';
 import { Nemesis } from './nemesis.ts';
 import { onlySimulated } from './only-simulated.ts';
 import { makeWay, operate, order } from './operators.ts';
 import type { ProtectedVolumes, SideIndex } from './protected-volumes.ts';
 import { type Report, Violated } from './report.ts';
 import { mended, misread, readsWell, rot, treat } from './rot.ts';
+import { untidy } from './tidiness.ts';
 import { World } from './world.ts';
 
 export interface Setting {
@@ -38,6 +40,9 @@ const pace = {
   rot_ms: 90 * minute,
   /** Share of the cycles in which a command is given. */
   inCycle: 0.1,
+  /** A session is ended; one that is over is begun again. */
+  end_ms: 8 * hour,
+  begin_ms: hour,
   host_ms: 60 * second,
   /** How long everything goes wrong before it is left alone to heal. */
   episode_ms: 6 * hour,
@@ -45,6 +50,17 @@ const pace = {
   rough_ms: 3 * hour,
   /** What a healed pair has to come to rest: heartbeats, back-offs, two objectives. */
   heal_ms: 45 * minute,
+} as const;
+
+/** How often what happens makes an administrator end the session, seconds later. */
+const endings = {
+  openStage: 0.004,
+  seal: 0.03,
+  promote: 0.03,
+  demote: 0.05,
+  resetBase: 0.05,
+  startTest: 0.03,
+  createHalf: 0.1,
 } as const;
 
 /** Simulates one world from a seed. The same seed gives the same report. */
@@ -133,7 +149,7 @@ function watchHealth(world: World): void {
 }
 
 async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void> {
-  const { evilRandom, operatorRandom, scheduler, calm } = world;
+  const { evilRandom, operatorRandom, endingRandom, scheduler, calm } = world;
   let over = false;
   nemesis.awake = true;
   world.onMoment = (what, volumes) => {
@@ -144,6 +160,8 @@ async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void
     // Operators do not wait for a cycle to end.
     if (what === 'openStage' && operatorRandom.fraction() < pace.inCycle)
       scheduler.after(operatorRandom.fraction() ** 2 * 5 * second, () => !over && operate(world, volumes));
+    if (endingRandom.fraction() < (endings[what as keyof typeof endings] ?? 0))
+      scheduler.after(endingRandom.fraction() ** 2 * 5 * second, () => !over && unprotect(world, volumes));
   };
   const again = (mean_ms: number, random: Random, work: () => void) => {
     const next = () =>
@@ -166,6 +184,13 @@ async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void
     const all = world.protectedVolumes;
     chore(world, all[Math.floor(operatorRandom.fraction() * all.length)]!);
   });
+  again(pace.end_ms, endingRandom, () => {
+    const all = world.protectedVolumes;
+    unprotect(world, all[Math.floor(endingRandom.fraction() * all.length)]!);
+  });
+  again(pace.begin_ms, endingRandom, () => {
+    for (const volumes of world.protectedVolumes) if (isOver(volumes)) protectAgain(world, volumes);
+  });
   if (!world.without.has('rot')) again(pace.rot_ms, world.rotRandom, () => rot(world));
   if (!world.without.has('misread')) again(pace.rot_ms, world.rotRandom, () => misread(world));
   again(10 * minute, operatorRandom, () => {
@@ -186,7 +211,12 @@ async function healed(world: World, nemesis: Nemesis): Promise<void> {
   await world.pass(pace.heal_ms);
   for (const volumes of world.protectedVolumes) {
     if (world.violation !== undefined) return;
-    await settle(world, volumes);
+    if (isOver(volumes)) await beginAgain(world, volumes);
+    if (world.violation === undefined) await settle(world, volumes);
+  }
+  for (const site of world.sites) {
+    const what = untidy(site);
+    if (what !== undefined) world.violate('h-space', `${site.name} keeps ${what}`);
   }
   for (const site of world.sites) if (site.rotten && world.violation === undefined) await mended(world, site, settle);
   await weighed(world);
