@@ -1,6 +1,7 @@
-import type { VolumeId } from '@antipode/base';
+import { type VolumeId, volumeId } from '@antipode/base';
 import { BLOCK_BYTES } from '@antipode/blocks';
 import { RestError } from '@antipode/contract';
+import { isAway } from './away.ts';
 import { choose } from './choose.ts';
 import { ProcessDied } from './process-died.ts';
 import type { ProtectedVolumes, SideIndex } from './protected-volumes.ts';
@@ -44,9 +45,6 @@ export function chore(world: World, volumes: ProtectedVolumes): void {
   );
 }
 
-const isAway = (error: unknown): boolean =>
-  error instanceof Error && (error.name === 'DataPlaneAway' || error.name === 'BlockError' || error.name === 'Absent');
-
 async function doIt(world: World, volumes: ProtectedVolumes, side: SideIndex, what: Chore, at: number): Promise<void> {
   const { site, volumes: own } = volumes.sides[side];
   const running = site.management;
@@ -82,7 +80,7 @@ async function doIt(world: World, volumes: ProtectedVolumes, side: SideIndex, wh
       return;
     }
     case 'add_member': {
-      if (kind === 'volume' || volumes.guests(side).length >= guestsMost) return;
+      if (kind === 'volume' || guestsAt(volumes, side).length >= guestsMost) return;
       dropCopies(volumes);
       const { id } = await ask('volume.create', '', { name, size: blocksEach * BLOCK_BYTES });
       const device = site.dataPlane?.engine.open(id as VolumeId);
@@ -90,7 +88,7 @@ async function doIt(world: World, volumes: ProtectedVolumes, side: SideIndex, wh
       return void (await ask('volume_group.add_members', resource, { volume_ids: [id] }));
     }
     case 'remove_member': {
-      const guests = volumes.guests(side);
+      const guests = guestsAt(volumes, side);
       const one = guests[Math.floor(at * guests.length)];
       if (kind === 'volume' || one === undefined) return;
       dropCopies(volumes);
@@ -102,4 +100,15 @@ async function doIt(world: World, volumes: ProtectedVolumes, side: SideIndex, wh
 
 function dropCopies(volumes: ProtectedVolumes): void {
   for (const { site } of volumes.sides) site.dropCopies();
+}
+
+/** Members at a side besides those that hosts use. */
+function guestsAt(volumes: ProtectedVolumes, side: SideIndex): readonly VolumeId[] {
+  const { site, volumes: own } = volumes.sides[side];
+  const pairs = site.dataPlane?.engine.half(volumes.session)?.pairs;
+  const group = volumes.resource(side) ?? '';
+  const members =
+    pairs?.map(({ local }) => local) ??
+    site.management?.catalog.list('volume', 'group_id', group).map(({ id }) => volumeId(id));
+  return members?.filter((id) => !own.includes(id)) ?? [];
 }

@@ -34,6 +34,8 @@ const momentous = {
   stopTest: 0.1,
   openStage: 0.01,
   commitStage: 0.02,
+  createHalf: 0.15,
+  removeHalf: 0.15,
   command: 0.1,
   command_in_cycle: 0.3,
 } as const;

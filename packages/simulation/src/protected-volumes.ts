@@ -5,6 +5,7 @@ import {
   type BlockRun,
   type CyclePlan,
   isBlockError,
+  type Pair,
   type PointSpec,
 } from '@antipode/blocks';
 import type { Half } from '@antipode/replication';
@@ -12,6 +13,7 @@ import { History, type Image, type OpId, unreadable } from './history.ts';
 import { ProcessDied } from './process-died.ts';
 import type { Invariant } from './report.ts';
 import { Shipping } from './shipping.ts';
+import { isOwn, keyOf, type Side, unlooked } from './side.ts';
 import type { Engine, Site } from './site.ts';
 import { imageOf, marked } from './volumes.ts';
 
@@ -25,30 +27,6 @@ export interface ProtectedDeps {
 }
 
 export type SideIndex = 0 | 1;
-
-/** What hosts know of the volumes at one side. */
-interface Head {
-  /** Role, generation and test under which it was looked at; undefined: to be looked at before anything is written. */
-  key: string | undefined;
-  tip: OpId;
-  /** Newest operation that was acknowledged, and newest that was flushed. */
-  acked: OpId;
-  flushed: OpId;
-  /** The machine has lost power since: what was only acknowledged may be gone. */
-  powerLost: boolean;
-  looking: boolean;
-}
-
-interface Side {
-  readonly site: Site;
-  readonly volumes: readonly VolumeId[];
-  readonly head: Head;
-  /** Newest moment that the destination here is known to show, and under which generation. */
-  shown: { readonly generation: number; readonly moment: OpId; readonly landed: boolean } | undefined;
-  /** Newest generation that the engine here has had. */
-  newest: number;
-  readonly shipping: Shipping;
-}
 
 /** What a host orders of one member: `at` and `blocks` are blocks. */
 interface Write {
@@ -69,10 +47,13 @@ interface Promotion {
 
 const failed = (error: unknown): boolean => !(error instanceof ProcessDied);
 
-/** The volumes of one session on both sides, the hosts that use them, and what must be true of them. */
+/** Volumes that are protected by one session after another, on both sides, the hosts that use them, and what must be true of them. */
 export class ProtectedVolumes {
-  readonly session: SessionId;
+  /** The session that was begun last; it may have been undone or deleted since. */
+  session: SessionId;
   readonly name: string;
+  /** The objective of its rules. */
+  readonly rpo: string;
   readonly sides: readonly [Side, Side];
   readonly blocksEach: number;
   readonly history: History;
@@ -88,6 +69,7 @@ export class ProtectedVolumes {
     given: {
       readonly session: SessionId;
       readonly name: string;
+      readonly rpo: string;
       readonly sites: readonly [Site, Site];
       readonly volumes: readonly [readonly VolumeId[], readonly VolumeId[]];
       readonly blocksEach: number;
@@ -96,16 +78,18 @@ export class ProtectedVolumes {
   ) {
     this.session = given.session;
     this.name = given.name;
+    this.rpo = given.rpo;
     this.#deps = deps;
     this.blocksEach = given.blocksEach;
     this.history = new History(given.blocksEach * given.volumes[0].length);
     const side = (index: SideIndex): Side => ({
       site: given.sites[index],
       volumes: given.volumes[index],
-      head: { key: undefined, tip: 0, acked: 0, flushed: 0, powerLost: false, looking: false },
+      head: unlooked(),
       shown: undefined,
       newest: 0,
       shipping: new Shipping(given.sites[index].name, deps),
+      buried: new Set(),
     });
     this.sides = [side(0), side(1)];
   }
@@ -122,17 +106,48 @@ export class ProtectedVolumes {
     return this.sides[side].site.management?.services.sessions.entries.get(this.session)?.record.half;
   }
 
-  /** The volume, or group, that the session is of at a side. */
+  /** The volume, or group, that is protected, at a side. */
   resource(side: SideIndex): string | undefined {
-    const catalog = this.sides[side].site.management?.catalog;
-    return catalog?.get('replication_session', this.session)?.local_resource_id;
+    const { site, volumes } = this.sides[side];
+    const volume = site.management?.catalog.get('volume', volumes[0]!);
+    return volumes.length > 1 ? (volume?.group_id ?? undefined) : volume?.id;
   }
 
-  /** Members at a side besides those that hosts use. */
-  guests(side: SideIndex): readonly VolumeId[] {
-    const { site, volumes } = this.sides[side];
-    const pairs = site.dataPlane?.engine.half(this.session)?.pairs ?? [];
-    return pairs.map(({ local }) => local).filter((id) => !volumes.includes(id));
+  get kind(): 'volume' | 'volume_group' {
+    return this.sides[0].volumes.length > 1 ? 'volume_group' : 'volume';
+  }
+
+  /** Both halves of the newest session are there, and neither is going. */
+  get isWhole(): boolean {
+    return ([0, 1] as const).every((side) => {
+      const half = this.half(side);
+      return half !== undefined && half.state !== 'Deleting' && !this.sides[side].buried.has(this.session);
+    });
+  }
+
+  /** A side's engine is given a half of a session of these volumes: what was known of the session before is over. */
+  born(side: SideIndex, session: SessionId, pairs: readonly Pair[]): void {
+    if (session === this.session) return;
+    this.session = session;
+    const other = this.sides[side === 0 ? 1 : 0];
+    const copies = this.sides[side].volumes.map((own) => pairs.find(({ local }) => local === own)!.remote);
+    if (copies.join() !== other.volumes.join()) this.#forget(side === 0 ? 1 : 0, copies);
+    for (const each of this.sides) {
+      each.shown = undefined;
+      each.newest = 0;
+      each.shipping.clear();
+    }
+    this.#promotion = undefined;
+    this.#deps.count('sessions born again');
+    this.#deps.tell(`${this.name}: session ${session} begins at ${this.sides[side].site.name}`);
+  }
+
+  /** The volumes of a side are other ones now: nobody has looked at them. */
+  #forget(side: SideIndex, volumes: readonly VolumeId[]): void {
+    this.#tips.add(this.sides[side].head.tip);
+    this.sides[side].volumes = volumes;
+    this.sides[side].head = unlooked();
+    this.#lastKey.delete(side);
   }
 
   // --- hosts ----------------------------------------------------------------------------------------------------------
@@ -144,21 +159,13 @@ export class ProtectedVolumes {
     if (running === undefined || this.quiet) return;
     const { engine } = running;
     this.#checkForward(side, engine);
-    const key = this.#keyOf(engine);
+    const key = keyOf(this.session, this.sides, engine);
     if (key === undefined || !key.startsWith('open')) return this.#tryFenced(side, engine);
     if (head.key !== key) return this.#look(side, engine, key);
     const { fraction } = this.#deps;
     const burst = fraction() < 0.1 ? 6 : 1;
     for (let index = 0; index < burst; index++) this.#write(side, engine);
     if (fraction() < 0.3) await this.#flush(side, engine);
-  }
-
-  /** Role, generation and test, with `open` before it where hosts may write. */
-  #keyOf(engine: BlockEngine): string | undefined {
-    const half = engine.half(this.session);
-    if (half === undefined) return undefined;
-    const writable = half.role === 'source' ? half.seal === undefined : half.test !== undefined;
-    return `${writable ? 'open' : 'shut'} ${half.role} ${half.generation.number} ${half.test?.id ?? ''}`;
   }
 
   #write(side: SideIndex, engine: Engine): void {
@@ -218,7 +225,7 @@ export class ProtectedVolumes {
   async rewrite(side: SideIndex, volume: VolumeId, block: number, blocks: number): Promise<boolean> {
     const { site, volumes, head } = this.sides[side];
     const engine = site.dataPlane?.engine;
-    const key = engine && this.#keyOf(engine);
+    const key = engine && keyOf(this.session, this.sides, engine);
     if (engine === undefined || key === undefined || !key.startsWith('open')) return false;
     this.#deps.count('damaged blocks written again', blocks);
     const member = volumes.indexOf(volume);
@@ -249,8 +256,7 @@ export class ProtectedVolumes {
   /** Where nobody may write, a write must be refused. */
   #tryFenced(side: SideIndex, engine: Engine): void {
     const { volumes } = this.sides[side];
-    const half = engine.half(this.session);
-    if (half === undefined) return;
+    if (keyOf(this.session, this.sides, engine) === undefined) return;
     try {
       const device = engine.open(volumes[0]!);
       const result = device.write(0, marked(1, 0, 1), false);
@@ -258,7 +264,7 @@ export class ProtectedVolumes {
         () =>
           this.#deps.violate(
             'd-one-writer',
-            `a host wrote at ${this.sides[side].site.name}, which is ${this.#keyOf(engine)}`,
+            `a host wrote at ${this.sides[side].site.name}, which is ${keyOf(this.session, this.sides, engine)}`,
           ),
         () => undefined,
       );
@@ -289,13 +295,17 @@ export class ProtectedVolumes {
     head.looking = true;
     try {
       const image = await this.stable(engine, volumes);
-      if (image === undefined || this.#keyOf(engine) !== key) return;
-      const same = head.key === undefined && this.#lastKey.get(side) === key;
-      const moment = this.momentOf(image, `hosts of ${site.name} find`, same ? head.tip : undefined);
+      if (image === undefined || keyOf(this.session, this.sides, engine) !== key) return;
+      const last = this.#lastKey.get(side);
+      const same = head.key === undefined && last === key;
+      // Neither the end of a session nor the beginning of one changes what a source holds.
+      const stayed =
+        last !== undefined && last !== key && isOwn(last) && isOwn(key) && [last, key].includes('open alone');
+      const moment = this.momentOf(image, `hosts of ${site.name} find`, same || stayed ? head.tip : undefined);
       if (moment === undefined) return;
       const whole = !image.includes(unreadable);
       if (!whole) this.history.doubtUnseen(image, moment);
-      if (same) this.#checkKept(side, moment);
+      if (same || stayed) this.#checkKept(side, moment);
       else if (whole) this.#checkPromoted(side, moment, key);
       this.#tips.add(head.tip);
       head.tip = moment;
@@ -319,6 +329,7 @@ export class ProtectedVolumes {
     }
   }
 
+  /** Under which key hosts have last found what they wrote themselves. */
   readonly #lastKey = new Map<SideIndex, string>();
 
   /** Which moment an image shows. Where blocks cannot be read it may be one of several: one on the way to `likely`, if there is one. */
@@ -361,13 +372,13 @@ export class ProtectedVolumes {
   /** Reads all volumes while nothing moves them; undefined: something did. */
   async stable(engine: Engine, volumes: readonly VolumeId[]): Promise<Image | undefined> {
     const pointers = () => volumes.map((id) => engine.volume(id)?.replica ?? '').join();
-    const before = `${pointers()} ${this.#keyOf(engine)}`;
+    const before = `${pointers()} ${keyOf(this.session, this.sides, engine)}`;
     const image = await this.image(
       this.sides.find(({ site }) => site.dataPlane?.engine === engine)?.site,
       engine,
       volumes,
     );
-    return `${pointers()} ${this.#keyOf(engine)}` === before ? image : undefined;
+    return `${pointers()} ${keyOf(this.session, this.sides, engine)}` === before ? image : undefined;
   }
 
   /** What volumes show at a site. A block that cannot be read is one that has rotted there, and no other. */
@@ -425,7 +436,20 @@ export class ProtectedVolumes {
 
   /** What the engine at a side does for this session, as it does it. */
   observe(side: SideIndex, method: string, args: readonly unknown[], result: () => Promise<unknown>): void {
+    // Whether it is answered or not: what hosts find from here on may be another image.
+    if (method === 'promote' || method === 'demote') this.#lastKey.delete(side);
     switch (method) {
+      case 'removeHalf': {
+        const { session } = this;
+        return void result().then(
+          () => {
+            this.sides[side].buried.add(session);
+            this.#promotion = undefined;
+            this.#deps.count('halves removed');
+          },
+          () => undefined,
+        );
+      }
       case 'seal':
         return this.#sealed(side, result);
       case 'promote':
@@ -469,8 +493,9 @@ export class ProtectedVolumes {
 
   /** Role and generation of a half only ever go on, whoever ends in between [g]. */
   #checkForward(side: SideIndex, engine: BlockEngine): void {
-    const generation = engine.half(this.session)?.generation.number ?? 0;
+    const generation = engine.half(this.session)?.generation.number;
     const { site, newest } = this.sides[side];
+    if (generation === undefined) return;
     if (generation < newest)
       this.#deps.violate('g-old-messages', `${site.name} went back from generation ${newest} to ${generation}`);
     this.sides[side].newest = Math.max(newest, generation);

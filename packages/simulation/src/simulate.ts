@@ -2,12 +2,15 @@ import type { Random } from '@antipode/base';
 import { spaceErrors } from '@antipode/blocks/testing';
 import { sidesDiffer, snapshotsDiffer } from './at-rest.ts';
 import { chore } from './chores.ts';
+import { beginAgain, isOver, protectAgain, unprotect } from './endings.ts';
 import { Nemesis } from './nemesis.ts';
 import { onlySimulated } from './only-simulated.ts';
 import { makeWay, operate, order } from './operators.ts';
 import type { ProtectedVolumes, SideIndex } from './protected-volumes.ts';
 import { type Report, Violated } from './report.ts';
 import { mended, rot, treat } from './rot.ts';
+import { untidy } from './tidiness.ts';
+import { topologyOf } from './topology.ts';
 import { World } from './world.ts';
 
 export interface Setting {
@@ -38,6 +41,9 @@ const pace = {
   rot_ms: 90 * minute,
   /** Share of the cycles in which a command is given. */
   inCycle: 0.1,
+  /** A session is ended; one that is over is begun again. */
+  end_ms: 8 * hour,
+  begin_ms: hour,
   host_ms: 60 * second,
   /** How long everything goes wrong before it is left alone to heal. */
   episode_ms: 6 * hour,
@@ -45,6 +51,17 @@ const pace = {
   rough_ms: 3 * hour,
   /** What a healed pair has to come to rest: heartbeats, back-offs, two objectives. */
   heal_ms: 45 * minute,
+} as const;
+
+/** How often what happens makes an administrator end the session, seconds later. */
+const endings = {
+  openStage: 0.004,
+  seal: 0.03,
+  promote: 0.03,
+  demote: 0.05,
+  resetBase: 0.05,
+  startTest: 0.03,
+  createHalf: 0.1,
 } as const;
 
 /** Simulates one world from a seed. The same seed gives the same report. */
@@ -76,19 +93,12 @@ export function simulate(setting: Setting): Promise<Report> {
   });
 }
 
-async function run(world: World, { hours, calm = 1 }: Setting): Promise<void> {
+async function run(world: World, { hours, calm = 1, seed }: Setting): Promise<void> {
   const nemesis = new Nemesis(world);
   nemesis.heal();
-  const toB = await world.pair(0, 1);
-  await world.protect({ from: 0, to: 1, members: 1, rpo: calm < 2 ? 'Fifteen_Minutes' : 'One_Hour' }, toB);
-  await world.protect(
-    { from: 0, to: 1, members: 2, rpo: calm < 2 ? 'Thirty_Minutes' : 'Six_Hours', snapshots: true },
-    toB,
-  );
-  if (world.sites.length === 3) {
-    const toC = await world.pair(1, 2);
-    await world.protect({ from: 1, to: 2, members: 1, rpo: calm < 2 ? 'Fifteen_Minutes' : 'One_Hour' }, toC);
-  }
+  const { pairs, plans } = topologyOf(world.sites.length, seed);
+  for (const [a, b] of pairs) await world.pair(a, b);
+  for (const plan of plans) await world.protect({ ...plan, rpo: plan.rpo[calm < 2 ? 0 : 1] });
   for (const volumes of world.protectedVolumes) hosts(world, volumes);
   watchHealth(world);
   await world.pass(10 * minute);
@@ -133,7 +143,7 @@ function watchHealth(world: World): void {
 }
 
 async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void> {
-  const { evilRandom, operatorRandom, scheduler, calm } = world;
+  const { evilRandom, operatorRandom, endingRandom, scheduler, calm } = world;
   let over = false;
   nemesis.awake = true;
   world.onMoment = (what, volumes) => {
@@ -144,6 +154,8 @@ async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void
     // Operators do not wait for a cycle to end.
     if (what === 'openStage' && operatorRandom.fraction() < pace.inCycle)
       scheduler.after(operatorRandom.fraction() ** 2 * 5 * second, () => !over && operate(world, volumes));
+    if (endingRandom.fraction() < (endings[what as keyof typeof endings] ?? 0))
+      scheduler.after(endingRandom.fraction() ** 2 * 5 * second, () => !over && unprotect(world, volumes));
   };
   const again = (mean_ms: number, random: Random, work: () => void) => {
     const next = () =>
@@ -166,6 +178,13 @@ async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void
     const all = world.protectedVolumes;
     chore(world, all[Math.floor(operatorRandom.fraction() * all.length)]!);
   });
+  again(pace.end_ms, endingRandom, () => {
+    const all = world.protectedVolumes;
+    unprotect(world, all[Math.floor(endingRandom.fraction() * all.length)]!);
+  });
+  again(pace.begin_ms, endingRandom, () => {
+    for (const volumes of world.protectedVolumes) if (isOver(volumes)) protectAgain(world, volumes);
+  });
   if (!world.without.has('rot')) again(pace.rot_ms, world.rotRandom, () => rot(world));
   again(10 * minute, operatorRandom, () => {
     for (const volumes of world.protectedVolumes)
@@ -184,7 +203,12 @@ async function healed(world: World, nemesis: Nemesis): Promise<void> {
   await world.pass(pace.heal_ms);
   for (const volumes of world.protectedVolumes) {
     if (world.violation !== undefined) return;
-    await settle(world, volumes);
+    if (isOver(volumes)) await beginAgain(world, volumes);
+    if (world.violation === undefined) await settle(world, volumes);
+  }
+  for (const site of world.sites) {
+    const what = untidy(site);
+    if (what !== undefined) world.violate('h-space', `${site.name} keeps ${what}`);
   }
   for (const site of world.sites) if (site.rotten && world.violation === undefined) await mended(world, site, settle);
   await weighed(world);

@@ -1,5 +1,5 @@
 import { type Random, type SessionId, sessionId, type VolumeId, volumeId } from '@antipode/base';
-import type { BlockEngine } from '@antipode/blocks';
+import type { BlockEngine, Pair } from '@antipode/blocks';
 import { seededRandom } from '@antipode/blocks/testing';
 import { addressOf, Network } from './network.ts';
 import { ProcessDied } from './process-died.ts';
@@ -37,6 +37,8 @@ export class World {
   readonly evilRandom: Random;
   readonly operatorRandom: Random;
   readonly rotRandom: Random;
+  /** Of those who end sessions and begin them again. */
+  readonly endingRandom: Random;
   /** Kinds of faults and commands that do not happen in this world. */
   readonly without: ReadonlySet<string>;
   readonly network: Network;
@@ -64,6 +66,7 @@ export class World {
     this.evilRandom = seededRandom(options.seed * 16 + 1_000_003);
     this.operatorRandom = seededRandom(options.seed * 16 + 2_000_003);
     this.rotRandom = seededRandom(options.seed * 16 + 4_000_037);
+    this.endingRandom = seededRandom(options.seed * 16 + 5_000_011);
     const linkRandom = seededRandom(options.seed * 16 + 3_000_017);
     this.begun_ms = scheduler.now_ms;
     this.trace = new Trace(options.keep);
@@ -148,7 +151,7 @@ export class World {
   }
 
   /** Pairs two sites as an administrator of both would. */
-  async pair(a: number, b: number): Promise<string> {
+  async pair(a: number, b: number): Promise<void> {
     await this.reached(() => this.sites[a]!.isUp && this.sites[b]!.isUp, 60_000);
     for (const [at, of] of [
       [a, b],
@@ -161,16 +164,20 @@ export class World {
         fingerprint,
       );
     }
-    const created = await this.until(
-      this.call(a, 'remote_system.create', '', { management_address: `192.0.2.${b + 1}` }),
-    );
-    return String(created.id);
+    await this.until(this.call(a, 'remote_system.create', '', { management_address: `192.0.2.${b + 1}` }));
+  }
+
+  /** How a site calls another one that it is paired with. */
+  remoteAt(site: Site, of: Site): string {
+    const known = site.management!.catalog.list('remote_system', 'serial_number', of.serial);
+    return known[0]!.id;
   }
 
   /** Makes a volume, or a group with members, and protects it. */
-  async protect(plan: Plan, remote: string): Promise<ProtectedVolumes> {
+  async protect(plan: Plan): Promise<ProtectedVolumes> {
     const name = `v${this.protectedVolumes.length}`;
     const { from, to, members, rpo } = plan;
+    const remote = this.remoteAt(this.sites[from]!, this.sites[to]!);
     const done = (verb: string, id: string, body: unknown) => this.until(this.call(from, verb, id, body));
     const rule = await done('replication_rule.create', '', { name, rpo, remote_system_id: remote });
     const policyOf = async () => {
@@ -199,6 +206,7 @@ export class World {
       {
         session,
         name,
+        rpo,
         sites: [this.sites[from]!, this.sites[to]!],
         volumes: [locals, remotes],
         blocksEach,
@@ -227,6 +235,7 @@ export class World {
         const value: unknown = Reflect.get(target, key);
         if (typeof value !== 'function') return value;
         return (...args: readonly unknown[]): unknown => {
+          if (key === 'createHalf') this.#born(site, args[0] as Newborn);
           const watched =
             watchedMethods.has(String(key)) || key === 'abandonStage'
               ? this.protectedVolumes.find(({ session }) => session === sessionIn(String(key), args))
@@ -240,6 +249,17 @@ export class World {
         };
       },
     });
+  }
+
+  /** A source's half of volumes that were protected before. */
+  #born(site: Site, { session, role, pairs }: Newborn): void {
+    if (role !== 'source') return;
+    for (const volumes of this.protectedVolumes) {
+      const side = volumes.sideOf(site);
+      if (side !== undefined && pairs.some(({ local }) => volumes.sides[side].volumes.includes(local)))
+        volumes.born(side, session, pairs);
+      if (volumes.session === session) this.onMoment('createHalf', volumes);
+    }
   }
 
   /** A message that was sent before the half moved on, come late or come again, leaves it as it is [g]. */
@@ -271,7 +291,14 @@ export class World {
   }
 }
 
+interface Newborn {
+  readonly session: SessionId;
+  readonly role: string;
+  readonly pairs: readonly Pair[];
+}
+
 const watchedMethods = new Set([
+  'removeHalf',
   'promote',
   'demote',
   'seal',

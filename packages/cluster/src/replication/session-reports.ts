@@ -127,6 +127,13 @@ export class SessionReports {
     });
   }
 
+  /** Whether hosts can write here, as the engine knows it: a catalog that is an older copy may say another thing of a group [C7.2]. */
+  followRole(record: SessionRecord): void {
+    const isCopy = record.half.role === 'destination';
+    if (resourceOf(this.#deps.catalog, record)?.is_replication_destination !== isCopy)
+      this.#flag(record, record.half, isCopy);
+  }
+
   /** A copy's size follows what was committed, a tested one's its image: the engine knows. */
   async sizesFollow(half: Half): Promise<void> {
     const { catalog, dataPlane } = this.#deps;

@@ -85,7 +85,10 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
       await this.#birth.undo(intent.id, String(intent.data.remote));
     }
     for (const engine of halves.values()) this.#birth.adopt(engine);
-    for (const { record } of this.entries.values()) this.#finishAssignment(record);
+    for (const { record } of this.entries.values()) {
+      this.#reports.followRole(record);
+      this.#finishAssignment(record);
+    }
     await this.#reports.enterAllKept([...this.entries.values()].map(({ record }) => record));
     await this.#followAll();
     for (const { driver } of this.entries.values()) driver.start();
@@ -344,8 +347,11 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     if (entry === undefined || entry.record.remoteSystemId !== remote.id) return;
     // The peer, as the new source, owns it: here it is the copy, even if that was not known yet.
     if (entry.driver.half.role === 'destination') flipProtection(catalog, entry.record, 'destination');
-    const held = resourceOf(catalog, entry.record)?.protection_policy_id;
-    this.keepPolicy(remote, copy, held == null ? undefined : catalog.get('policy', held));
+    const id = resourceOf(catalog, entry.record)?.protection_policy_id;
+    const held = id == null ? undefined : catalog.get('policy', id);
+    // The peer has not heard yet that this side is the source: the policy is this side's own.
+    if (held !== undefined && !held.is_replica) return;
+    this.keepPolicy(remote, copy, held);
   }
 
   keepPolicy(remote: RemoteRecord, copy: PolicyCopy, held?: PolicyDocument): KeptPolicy {

@@ -72,7 +72,7 @@ async function perform(half: Half, step: Step, world: StepWorld): Promise<Outcom
     case 'freeze':
       return { kind: 'freeze', ...(await fixCycle(half, await freeze(half, step.cycle.point, world), dataPlane)) };
     case 'ship':
-      return { kind: 'ship', cycle: step.cycle.id, result: await ship(half, step, world) };
+      return ship(half, step, world);
     case 'advance_base':
       await dataPlane.advanceBase(session, half.generation, step.base);
       return { kind: 'advance_base' };
@@ -194,27 +194,28 @@ async function contact(half: Half, world: StepWorld): Promise<Extract<Outcome, {
   return { ok: true, view: reply.view, said: half.revision, ...(common && { common }) };
 }
 
-async function ship(
-  half: Half,
-  step: Extract<Step, { kind: 'ship' }>,
-  world: StepWorld,
-): Promise<Extract<Outcome, { kind: 'ship' }>['result']> {
+async function ship(half: Half, step: Extract<Step, { kind: 'ship' }>, world: StepWorld): Promise<Outcome> {
   const { dataPlane } = world;
   const { cycle } = step;
+  const ended = (result: Extract<Outcome, { kind: 'ship' }>['result']): Outcome => ({
+    kind: 'ship',
+    cycle: cycle.id,
+    result,
+  });
   const peer = world.peer.dataEndpoint();
   if (peer === undefined) {
-    return {
+    return ended({
       ok: false,
       failure: { code: 'link_lost', message: 'the address of the peer’s data connection is not known', retry: true },
-    };
+    });
   }
   const plan = await planOf(half, cycle, dataPlane);
-  if (plan === undefined) {
-    return { ok: false, failure: { code: 'source_damaged', message: 'the point being shipped is gone', retry: false } };
-  }
+  if (plan === undefined) return { kind: 'target_gone', cycle: cycle.id };
   const outcome = await dataPlane.ship({ plan, peer, end: step.end });
   world.shipped(outcome.progress.shipped_bytes);
-  return outcome.kind === 'done' ? { ok: true, digests: outcome.digests } : { ok: false, failure: outcome.failure };
+  return ended(
+    outcome.kind === 'done' ? { ok: true, digests: outcome.digests } : { ok: false, failure: outcome.failure },
+  );
 }
 
 async function sendPromote(

@@ -48,14 +48,15 @@ export class Assignments {
   /** The session, if the policy asks for one, exists when this resolves. */
   async assign(target: Assignee, policy: PolicyDocument): Promise<void> {
     const present = this.#document(target);
-    if (present.protection_policy_id === policy.id) return;
+    const session = this.#replication.sessionOf(target.id);
+    const rule = policy.replication_rule_ids[0];
+    // The same once more begins the session that the peer has deleted.
+    if (present.protection_policy_id === policy.id && (rule === undefined || session !== undefined)) return;
     if (present.is_replication_destination)
       throw target.kind === 'volume'
         ? new RestError('is_destination', target.name, 'assigning a policy')
         : new RestError('group_destination', target.name, 'assigning a policy');
     this.#check(target, policy);
-    const session = this.#replication.sessionOf(target.id);
-    const rule = policy.replication_rule_ids[0];
     if (session?.replication_rule_id !== rule) this.#unfinished.want(target, policy.id);
     try {
       if (session !== undefined && session.replication_rule_id !== rule) await this.#replication.unprotect(target.id);

@@ -140,6 +140,16 @@ describe('a policy and its session, when the process dies between the two', () =
   });
 });
 
+describe('a policy whose session the peer has deleted', () => {
+  it('assigned once more begins another one [C5.6]', async () => {
+    const assignments = assignmentsOf();
+    await assignments.assign(target, catalog.get('policy', 'p1')!);
+    sessions.rules.clear();
+    await assignments.assign(target, catalog.get('policy', 'p1')!);
+    expect([held(), sessions.rules.get('v1'), catalog.count('intent')]).toEqual(['p1', 'rule of p1', 0]);
+  });
+});
+
 describe('a policy that could not be exchanged', () => {
   it('leaves the one of before, whose session comes back when it can', async () => {
     const assignments = assignmentsOf();

@@ -1,6 +1,9 @@
 import { cycleId, pointId, sessionId } from '@antipode/base';
 import { describe, expect, it } from 'vitest';
 import { newestCommon } from '../peer/common-base.ts';
+import type { Context } from './change.ts';
+import { decide } from './decide.ts';
+import type { Half } from './half.ts';
 import { complianceOf, nextStart_ms } from './schedule.ts';
 import { TwoHalves } from './two-halves.ts';
 
@@ -193,6 +196,38 @@ describe('what was seen before', () => {
     expect([pair.b.half.state, pair.b.half.lastFailure?.command]).toEqual(['Failed_Over', 'reprotect']);
     pair.settle();
     expect([pair.a.half.state, pair.b.half.state]).toEqual(['OK', 'OK']);
+  });
+
+  it('a cycle whose target is gone, because the catalog that named it is an older copy, gives way to another one [C3.7]', () => {
+    const pair = new TwoHalves();
+    pair.settle();
+    pair.write(pair.a);
+    pair.command(pair.a, { name: 'sync' });
+    for (let step = 0; step < 20 && pair.a.desired?.kind !== 'ship'; step++) {
+      pair.act(pair.a);
+      pair.hear(pair.a);
+    }
+    const { cycle } = pair.a.half;
+    pair.input(pair.a, { kind: 'outcome', outcome: { kind: 'target_gone', cycle: cycleId('long ago') } });
+    expect(pair.a.half.cycle).toEqual(cycle);
+    pair.input(pair.a, { kind: 'outcome', outcome: { kind: 'target_gone', cycle: cycle!.id } });
+    expect(pair.a.half.state).toBe('Synchronizing');
+    expect(pair.a.half.cycle?.point).not.toBe(cycle!.point);
+    pair.settle();
+    expect([pair.a.half.state, pair.b.half.state]).toEqual(['OK', 'OK']);
+  });
+
+  it('a source whose peer deletes the session is protected no more, and says so; a copy only goes [C5.6]', () => {
+    const fresh = { a: 'a', b: 'b', c: 'c', nonce: 'n' };
+    const context: Context = { now_ms: 1, linkUp: true, slot: true, site: 'A', fresh, localPauseResume: 'pause_both' };
+    const kinds = (half: Half) => {
+      const result = { ok: false, reason: 'tombstone', generation: half.generation } as const;
+      const decision = decide(half, { kind: 'outcome', outcome: { kind: 'contact', result } }, context);
+      return decision.ok && decision.value.notices.map(({ kind }) => kind);
+    };
+    const pair = new TwoHalves();
+    pair.settle();
+    expect([kinds(pair.a.half), kinds(pair.b.half)]).toEqual([['protection_lost'], ['deleted']]);
   });
 
   it('a late or repeated outcome changes nothing that matters [S8]', () => {

@@ -120,6 +120,9 @@ function confirmBase(
     const known = { ...cycle, digests, ...(pairs && { pairs }) };
     return unchanged({ ...half, cycle: { ...known, phase: 'advance', confirmed: true } });
   }
+  // Which snapshots it has a destination says only when it is asked: without that the plan could name some that are there already.
+  if (theirs.snapshots === undefined && (common === undefined || common.point !== theirs.base?.point))
+    return unchanged(half);
   const base = common === undefined ? {} : { point: common.point };
   const first = cycle.base === undefined;
   const same = !first && cycle.base?.point === base.point;

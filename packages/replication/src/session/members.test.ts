@@ -225,6 +225,10 @@ describe('members of a session', () => {
         points: [pointId('s1'), pointId('s2')],
       },
     };
+    // What a destination says of its own accord does not name its snapshots: it is asked.
+    const said = { kind: 'contact', session: sessionId('s'), view } as const;
+    const told = ok(shipping, { kind: 'message', message: said });
+    expect([told.half.cycle?.confirmed, told.step?.kind]).toEqual([false, 'contact']);
     const confirmed = ok(shipping, contact({ ...view, snapshots: [pointId('s1')] }));
     expect(confirmed.half.cycle).toMatchObject({ confirmed: true, points: ['s2'] });
     // The plan of a cycle that has begun stays what it is.

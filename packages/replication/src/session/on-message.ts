@@ -45,12 +45,17 @@ function onVerb(half: Half, message: PeerMessage, context: Context): Result<Chan
         ? acceptCommand(half, { name: 'reprotect' }, context)
         : ok(unchanged(half));
     case 'delete':
-      if (half.operation?.kind === 'delete') return ok(unchanged(half));
-      return ok(unchanged({ ...half, state: 'Deleting', operation: { kind: 'delete', phase: 'remove', tell: false } }));
+      return ok(half.operation?.kind === 'delete' ? unchanged(half) : deletedByPeer(half));
     case 'promote':
       return ok(onPromote(half, message, context));
   }
 }
+
+/** The peer has deleted the session. What was the source here is protected no more, and nobody here asked for that [C5.6]. */
+export const deletedByPeer = (half: Half): Change => ({
+  half: { ...half, state: 'Deleting', operation: { kind: 'delete', phase: 'remove', tell: false } },
+  notices: [half.role === 'source' ? { kind: 'protection_lost' } : { kind: 'deleted', by: 'peer' }],
+});
 
 /** Nothing under way that the peer's verb would cut short. */
 const idle = (half: Half): boolean => half.operation === undefined || half.operation.kind === 'reverse';

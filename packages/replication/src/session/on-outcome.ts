@@ -4,11 +4,11 @@ import type { ShipFailure } from '../transfer/types.ts';
 import { type Change, type Context, unchanged, without } from './change.ts';
 import { absorb } from './contact.ts';
 import { finishCycle, newCycle, park, startCycle } from './cycle.ts';
-import type { FaultCode, Half, Operation, PlannedFailover } from './half.ts';
+import type { Cycle, FaultCode, Half, Operation, PlannedFailover } from './half.ts';
 import { hear, isOutOfDate } from './hearing.ts';
 import { sessionLimits } from './limits.ts';
 import type { Notice } from './notice.ts';
-import { resumeHalf } from './on-message.ts';
+import { deletedByPeer, resumeHalf } from './on-message.ts';
 import type { Frozen, Outcome } from './steps.ts';
 
 type Of<K extends Outcome['kind']> = Extract<Outcome, { kind: K }>;
@@ -49,6 +49,8 @@ function onEnded(half: Half, outcome: Outcome, context: Context): Change {
       };
     case 'ship':
       return onShip(half, outcome, context);
+    case 'target_gone':
+      return onTargetGone(half, outcome.cycle, context);
     case 'advance_base':
       return onAdvanced(half, context);
     case 'reset_base':
@@ -146,8 +148,8 @@ function keepPauseOr(half: Half, state: Half['state']): Half {
 function onContact(half: Half, outcome: Of<'contact'>, context: Context): Change {
   const result = outcome.result;
   if (result.ok) {
-    // An older version does not say what it has seen: what it was told.
-    const view = { ...result.view, seen: result.view.seen ?? result.said };
+    // An older version does not say what it has seen: what it was told. What an answer does not say of snapshots it need not say.
+    const view = { ...result.view, seen: result.view.seen ?? result.said, snapshots: result.view.snapshots ?? [] };
     const absorbed = absorb(half, view, result.common, context);
     // The peer has said something newer while this answer was under way: it is asked once more.
     if (isOutOfDate(half, view)) return absorbed;
@@ -159,7 +161,7 @@ function onContact(half: Half, outcome: Of<'contact'>, context: Context): Change
     const base = result.common === undefined ? {} : { base: result.common };
     return { ...absorbed, half: { ...absorbed.half, operation: { kind: 'reprotect', phase: 'reset_base', ...base } } };
   }
-  if (result.reason === 'tombstone') return onTombstone(half, result.generation.number);
+  if (result.reason === 'tombstone') return half.operation?.kind === 'delete' ? unchanged(half) : deletedByPeer(half);
   const [code, message] =
     result.reason === 'unreachable'
       ? (['link_lost', 'the peer cannot be reached'] as const)
@@ -188,16 +190,6 @@ function onToldDelete(
   return unchanged({ ...half, operation: { ...operation, phase: 'remove' } });
 }
 
-/** The peer has deleted the session [C5.6]. */
-function onTombstone(half: Half, theirs: number): Change {
-  if (half.operation?.kind === 'delete') return unchanged(half);
-  const newerSource = half.role === 'source' && half.generation.number > theirs;
-  return {
-    half: { ...half, state: 'Deleting', operation: { kind: 'delete', phase: 'remove', tell: false } },
-    notices: newerSource ? [{ kind: 'protection_lost' }] : [{ kind: 'deleted', by: 'peer' }],
-  };
-}
-
 function onShip(half: Half, outcome: Of<'ship'>, context: Context): Change {
   const cycle = half.cycle;
   if (cycle === undefined || cycle.id !== outcome.cycle || cycle.phase !== 'ship') return unchanged(half);
@@ -208,6 +200,17 @@ function onShip(half: Half, outcome: Of<'ship'>, context: Context): Change {
   if (proving)
     return unchanged({ ...half, cycle: { ...cycle, digests }, operation: { ...operation, phase: 'promoting' } });
   return unchanged({ ...half, cycle: { ...cycle, digests, phase: 'advance' } });
+}
+
+/** A cycle without its target is no cycle: another one begins, with a target of its own [C3.7]. */
+function onTargetGone(half: Half, cycle: Cycle['id'], context: Context): Change {
+  const operation = half.operation;
+  if (half.cycle?.id !== cycle || half.cycle.phase !== 'ship') return unchanged(half);
+  const rest = without(half, 'cycle');
+  if (operation?.kind === 'planned_failover' && operation.phase === 'catch_up') return unchanged(rest);
+  if (operation !== undefined)
+    return interrupted(half, 'source_damaged', 'the point being shipped is gone', false, context);
+  return half.state === 'Synchronizing' ? startCycle(rest, 'retry', context) : unchanged(rest);
 }
 
 function onShipFailed(half: Half, failure: ShipFailure, context: Context): Change {

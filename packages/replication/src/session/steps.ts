@@ -132,6 +132,8 @@ export type Outcome =
       readonly kind: 'promote';
       readonly result: { readonly ok: true } | { readonly ok: false; readonly message: string };
     }
+  /** The point that a cycle was to ship is not there any more: the catalog that named it is an older copy. */
+  | { readonly kind: 'target_gone'; readonly cycle: CycleId }
   | { readonly kind: 'start_test' }
   | { readonly kind: 'stop_test' }
   | { readonly kind: 'refuse_proposal' }

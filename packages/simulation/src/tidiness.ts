@@ -1,0 +1,48 @@
+import { sessionId } from '@antipode/base';
+import type { Site } from './site.ts';
+
+/**
+ * What there must not be at a site whose sessions are all at rest [h]: halves and sessions without each other, births and assignments that
+ * never end, copies of policies and volumes set aside that nobody needs, flags that say another thing than the engine.
+ */
+export function untidy(site: Site): string | undefined {
+  const { management, dataPlane } = site;
+  if (management === undefined || dataPlane === undefined) return undefined;
+  const { catalog, services } = management;
+  const { engine } = dataPlane;
+  const { entries } = services.sessions;
+  for (const { session, role } of engine.halves())
+    if (!entries.has(session)) return `a half of ${session} (${role}) that no session knows of`;
+  for (const [id, { record }] of entries) {
+    const { half, resourceKind = 'volume', localResourceId } = record;
+    if (engine.half(id) === undefined) return `session ${id} without a half`;
+    const resource = catalog.get(resourceKind, localResourceId);
+    const isCopy = half.role === 'destination';
+    if (resource?.is_replication_destination !== isCopy)
+      return `${resource?.name}, a ${half.role}, and the catalog says otherwise`;
+    const policy = catalog.get('policy', resource.protection_policy_id ?? '');
+    if (policy?.is_replica !== isCopy)
+      return `${resource.name}, a ${half.role}, under a policy that is ${policy === undefined ? 'not there' : policy.is_replica ? 'a copy' : 'its own'}`;
+  }
+  const [intent] = catalog.list('intent');
+  if (intent !== undefined) return `an intent that never ends: ${JSON.stringify(intent)}`;
+  for (const { id, name, is_replica } of catalog.list('policy'))
+    if (
+      is_replica &&
+      catalog.list('volume', 'protection_policy_id', id).length === 0 &&
+      catalog.list('volume_group', 'protection_policy_id', id).length === 0
+    )
+      return `the copy of policy ${name}, which protects nothing`;
+  for (const volume of catalog.list('volume')) {
+    const joined = catalog.private<{ joined?: string }>('volume', volume.id)?.joined;
+    if (joined !== undefined && !entries.has(sessionId(joined)))
+      return `volume ${volume.name}, set aside for session ${joined}, which is over`;
+  }
+  for (const { id, name, destination } of engine.volumes())
+    if ((catalog.get('volume', id)?.is_replication_destination ?? destination) !== destination)
+      return `volume ${name}, which ${destination ? 'is a copy' : 'is open'}, and the catalog says otherwise`;
+  for (const alert of ['session_parked', 'failover_in_doubt', 'session_split'] as const)
+    for (const { resource_id } of services.reporter.active(alert))
+      if (!entries.has(sessionId(String(resource_id)))) return `an alert (${alert}) about a session that is over`;
+  return undefined;
+}
