@@ -185,9 +185,7 @@ async function protect(world: World, volumes: ProtectedVolumes, side: SideIndex)
   if (resource === undefined || catalog === undefined) return;
   for (const { site: each } of volumes.sides) each.dropCopies();
   const ask = (verb: string, id: string, body: unknown) => world.call(site.index, verb, id, body);
-  const remote = catalog
-    .list('remote_system')
-    .find(({ serial_number }) => serial_number === volumes.sides[other(side)].site.serial)!.id;
+  const remote = world.remoteAt(site, volumes.sides[other(side)].site);
   const fits = (rules: readonly string[]) =>
     rules.some((rule) => catalog.get('replication_rule', rule)?.remote_system_id === remote);
   const held = catalog.get(volumes.kind, resource)?.protection_policy_id;

@@ -10,6 +10,7 @@ import type { ProtectedVolumes, SideIndex } from './protected-volumes.ts';
 import { type Report, Violated } from './report.ts';
 import { mended, misread, readsWell, rot, treat } from './rot.ts';
 import { untidy } from './tidiness.ts';
+import { topologyOf } from './topology.ts';
 import { World } from './world.ts';
 
 export interface Setting {
@@ -92,19 +93,12 @@ export function simulate(setting: Setting): Promise<Report> {
   });
 }
 
-async function run(world: World, { hours, calm = 1 }: Setting): Promise<void> {
+async function run(world: World, { hours, calm = 1, seed }: Setting): Promise<void> {
   const nemesis = new Nemesis(world);
   nemesis.heal();
-  const toB = await world.pair(0, 1);
-  await world.protect({ from: 0, to: 1, members: 1, rpo: calm < 2 ? 'Fifteen_Minutes' : 'One_Hour' }, toB);
-  await world.protect(
-    { from: 0, to: 1, members: 2, rpo: calm < 2 ? 'Thirty_Minutes' : 'Six_Hours', snapshots: true },
-    toB,
-  );
-  if (world.sites.length === 3) {
-    const toC = await world.pair(1, 2);
-    await world.protect({ from: 1, to: 2, members: 1, rpo: calm < 2 ? 'Fifteen_Minutes' : 'One_Hour' }, toC);
-  }
+  const { pairs, plans } = topologyOf(world.sites.length, seed);
+  for (const [a, b] of pairs) await world.pair(a, b);
+  for (const plan of plans) await world.protect({ ...plan, rpo: plan.rpo[calm < 2 ? 0 : 1] });
   for (const volumes of world.protectedVolumes) hosts(world, volumes);
   watchHealth(world);
   await world.pass(10 * minute);

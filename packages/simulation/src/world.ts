@@ -151,7 +151,7 @@ export class World {
   }
 
   /** Pairs two sites as an administrator of both would. */
-  async pair(a: number, b: number): Promise<string> {
+  async pair(a: number, b: number): Promise<void> {
     await this.reached(() => this.sites[a]!.isUp && this.sites[b]!.isUp, 60_000);
     for (const [at, of] of [
       [a, b],
@@ -164,16 +164,20 @@ export class World {
         fingerprint,
       );
     }
-    const created = await this.until(
-      this.call(a, 'remote_system.create', '', { management_address: `192.0.2.${b + 1}` }),
-    );
-    return String(created.id);
+    await this.until(this.call(a, 'remote_system.create', '', { management_address: `192.0.2.${b + 1}` }));
+  }
+
+  /** How a site calls another one that it is paired with. */
+  remoteAt(site: Site, of: Site): string {
+    const known = site.management!.catalog.list('remote_system', 'serial_number', of.serial);
+    return known[0]!.id;
   }
 
   /** Makes a volume, or a group with members, and protects it. */
-  async protect(plan: Plan, remote: string): Promise<ProtectedVolumes> {
+  async protect(plan: Plan): Promise<ProtectedVolumes> {
     const name = `v${this.protectedVolumes.length}`;
     const { from, to, members, rpo } = plan;
+    const remote = this.remoteAt(this.sites[from]!, this.sites[to]!);
     const done = (verb: string, id: string, body: unknown) => this.until(this.call(from, verb, id, body));
     const rule = await done('replication_rule.create', '', { name, rpo, remote_system_id: remote });
     const policyOf = async () => {
