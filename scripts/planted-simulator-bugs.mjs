@@ -69,12 +69,7 @@ const bugs = [
     right: '  if (theirs.generation.number < mine.number) return unchanged(seen);\n',
     wrong:
       "  if (theirs.generation.number < mine.number) return unchanged({ ...seen, generation: theirs.generation, role: theirs.role === 'source' ? 'destination' : 'source' });\n",
-    also: [
-      [
-        '  if (half.peer.generation !== undefined && theirs.generation.number < half.peer.generation) return unchanged(half);\n',
-        '',
-      ],
-    ],
+    also: [['  if (isOutOfDate(half, theirs)) return unchanged(seen);\n', '']],
   },
   {
     name: 'bases-are-kept',

@@ -30,6 +30,8 @@ export interface CampaignOptions extends PairOptions {
   /** Operations that there are; all of them when nothing is said. */
   readonly operations?: readonly OperationName[];
   readonly say: (line: string) => void;
+  /** Deaths of earlier campaigns: it aims at other points first, and counts those among its own. */
+  readonly earlier?: readonly PointRow[];
   /** After each round, what there is so far: the last of it stands when a round finds something. */
   readonly after?: (report: Report) => void;
 }
@@ -98,7 +100,7 @@ class Campaign {
     this.#pair = pair;
     this.#options = options;
     this.#chance = options.chance;
-    this.#coverage = new Coverage(options.chance);
+    this.#coverage = new Coverage(options.chance, options.earlier);
   }
 
   async run(): Promise<Report> {

@@ -32,9 +32,13 @@ export class Coverage {
   readonly #missed = new Map<string, number>();
   readonly #chance: () => number;
 
-  /** Begins with what the list of points says; what is passed adds to it. */
-  constructor(chance: () => number) {
+  /** Begins with what the list of points says, and with the deaths of earlier campaigns; what is passed adds to it. */
+  constructor(chance: () => number, earlier: readonly PointRow[] = []) {
     this.#chance = chance;
+    for (const { point, kills } of earlier)
+      for (const [phase, sites] of Object.entries(kills))
+        for (const [site, count] of Object.entries(sites))
+          for (let n = 0; n < count; n++) this.killed({ point, site, phase: phase as Phase });
     for (const { name, side, operation } of points as readonly Point[]) this.passed([name], side, operation);
   }
 

@@ -1,11 +1,12 @@
 // `npm run crash -- --kills 500 --seed 1`: kills real clusters at named points and at random moments, and looks for what hosts wrote.
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { LoopDisk, whyNoLoopDisk } from '../integration/loop-disk.ts';
 import { runCampaign } from './campaign.ts';
 import { seeded } from './chance.ts';
+import type { PointRow } from './coverage.ts';
 import { type OperationName, operationNames } from './operations.ts';
 import { showReport, tableOf } from './show-report.ts';
 import { whyNoWriteLoss } from './write-loss.ts';
@@ -23,6 +24,7 @@ const help = `npm run crash -- [options]
   --appliances N appliances of each cluster (default 1); volumes move between them when there are more
   --operations A,B  only these operations
   --dir DIR      where both clusters live; kept (default: a temporary directory, removed when nothing was found)
+  --known FILE   deaths at points by earlier campaigns, which are aimed at last; those of this one are added to it
   --table FILE   where the table of deaths by point, site and operation goes to, as Markdown
 `;
 
@@ -87,9 +89,12 @@ try {
     fullEvery: 9,
     census: values.census,
     operations,
+    ...(values.known !== undefined &&
+      existsSync(values.known) && { earlier: JSON.parse(readFileSync(values.known, 'utf8')) as PointRow[] }),
     ...(disks && { disks }),
     say: (line) => console.log(line),
     after: (soFar) => {
+      if (values.known !== undefined) writeFileSync(values.known, `${JSON.stringify(soFar.points, undefined, 1)}\n`);
       if (values.table !== undefined) writeFileSync(values.table, tableOf(soFar));
     },
   });
@@ -115,6 +120,7 @@ function asked() {
         fulls: { type: 'string', default: '0' },
         appliances: { type: 'string', default: '1' },
         operations: { type: 'string' },
+        known: { type: 'string' },
         table: { type: 'string' },
         census: { type: 'boolean', default: false },
         dir: { type: 'string' },

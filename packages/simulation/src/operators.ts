@@ -81,6 +81,8 @@ export async function makeWay(world: World, volumes: ProtectedVolumes): Promise<
     if (found === undefined) continue;
     world.trace.count('volumes named otherwise');
     const renamed = { name: `${found.name}.${world.trace.counts['volumes named otherwise']}` };
-    await world.until(world.call(site.index, 'volume.modify', found.id, renamed).catch(() => undefined));
+    // A process that ends meanwhile never answers: the next attempt asks again.
+    world.call(site.index, 'volume.modify', found.id, renamed).catch(() => undefined);
+    await world.pass(60_000);
   }
 }

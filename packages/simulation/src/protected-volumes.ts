@@ -391,7 +391,7 @@ export class ProtectedVolumes {
     const image = await imageOf(engine, volumes, this.blocksEach, point);
     if (!image.includes(unreadable)) return image;
     this.#deps.count('images with damaged blocks');
-    if (site?.rotten === false)
+    if (site?.rotten === false && !site.readsWrongly)
       this.#deps.violate(
         'b-flushed-survives',
         `${site.name} cannot read a block of ${this.name}, and nothing has rotted there`,

@@ -8,14 +8,20 @@ export const regressions: readonly {
   readonly without?: string;
 }[] = [
   // A pause that came again after its resume paused the source once more, and nothing told it that the destination was awake.
-  { name: 'a pause that was over came again', seed: 6, hours: 16, calm: 1, without: 'rot,unprotect' },
+  { name: 'a pause that was over came again', seed: 6, hours: 16, calm: 1, without: 'rot,misread,unprotect' },
   // A destination took an old word of its source for news; with an older catalog it had forgotten that it was activated.
-  { name: 'a destination that follows what is long past', seed: 52, hours: 168, calm: 8, without: 'rot,unprotect' },
+  {
+    name: 'a destination that follows what is long past',
+    seed: 52,
+    hours: 168,
+    calm: 8,
+    without: 'rot,misread,unprotect',
+  },
   // A source took its base back because a destination's words came again that were older than its last commit: every cycle was refused since,
   // because its points were there already.
-  { name: 'a source goes back to an older base', seed: 9017, hours: 12, calm: 8, without: 'rot,unprotect' },
+  { name: 'a source goes back to an older base', seed: 9017, hours: 12, calm: 8, without: 'rot,misread,unprotect' },
   // The same, with a target that was gone with the base.
-  { name: 'a source that has lost its target', seed: 9020, hours: 96, calm: 8, without: 'rot,unprotect' },
+  { name: 'a source that has lost its target', seed: 9020, hours: 96, calm: 8, without: 'rot,misread,unprotect' },
   // A disk that failed while a segment's file was made, or was kept to be used again, left a file that nobody knew of until the next start.
-  { name: 'a file that nobody knows of', seed: 20212, hours: 18, calm: 1, without: 'unprotect' },
+  { name: 'a file that nobody knows of', seed: 20212, hours: 18, calm: 1, without: 'misread,unprotect' },
 ];

@@ -28,21 +28,60 @@ export function rot(world: World): void {
   }
 }
 
+/** Share of the reads that are wrong while a disk reads wrongly. */
+const wrongReads = 0.01;
+
+/** For a while a disk gives out wrong bytes now and then; what lies on it is whole, and has to be again. */
+export function misread(world: World): void {
+  const { rotRandom: random, sites, trace, scheduler } = world;
+  const site = sites[Math.floor(random.fraction() * sites.length)]!;
+  const lasting = (0.5 + random.fraction()) * longest_ms * random.fraction() ** 2;
+  trace.count('evil misread');
+  world.tell(`evil misread at ${site.name} for ${Math.round(lasting)}`);
+  const read = (_name: string, _offset: number, target: Uint8Array) => {
+    if (target.length > 0 && random.fraction() < wrongReads)
+      target[Math.floor(random.fraction() * target.length)]! ^= 1 << Math.floor(random.fraction() * 8);
+    return undefined;
+  };
+  site.disk.faults = { ...site.disk.faults, read };
+  site.readsWrongly = true;
+  scheduler.after(lasting, () => readsWell(site));
+}
+
+export function readsWell(site: Site): void {
+  const { read: _, ...rest } = site.disk.faults;
+  site.disk.faults = rest;
+  site.readsWrongly = false;
+}
+
 /** What a scrub finds that somebody can see, by volume. */
 type Found = readonly DamagedRange[];
 
-/** An operator has a site verified, and waits for it; undefined: it was interrupted. */
+/** An operator has a site verified, again where that was interrupted; undefined: it could not be done. */
 async function scrubbed(world: World, site: Site): Promise<Found | undefined> {
+  for (let attempt = 0; attempt < roundsMost; attempt++) {
+    await world.reached(() => site.isUp, 10 * 60 * second);
+    const found = await scrubbedOnce(world, site);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** What is asked of a process that ends meanwhile is never answered: whoever asks gives up. */
+const answered = <T>(world: World, work: Promise<T>): Promise<T | undefined> =>
+  world.until(Promise.race([work.catch(() => undefined), world.scheduler.wait(patience_ms).then(() => undefined)]));
+
+async function scrubbedOnce(world: World, site: Site): Promise<Found | undefined> {
   const services = site.management?.services;
   if (services === undefined) return undefined;
   const plane = services.storage.dataPlane;
   const ended = async () => {
-    const status = await world.until(plane.scrubStatus());
+    const status = await answered(world, plane.scrubStatus());
     return status?.state !== 'running' ? (status ?? 'none') : undefined;
   };
   // One that runs may have passed what has rotted since.
   for (let wait = 0; (await ended()) === undefined && wait < 60; wait++) await world.pass(second);
-  await world.until(services.scrubs.start('admin', {}));
+  if ((await answered(world, services.scrubs.start('admin', {}))) === undefined) return undefined;
   for (let wait = 0; wait < 600; wait++) {
     const status = await ended();
     if (status === 'none') return undefined;
@@ -94,7 +133,7 @@ async function writtenAgain(world: World, volumes: ProtectedVolumes, side: SideI
   for (const { volume, offset, length } of seen) {
     const pair = volumes.half(side)!.pairs.find(({ local }) => local === volume)!;
     const there = source === side ? pair.local : pair.remote;
-    await world.until(volumes.rewrite(source, there, offset / BLOCK_BYTES, length / BLOCK_BYTES).catch(() => false));
+    await answered(world, volumes.rewrite(source, there, offset / BLOCK_BYTES, length / BLOCK_BYTES));
   }
 }
 
@@ -105,12 +144,7 @@ async function dropSnapshots(world: World, volumes: ProtectedVolumes, side: Side
     const taken = site.management?.catalog
       .list(kind, 'type', 'Snapshot')
       .filter(({ protection_data }) => protection_data.parent_id === resource);
-    for (const { id } of taken ?? [])
-      await world.until(
-        world
-          .call(site.index, `${kind}.delete`, id, {})
-          .catch((error: unknown) => world.tell(`kept: ${String(error)}`)),
-      );
+    for (const { id } of taken ?? []) await answered(world, world.call(site.index, `${kind}.delete`, id, {}));
   }
 }
 
@@ -146,3 +180,5 @@ export async function mended(
 }
 
 const second = 1000;
+const patience_ms = 60 * second;
+const longest_ms = 30 * 60 * second;

@@ -8,7 +8,7 @@ import { onlySimulated } from './only-simulated.ts';
 import { makeWay, operate, order } from './operators.ts';
 import type { ProtectedVolumes, SideIndex } from './protected-volumes.ts';
 import { type Report, Violated } from './report.ts';
-import { mended, rot, treat } from './rot.ts';
+import { mended, misread, readsWell, rot, treat } from './rot.ts';
 import { untidy } from './tidiness.ts';
 import { topologyOf } from './topology.ts';
 import { World } from './world.ts';
@@ -186,6 +186,7 @@ async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void
     for (const volumes of world.protectedVolumes) if (isOver(volumes)) protectAgain(world, volumes);
   });
   if (!world.without.has('rot')) again(pace.rot_ms, world.rotRandom, () => rot(world));
+  if (!world.without.has('misread')) again(pace.rot_ms, world.rotRandom, () => misread(world));
   again(10 * minute, operatorRandom, () => {
     for (const volumes of world.protectedVolumes)
       for (const side of [0, 1] as const)
@@ -198,6 +199,7 @@ async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void
 /** Nothing goes wrong any more: each session comes to rest by itself, or by what the guide asks of operators. */
 async function healed(world: World, nemesis: Nemesis): Promise<void> {
   nemesis.heal();
+  for (const site of world.sites) readsWell(site);
   if (!(await world.reached(() => world.sites.every(({ isUp }) => isUp), 10 * minute)))
     return world.violate('e-converges', 'a site does not come up again');
   await world.pass(pace.heal_ms);

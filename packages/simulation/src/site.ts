@@ -105,6 +105,8 @@ export class Site {
   skew_ms = 0;
   /** Some of what lies on its disk is not what was written. */
   rotten = false;
+  /** Reads of its disk give out wrong bytes now and then. */
+  readsWrongly = false;
   dataPlane: RunningDataPlane | undefined;
   management: RunningManagement | undefined;
 
@@ -296,6 +298,7 @@ export class Site {
     if (catalog.count('local_user') === 0 && (await dataPlane.volumes()).length === 0) enterUser(catalog);
     await checkCatalog(catalog, dataPlane, false);
     const here = addressOf(this.index);
+    let trusted: ReturnType<ClusterServices['trust']['list']> | undefined;
     const services = makeClusterServices({
       catalog,
       dataPlane,
@@ -311,14 +314,21 @@ export class Site {
         cyclesAtOnce: 8,
       },
       addresses: () => ({ management: `192.0.2.${this.index + 1}`, peer: here, data: here }),
-      trustChanged: () => undefined,
+      trustChanged: () => {
+        trusted = undefined;
+      },
       looks: { objectives_ms: 120_000, rules_ms: 120_000, expiry_ms: 600_000 },
       onError: (error, what) => {
         if (life.alive) failed(this, what, error);
       },
     });
     services.jobs.recover();
-    const answering = { trusted: services.trust.list, answer: services.answer };
+    // Asked for with every message, and changed by pairings alone.
+    const trustedNow = () => {
+      trusted ??= services.trust.list();
+      return trusted;
+    };
+    const answering = { trusted: trustedNow, answer: services.answer };
     network.stations[this.index]!.answer = (fingerprint, text) => {
       life.mustLive();
       return answerPeer(fingerprint, text, answering);

@@ -7,7 +7,7 @@ import { encodeGraph } from './graph/graph.ts';
 import { pageBlocks, pageOf } from './index/page.ts';
 import { type FramePart, wholeFrame } from './layer-writer.ts';
 import { unpack } from './log/frame.ts';
-import { recordBytes } from './log/record-format.ts';
+import { blocksMatch, CHECKSUM_BYTES, recordBytes } from './log/record-format.ts';
 import type { LayerId, Place, RelocatedRecord, Relocation, ScannedRecord, Sequence, ZeroRecord } from './log/types.ts';
 import { SegmentWindows } from './segment-windows.ts';
 
@@ -136,15 +136,29 @@ class Copier {
   async #copyPlain(found: BlocksFound, part: Part): Promise<void> {
     const { segment, offset } = found.place;
     const place = { segment, offset: offset + part.from * BLOCK_BYTES };
-    const content = await this.#windows.read(place, part.count * BLOCK_BYTES);
+    const sums = found.checksums.subarray(part.from * CHECKSUM_BYTES, (part.from + part.count) * CHECKSUM_BYTES);
+    const content = await this.#sound(place, part.count * BLOCK_BYTES, (bytes) => blocksMatch(bytes, sums));
     if (this.#how.as === 'packed') await this.#pack(found, part, content);
     else await this.#add(found, part, content);
+  }
+
+  #frame({ place, frame_bytes, count }: BlocksFound & { readonly type: 'packed' }): Promise<Uint8Array> {
+    return this.#sound(place, frame_bytes, (bytes) => typeof unpack(bytes, count) !== 'string');
+  }
+
+  /**
+   * What is stored at a place. A read may have failed to give that: it is read once more before it is taken for damaged, because the copy
+   * is all that will be left.
+   */
+  async #sound(place: Place, length: number, isSound: (bytes: Uint8Array) => boolean): Promise<Uint8Array> {
+    const bytes = await this.#windows.read(place, length);
+    return isSound(bytes) ? bytes : this.#windows.read(place, length, true);
   }
 
   /** As it is: what is damaged stays so, and is told when it is read. */
   async #copyFrame(found: BlocksFound & { readonly type: 'packed' }, live: Part): Promise<void> {
     const { layer, block, count, checksums, sequence } = found;
-    const frame = await this.#windows.read(found.place, found.frame_bytes);
+    const frame = await this.#frame(found);
     const to = await this.#relocation.add({ type: 'packed', layer, block, count, frame, checksums }, sequence);
     this.moves.push({
       ...{ layer, block: block + live.from, count: live.count, sequence, to },
@@ -154,7 +168,7 @@ class Copier {
 
   /** Blocks taken out of a frame, the others of which are needed no more: packed anew, or left plain. */
   async #copyPart(found: BlocksFound & { readonly type: 'packed' }, part: Part): Promise<void> {
-    const content = unpack(await this.#windows.read(found.place, found.frame_bytes), found.count);
+    const content = unpack(await this.#frame(found), found.count);
     if (typeof content === 'string') return this.#copyFrame(found, part);
     const rest = content.subarray(part.from * BLOCK_BYTES, (part.from + part.count) * BLOCK_BYTES);
     if (this.#core.packer === undefined || this.#how.as === 'plain') await this.#add(found, part, rest);

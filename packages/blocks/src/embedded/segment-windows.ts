@@ -25,15 +25,15 @@ export class SegmentWindows {
     this.#size = Math.min(window_bytes, Math.max(least_bytes, most_bytes / segments.length));
   }
 
-  /** Bytes at a place; to be used before the next call. */
-  async read(place: Place, length: number): Promise<Uint8Array> {
+  /** Bytes at a place; to be used before the next call. `again`: those that were read before are not to be trusted. */
+  async read(place: Place, length: number, again = false): Promise<Uint8Array> {
     const { segment, offset } = place;
     if (length > this.#size) {
       const bytes = new Uint8Array(length);
       await this.#log.readAside(place, bytes);
       return bytes;
     }
-    let window = this.#windows.get(segment);
+    let window = again ? undefined : this.#windows.get(segment);
     if (window === undefined) {
       window = { bytes: new Uint8Array(this.#size), at: 0, used: 0 };
       this.#windows.set(segment, window);

@@ -74,9 +74,10 @@ function openSegment(disk: Disk, name: SegmentName): Opened {
   const file = disk.open(name.name, 'open');
   try {
     const size = file.size();
-    const head = new Uint8Array(SEGMENT_HEADER_BYTES + RECORD_HEADER_BYTES);
-    const got = file.readSync(head, 0);
-    const header = decodeSegmentHeader(head.subarray(0, Math.min(got, SEGMENT_HEADER_BYTES)));
+    const { header, first } = onceMore(
+      () => readHead(file),
+      (found) => found.header !== undefined && found.first !== undefined,
+    );
     if (header === undefined || header.number !== name.number) {
       return {
         number: name.number,
@@ -89,15 +90,36 @@ function openSegment(disk: Disk, name: SegmentName): Opened {
         footer: undefined,
       };
     }
-    const first = recordAt(head.subarray(SEGMENT_HEADER_BYTES, got), SEGMENT_HEADER_BYTES, header.salt);
     const start = first?.type === 'start' ? first : undefined;
-    const footer = name.cut ? undefined : readFooter(file, size, header.salt);
+    const footer = name.cut
+      ? undefined
+      : onceMore(
+          () => readFooter(file, size, header.salt),
+          (found) => found !== undefined,
+        );
     const claim = Math.max(start?.durable ?? 0, footer?.durable ?? 0);
     const base = start?.sequence ?? footer?.layer;
     return { number: name.number, name, header, size, base, repeats: start?.block ?? 0, claim, footer };
   } finally {
     file.close();
   }
+}
+
+/** A read may have failed to give what is stored: where that is not what is wanted, it is looked at once more. */
+function onceMore<T>(look: () => T, isGood: (found: T) => boolean): T {
+  const found = look();
+  return isGood(found) ? found : look();
+}
+
+function readHead(file: DiskFile): {
+  readonly header: SegmentHeader | undefined;
+  readonly first: RecordHeader | undefined;
+} {
+  const head = new Uint8Array(SEGMENT_HEADER_BYTES + RECORD_HEADER_BYTES);
+  const got = file.readSync(head, 0);
+  const header = decodeSegmentHeader(head.subarray(0, Math.min(got, SEGMENT_HEADER_BYTES)));
+  const after = head.subarray(SEGMENT_HEADER_BYTES, got);
+  return { header, first: header && recordAt(after, SEGMENT_HEADER_BYTES, header.salt) };
 }
 
 function recordAt(bytes: Uint8Array, offset: number, salt: bigint): RecordHeader | undefined {
@@ -333,9 +355,10 @@ class Recovery {
     if (header.type === 'zero')
       return this.carried.push({ sequence, record: { type: 'zero', layer, block, count } }) > 0;
     const payload = new Uint8Array(header.payload_bytes);
-    const got = await file.read(payload, offset + header.header_bytes);
     const checksums = item.checksums!;
-    if (got !== payload.length || !blocksMatch(payload, checksums)) return false;
+    const isWhole = async () =>
+      (await file.read(payload, offset + header.header_bytes)) === payload.length && blocksMatch(payload, checksums);
+    if (!(await isWhole()) && !(await isWhole())) return false;
     this.carried.push({ sequence, record: { type: 'data', layer, block, count, payload, checksums } });
     return true;
   }
