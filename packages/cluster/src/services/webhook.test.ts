@@ -102,7 +102,7 @@ describe('notifications', () => {
     const { received, url } = await receiver([500, 500, 500, 500, 500, 500]);
     const to = hookTo(url, [], (reason) => told.push(reason));
     for (let id = 0; id < webhookLimits.waiting + 7; id++) to.send({ kind: 'event', event: event(id) });
-    await expect.poll(() => received.length, { timeout: 20_000 }).toBe(webhookLimits.waiting + 6);
+    await expect.poll(() => received.length, { timeout: 180_000 }).toBe(webhookLimits.waiting + 6);
     expect(JSON.parse(received[6]!.body)).toMatchObject({ dropped: 7 });
     expect(JSON.parse(received[7]!.body)).not.toHaveProperty('dropped');
     expect(told.length).toBe(2);
