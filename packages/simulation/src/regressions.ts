@@ -24,4 +24,6 @@ export const regressions: readonly {
   { name: 'a source that has lost its target', seed: 9020, hours: 96, calm: 8, without: 'rot,misread,unprotect' },
   // A disk that failed while a segment's file was made, or was kept to be used again, left a file that nobody knew of until the next start.
   { name: 'a file that nobody knows of', seed: 20212, hours: 18, calm: 1, without: 'misread,unprotect' },
+  // A session whose half was gone before the catalog heard of it left its alert behind.
+  { name: 'an alert about a session that is over', seed: 511, hours: 7, calm: 1 },
 ];

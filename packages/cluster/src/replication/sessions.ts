@@ -506,15 +506,15 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     this.monitor.removed(entry.record);
     const { reporter } = this.#deps;
     reporter.tell('session_deleted', this.#reports.about(entry.record), 'on request');
-    for (const name of ['session_parked', 'failover_in_doubt', 'session_split'] as const)
-      reporter.clear(name, this.#reports.about(entry.record));
     this.#membership.ended(half.id).catch(() => undefined);
     this.#forget(entry.record);
   }
 
   /** The half is gone: now, or before the catalog could hear of it. */
   #forget(record: SessionRecord): void {
-    const { catalog } = this.#deps;
+    const { catalog, reporter } = this.#deps;
+    for (const name of ['session_parked', 'failover_in_doubt', 'session_split'] as const)
+      reporter.clear(name, this.#reports.about(record));
     catalog.transaction(() => {
       this.#store.remove(record.half.id);
       // A copy's policy was the source's: it goes with the session. The copy itself stays, flagged (REPLICATION 2.12).
