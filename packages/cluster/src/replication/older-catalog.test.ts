@@ -17,6 +17,7 @@ import { MemoryDataPlane } from './testing/memory-data-plane.ts';
 const id = sessionId('s');
 const generation = { number: 1, site: 'A', nonce: 'n' };
 const pairs = [{ local: volumeId('copy'), remote: volumeId('there') }];
+const tagOfGroup = { remote: 'A', kind: 'volume_group', volume: 'group', peer: 'there', name: 'group' };
 const remote = { id: 'r', name: 'A', serial: 'A' } as RemoteRecord;
 let directory: string;
 let catalog: Catalog;
@@ -29,6 +30,7 @@ beforeEach(async () => {
   catalog = new Catalog(directory);
   plane = new MemoryDataPlane(systemClock, () => ({ took_ms: 0, bytes: 0 }));
   const remotes = {
+    bySerial: (serial: string) => (serial === remote.serial ? remote : undefined),
     channel: () => ({ dataEndpoint: () => undefined }),
     isUp: () => false,
     state: () => undefined,
@@ -85,5 +87,26 @@ describe('a catalog that is behind the engine', () => {
     await sessions.start();
     expect(catalog.get('volume_group', 'group')?.protection_policy_id).toBeNull();
     expect([catalog.count('replication_session'), catalog.count('policy')]).toEqual([0, 0]);
+  });
+
+  it('takes up a half that it does not know, under the rule of the policy that it does know [C7.1]', async () => {
+    catalog.remove('replication_session', id);
+    await plane.createHalf({ session: id, role: 'destination', generation, pairs, tag: tagOfGroup });
+    await sessions.start();
+    const [rule] = catalog.list('replication_rule');
+    expect(sessions.sessionOf('group')).toMatchObject({ id, role: 'Destination', replication_rule_id: rule?.id });
+  });
+
+  it('without a policy, the half goes on under the rule that is given to it, as it is [C7.1]', async () => {
+    catalog.remove('replication_session', id);
+    catalog.change('volume_group', 'group', { protection_policy_id: null });
+    catalog.put('replication_rule', { ...catalog.list('replication_rule')[0]!, id: 'own', name: 'own' });
+    await plane.createHalf({ session: id, role: 'source', generation, pairs, tag: tagOfGroup });
+    await sessions.start();
+    expect(sessions.sessionOf('group')).toMatchObject({ role: 'Source', replication_rule_id: null });
+    expect(sessions.goOnUnder('group', 'elsewhere')).toBe(false);
+    expect(sessions.goOnUnder('group', 'own')).toBe(true);
+    expect(sessions.sessionOf('group')).toMatchObject({ id, replication_rule_id: 'own' });
+    expect(sessions.goOnUnder('group', 'own')).toBe(false);
   });
 });

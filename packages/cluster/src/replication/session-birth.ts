@@ -3,7 +3,12 @@ import type { Generation, HalfInfo, Pair, Role } from '@antipode/blocks';
 import { RestError } from '@antipode/contract';
 import { type Half, newHalf, recoverHalf } from '@antipode/replication';
 import { freestAppliance } from '../appliances/placement.ts';
-import type { PolicyDocument, VolumeDocument, VolumeGroupDocument } from '../catalog/documents.ts';
+import type {
+  PolicyDocument,
+  ReplicationRuleDocument,
+  VolumeDocument,
+  VolumeGroupDocument,
+} from '../catalog/documents.ts';
 import type { Assignee } from '../services/assignments.ts';
 import { changeMembership, groupDocument, labelMembers, membersOf } from '../services/group-document.ts';
 import { rpo_ms } from '../services/policies.ts';
@@ -327,19 +332,31 @@ export class SessionBirth {
       );
     }
     const { session: id, role, generation, pairs, tag } = engine;
-    const born = newHalf({ id, role, generation, pairs, rpo_ms: 0 });
-    const half: Half = recoverHalf({ ...born, state: role === 'source' ? 'System_Paused' : 'OK' }, engine);
     const isGroup = tag.kind === 'volume_group';
     if (isGroup) this.#adoptGroup(engine);
+    const kind = isGroup ? 'volume_group' : 'volume';
+    const localResourceId = isGroup ? String(tag.volume) : local;
+    const rule = this.#ruleFor(kind, localResourceId, remote);
+    const born = newHalf({ id, role, generation, pairs, rpo_ms: rule === undefined ? 0 : rpo_ms[rule.rpo] });
+    const half: Half = recoverHalf({ ...born, state: role === 'source' ? 'System_Paused' : 'OK' }, engine);
     this.#registry.open({
       half,
       remoteSystemId: remote.id,
-      ruleId: undefined,
+      ruleId: rule?.id,
       ...(isGroup && { resourceKind: 'volume_group' as const }),
-      localResourceId: isGroup ? String(tag.volume) : local,
+      localResourceId,
       remoteResourceId: isGroup ? String(tag.peer) : (engine.pairs[0]?.remote ?? ''),
       shippedTotal_bytes: 0,
     });
+  }
+
+  /** What the policy of a volume or group says of the copy at a peer. None: the session goes on without a schedule until a policy is assigned. */
+  #ruleFor(kind: ResourceKind, id: string, remote: RemoteRecord): ReplicationRuleDocument | undefined {
+    const { catalog } = this.#deps;
+    const policy = catalog.get('policy', catalog.get(kind, id)?.protection_policy_id ?? '');
+    return policy?.replication_rule_ids
+      .flatMap((rule) => catalog.get('replication_rule', rule) ?? [])
+      .find((rule) => rule.remote_system_id === remote.id);
   }
 
   /** The group of such a half, if the catalog has lost that as well. */

@@ -232,6 +232,17 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     return this.#birth.protect(target, policy);
   }
 
+  goOnUnder(resource: string, ruleId: string): boolean {
+    const entry = this.#entryOf(resource);
+    const rule = this.#deps.catalog.get('replication_rule', ruleId);
+    if (entry === undefined || rule === undefined || entry.record.ruleId !== undefined) return false;
+    if (entry.record.half.role !== 'source' || entry.record.remoteSystemId !== rule.remote_system_id) return false;
+    entry.record = { ...entry.record, ruleId };
+    this.#store.save(entry.record);
+    entry.driver.changeObjective(rpo_ms[rule.rpo]);
+    return true;
+  }
+
   async unprotect(resource: string): Promise<void> {
     const entry = this.#entryOf(resource);
     if (entry === undefined) return;

@@ -57,6 +57,9 @@ export class Assignments {
         ? new RestError('is_destination', target.name, 'assigning a policy')
         : new RestError('group_destination', target.name, 'assigning a policy');
     this.#check(target, policy);
+    // Nothing is copied anew.
+    if (rule !== undefined && this.#replication.goOnUnder(target.id, rule))
+      return this.#unfinished.done(target, policy.id);
     if (session?.replication_rule_id !== rule) this.#unfinished.want(target, policy.id);
     try {
       if (session !== undefined && session.replication_rule_id !== rule) await this.#replication.unprotect(target.id);

@@ -9,6 +9,8 @@ export interface ReplicationHooks {
   sessionOf(resource: string): SessionDocument | undefined;
   /** A policy with a replication rule was assigned: the session exists when this resolves. Rejects with a RestError before anything has changed. */
   protect(target: Assignee, policy: PolicyDocument): Promise<void>;
+  /** A session that is there without a rule, because an older catalog did not know it, goes on under this one. False: there is none that could. */
+  goOnUnder(resource: string, ruleId: string): boolean;
   /** The policy was removed, or lost its replication rule: the session is gone when this resolves. */
   unprotect(resource: string): Promise<void>;
   /** Resolves when no failover is about to decide whether the volume or group is the source here: it may be a destination by then. */

@@ -15,7 +15,7 @@ const target = { kind: 'volume', id: 'v1', name: 'v', type: 'Primary' } as const
 
 /** Sessions by resource; they outlive a restart, as the engine's do. `dies`: the process dies when the call has had its effect. */
 class Sessions {
-  readonly rules = new Map<string, string>();
+  readonly rules = new Map<string, string | null>();
   dies: 'protect' | 'unprotect' | undefined;
   refusal: RestError | undefined;
 
@@ -26,6 +26,11 @@ class Sessions {
       sessionOf: (id) => {
         const rule = this.rules.get(id);
         return rule === undefined ? undefined : ({ replication_rule_id: rule, role: 'Source' } as SessionDocument);
+      },
+      goOnUnder: (id, rule) => {
+        if (this.rules.get(id) !== null) return false;
+        this.rules.set(id, rule);
+        return true;
       },
       protect: async ({ id }, { replication_rule_ids: [rule] }) => {
         if (this.refusal !== undefined) throw this.refusal;
@@ -98,6 +103,13 @@ beforeEach(() => {
 afterEach(() => {
   catalog.close();
   rmSync(directory, { recursive: true, force: true });
+});
+
+it('a session without a rule, which an older catalog did not know, goes on under that of the policy: nothing is copied anew', async () => {
+  sessions.rules.set('v1', null);
+  sessions.refusal = new RestError('remote_unreachable', 'r', 'nothing is to begin');
+  await assignmentsOf().assign(target, catalog.get('policy', 'p1')!);
+  expect([held(), sessions.rules.get('v1'), catalog.count('intent')]).toEqual(['p1', 'rule of p1', 0]);
 });
 
 describe('a policy and its session, when the process dies between the two', () => {

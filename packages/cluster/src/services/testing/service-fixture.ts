@@ -35,6 +35,7 @@ class RecordedHooks implements ReplicationHooks {
   readonly asked: string[] = [];
   refusal: Error | undefined;
   sessionOf = (id: string) => this.sessions.get(id);
+  goOnUnder = () => false;
   protect = async (target: Assignee, policy: PolicyDocument) => {
     if (this.refusal !== undefined) throw this.refusal;
     this.asked.push(`protect ${target.name} ${policy.name}`);
