@@ -61,6 +61,8 @@ interface Kill {
 
 /** A cluster that is up again answers within this, on a machine that does much else as well. */
 const answer_ms = 300_000;
+/** So long an operation may take before somebody looks after who has died. */
+const patience_ms = 5_000;
 /** Further orders beside the one that a round waits for. */
 const moreOrders = 3;
 const stoppable: readonly Scope[] = ['dataplane', 'management', 'supervisor', 'cluster'];
@@ -177,7 +179,8 @@ class Campaign {
     // Hosts of the other site go on for a moment.
     await pause(this.#chance() * 150);
     await pair.stopHosts();
-    await operating;
+    // A failover in doubt waits for the peer, which may be the one that is dead.
+    await Promise.race([operating, pause(patience_ms)]);
     const isolated = killed.scope === 'cluster' && this.#chance() < 0.3;
     if (isolated) pair.cut();
     await this.#recover(killed, lost);
@@ -192,6 +195,7 @@ class Campaign {
     text += (await Promise.all(pair.sites.map((site) => this.#killMore(site, lost)))).join('');
     for (const site of lost) text += `, power cut at ${site.name}`;
     pair.heal();
+    await operating;
     const armed = this.#armForRest();
     const settled = await this.#settle(unplanned, lost);
     const died = this.#takeOrders(armed);
