@@ -22,6 +22,11 @@ export class Life {
     this.#left = steps;
   }
 
+  /** It ends only when it is made to. */
+  spare(): void {
+    this.#left = undefined;
+  }
+
   /** Asked before each effect: whether it happens. */
   step(): boolean {
     if (this.alive && this.#left !== undefined && --this.#left <= 0) this.end();

@@ -149,7 +149,10 @@ export class Nemesis {
     this.awake = false;
     const { network, sites } = this.#world;
     for (const path of network.paths()) path.heal();
-    for (const { index } of sites) this.#mend(index);
+    for (const site of sites) {
+      site.spare();
+      this.#mend(site.index);
+    }
   }
 
   #mend(site: number): void {

@@ -119,7 +119,7 @@ export async function treat(world: World, volumes: ProtectedVolumes): Promise<vo
         world.violate('b-flushed-survives', `${site.name} has damaged blocks of ${volume}, and no alert says so`);
     await writtenAgain(world, volumes, side, seen);
     if (seen.some(({ points }) => points.some(({ id }) => site.dataPlane?.engine.point(id)?.kind !== 'internal')))
-      await dropSnapshots(world, volumes, side);
+      await dropSnapshots(world, volumes, side, seen);
   }
 }
 
@@ -137,13 +137,20 @@ async function writtenAgain(world: World, volumes: ProtectedVolumes, side: SideI
   }
 }
 
-async function dropSnapshots(world: World, volumes: ProtectedVolumes, side: SideIndex): Promise<void> {
+/** Those of the session's resource, and those that show what is damaged: of a group that was there before, say. */
+async function dropSnapshots(world: World, volumes: ProtectedVolumes, side: SideIndex, seen: Found): Promise<void> {
   const { site } = volumes.sides[side];
   const resource = volumes.resource(side);
+  const showing = new Set<string>(seen.flatMap(({ points }) => points.map(({ id }) => id)));
+  const catalog = site.management?.catalog;
   for (const kind of ['volume_group', 'volume'] as const) {
-    const taken = site.management?.catalog
-      .list(kind, 'type', 'Snapshot')
-      .filter(({ protection_data }) => protection_data.parent_id === resource);
+    const taken = catalog
+      ?.list(kind, 'type', 'Snapshot')
+      .filter(
+        ({ id, protection_data }) =>
+          protection_data.parent_id === resource ||
+          showing.has(catalog.private<{ readonly point?: string }>(kind, id)?.point ?? ''),
+      );
     for (const { id } of taken ?? []) await answered(world, world.call(site.index, `${kind}.delete`, id, {}));
   }
 }

@@ -159,6 +159,14 @@ export class Site {
     else life.doom(steps);
   }
 
+  /** Nobody dies of what was ordered before. */
+  spare(): void {
+    for (const life of Object.values(this.#lives)) {
+      life.spare();
+      this.#ending.delete(life);
+    }
+  }
+
   readonly #ending = new Map<Life, End>();
 
   /** Keeps a copy of the catalog beside it, as clusters do every few hours. */

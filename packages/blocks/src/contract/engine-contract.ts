@@ -484,7 +484,9 @@ export function describeEngineContract(name: string, open: () => Promise<EngineU
         const device = source.engine.open(v('a'));
         await device.write(0, filled(4096, 7), false);
         const preserved = spec(p('diverged'), 'diverged');
-        expect((await source.engine.demote(session, second, p('p1'), preserved)).diverged_bytes).toBe(4096);
+        // The second time as after a death between the record and the answer.
+        for (let times = 0; times < 2; times++)
+          expect((await source.engine.demote(session, second, p('p1'), preserved)).diverged_bytes).toBe(4096);
         await refused(() => device.write(0, filled(4096, 2), false), 'read_only');
         expect((await readAll(device)).subarray(0, 4096)).toEqual(filled(4096, 1));
         expect((await readAll(source.engine.openPoint(p('diverged'), v('a')))).subarray(0, 4096)).toEqual(

@@ -50,6 +50,9 @@ import { Moving } from './moving.ts';
 import { raiseAbove, stageRuns, verifyStaged } from './staging.ts';
 import { PointDevice, VolumeDevice } from './volume-device.ts';
 
+/** In the tag of what diverged: how much it is, bytes. */
+const divergedTag = 'diverged_bytes';
+
 /** The embedded engine: an append-only log is the truth, graph and index are what it says. */
 export class EmbeddedEngine implements BlockEngine {
   readonly #core: EngineCore;
@@ -470,7 +473,8 @@ export class EmbeddedEngine implements BlockEngine {
   ): Promise<{ diverged_bytes: number }> {
     const { graph } = this.#core;
     const half = plan.needHalf(graph, session);
-    if (plan.planDemote(graph, session, learned, undefined, undefined) === undefined) return { diverged_bytes: 0 };
+    if (plan.planDemote(graph, session, learned, undefined, undefined) === undefined)
+      return { diverged_bytes: Number(graph.points.get(preserve.id)?.tag[divergedTag] ?? 0) };
     let agreed: Base | undefined;
     if (base !== undefined) {
       const known = half.base?.point === base ? { pairs: half.pairs, ...half.base } : undefined;
@@ -482,7 +486,9 @@ export class EmbeddedEngine implements BlockEngine {
       const held = base !== undefined && memberOf(plan.needPoint(graph, base), local) !== undefined;
       diverged_bytes += held ? this.bytesSince(local, base) : this.#storedBytes(local);
     }
-    await this.#do(plan.planDemote(graph, session, learned, agreed, diverged_bytes > 0 ? preserve : undefined));
+    // With the point, so that whoever asks again after a death hears the same.
+    const kept = { ...preserve, tag: { ...preserve.tag, [divergedTag]: diverged_bytes } };
+    await this.#do(plan.planDemote(graph, session, learned, agreed, diverged_bytes > 0 ? kept : undefined));
     this.#accessChanged(half.pairs);
     return { diverged_bytes };
   }

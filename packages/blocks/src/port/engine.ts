@@ -245,7 +245,7 @@ export interface BlockEngine {
   ): Promise<void>;
   /**
    * Source -> destination on learning a newer generation: heads follow the base again. What they held beyond it is kept
-   * first under `preserve` [C2.4]; resolves with the bytes preserved (0: no point was made).
+   * first under `preserve` [C2.4]; resolves with the bytes preserved (0: no point was made), also when it is asked again.
    */
   demote(
     session: SessionId,

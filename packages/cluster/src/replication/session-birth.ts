@@ -32,7 +32,6 @@ interface Newborn {
   readonly generation: Generation;
   readonly pairs: readonly Pair[];
   readonly remote: RemoteRecord;
-  readonly ruleId: string | undefined;
   readonly resource: { readonly kind: ResourceKind; readonly id: string; readonly name: string };
   readonly peerResource: string;
 }
@@ -73,9 +72,12 @@ export class SessionBirth {
     catalog.put('intent', { id, kind: 'create_session', data: { remote: remote.id } });
     try {
       const agreed = await this.#offer(remote, target, members, { session: id, generation, protection });
-      const common = { id, role: 'source', generation, remote, ruleId: rule.id, resource: target } as const;
+      const common = { id, role: 'source', generation, remote, resource: target } as const;
       const record = await this.#bear({ ...common, pairs: agreed.pairs, peerResource: agreed.resource });
-      this.#enter(record, () => catalog.remove('intent', id));
+      this.#enter(record, () => {
+        catalog.remove('intent', id);
+        return rule.id;
+      });
     } catch (error) {
       await this.undo(id, remote.id);
       throw error;
@@ -268,20 +270,20 @@ export class SessionBirth {
     born: Pick<Newborn, 'pairs' | 'resource' | 'peerResource'>,
   ): Promise<SessionEntry> {
     const { catalog } = this.#deps;
-    const { policy } = this.#registry.keepPolicy(remote, offer.protection);
-    const ruleId = policy.replication_rule_ids[0];
     const record = await this.#bear({
       ...born,
       id: sessionId(offer.session),
       role: 'destination',
       generation: offer.generation,
       remote,
-      ruleId,
     });
     return this.#enter(record, () => {
+      // With the session and not before it: a process that dies in between leaves no copy of a policy that protects nothing.
+      const { policy } = this.#registry.keepPolicy(remote, offer.protection);
       for (const { local } of born.pairs)
         catalog.change('volume', local, { state: 'Ready', is_replication_destination: true });
       catalog.change(born.resource.kind, born.resource.id, { protection_policy_id: policy.id });
+      return policy.replication_rule_ids[0];
     });
   }
 
@@ -289,17 +291,16 @@ export class SessionBirth {
 
   /** Puts the half into the engine; what the catalog keeps of it. */
   async #bear(born: Newborn): Promise<SessionRecord> {
-    const { catalog, dataPlane } = this.#deps;
-    const { id, role, generation, pairs, remote, ruleId, resource, peerResource } = born;
+    const { dataPlane } = this.#deps;
+    const { id, role, generation, pairs, remote, resource, peerResource } = born;
     const { kind } = resource;
     const named = kind === 'volume_group' && { kind, name: resource.name };
     const tag = { remote: remote.serial, volume: resource.id, peer: peerResource, ...named };
     await dataPlane.createHalf({ session: id, role, generation, pairs, tag });
-    const rule = ruleId === undefined ? undefined : catalog.get('replication_rule', ruleId);
     return {
-      half: newHalf({ id, role, generation, pairs, rpo_ms: rule === undefined ? 0 : rpo_ms[rule.rpo] }),
+      half: newHalf({ id, role, generation, pairs, rpo_ms: 0 }),
       remoteSystemId: remote.id,
-      ruleId: rule?.id,
+      ruleId: undefined,
       ...(kind === 'volume_group' && { resourceKind: kind }),
       localResourceId: resource.id,
       remoteResourceId: peerResource,
@@ -307,14 +308,15 @@ export class SessionBirth {
     };
   }
 
-  /** From here on it is a session. */
-  #enter(record: SessionRecord, alongside: () => void): SessionEntry {
-    const entry = this.#deps.catalog.transaction(() => {
-      const opened = this.#registry.open(record);
-      alongside();
-      return opened;
+  /** From here on it is a session, under the rule that `alongside` names. */
+  #enter(record: SessionRecord, alongside: () => string | undefined): SessionEntry {
+    const { catalog } = this.#deps;
+    const entry = catalog.transaction(() => {
+      const rule = catalog.get('replication_rule', alongside() ?? '');
+      const half = { ...record.half, rpo_ms: rule === undefined ? 0 : rpo_ms[rule.rpo] };
+      return this.#registry.open({ ...record, half, ruleId: rule?.id });
     });
-    this.#deps.reporter.tell('session_created', this.#reports.about(record));
+    this.#deps.reporter.tell('session_created', this.#reports.about(entry.record));
     entry.driver.start();
     return entry;
   }
