@@ -22,6 +22,11 @@ export const operations = {
     await destination.client.action('replication_session', session, 'reprotect');
   },
 
+  /** A planned failover that turns round at once. */
+  async reversed(_pair: CrashPair, { source, session }: Protected): Promise<void> {
+    await source.client.action('replication_session', session, 'failover', { is_planned: true, reverse: true });
+  },
+
   /** A planned failover that cannot reach the destination any more in the middle. */
   async refused(pair: CrashPair, what: Protected): Promise<void> {
     const failover = what.source.client.action('replication_session', what.session, 'failover', { is_planned: true });

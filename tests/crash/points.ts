@@ -100,6 +100,8 @@ export const points: readonly Point[] = [
     ...step('reset_base'),
   ),
   ...at('planned', 'source', 'peer.reprotect.decided', 'peer.activate.decided', ...both('engine.reset_base')),
+  ...at('reversed', 'source', ...step('tell_reprotect'), ...both('engine.demote'), ...both('engine.reset_base')),
+  ...at('reversed', 'destination', 'peer.reprotect.decided', ...both('engine.promote'), ...both('engine.reset_base')),
   ...at('refused', 'source', ...both('engine.unseal'), ...step('unseal')),
   ...at('refused', 'destination', ...both('engine.refuse_proposal'), ...step('refuse_proposal')),
   ...at('unplanned', 'destination', ...both('engine.promote'), ...step('promote'), ...both('engine.abandon_stage')),

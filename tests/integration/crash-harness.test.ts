@@ -96,7 +96,7 @@ describe('the crash harness', () => {
         stops: 1,
         fulls: 0,
         census: false,
-        operations: operationNames.filter((name) => !['move', 'bulk'].includes(name)),
+        operations: operationNames.filter((name) => !['move', 'bulk', 'reversed'].includes(name)),
         appliances: 1,
         say: (line) => lines.push(line),
       });

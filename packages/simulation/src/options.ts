@@ -25,7 +25,7 @@ Exit code: 0 when all held, 1 when one did not, 2 for a wrong option.
   --seed N          the first seed: one seed is one history, to the last message (default 1)
   --seeds N         how many seeds, one after the other (default 1)
   --hours H         simulated hours of each (default 48)
-  --calm TIMES      calm hours for each rough one, in which sixteen times less goes wrong (default 1: rough hours alone)
+  --calm TIMES      calm hours for each rough one, in which twice so many times less goes wrong (default 1: rough hours alone)
   --minutes M       no seed begins after so many minutes (default 0: no bound)
   --night           eight hours of seeds that no night before has had, 192 hours each, --calm 8
   --trace LINES     what came before a violation (default 0)
