@@ -322,7 +322,8 @@ export class Tail {
       while (this.syncWanted && this.mayWrite()) {
         this.syncWanted = false;
         this.flush();
-        await this.syncWritten();
+        // The flush may have failed: a segment that failed is not synced again, whatever of it was written [C6.4].
+        if (this.mayWrite()) await this.syncWritten();
       }
     } finally {
       this.syncing = false;
@@ -335,8 +336,9 @@ export class Tail {
     const target = this.writtenSequence;
     const batch = this.segments
       .filter((segment) => segment.writtenEnd > segment.durableEnd)
-      .map((segment) => ({ segment, end: segment.writtenEnd, last: Math.min(segment.last, target) }));
+      .map((segment) => ({ segment, end: segment.writtenEnd, last: segment.writtenLast }));
     if (batch.length === 0) return;
+    assert(batch.at(-1)!.last === target, 'what is synced counts as written');
     passFaultPoint('log.group.written');
     const bytes = batch.reduce((sum, { segment, end }) => sum + end - segment.durableEnd, 0);
     this.smallSyncs = bytes <= this.deps.limits.small_sync_bytes;
@@ -400,8 +402,10 @@ export class Tail {
     this.activate(this.supply.take(), this.durableTo + 1);
     const moves: MovedRecord[] = [];
     for (const { record, sequence, from } of unsyncedRecords(failed, this.durableTo)) {
+      assert(sequence === this.durableTo + moves.length + 1, 'memory holds every record that is not durable');
       moves.push(moveOf(record, sequence, from, this.place(record, sequence, recordBytes(record))));
     }
+    assert(this.durableTo + moves.length === this.last, 'memory holds every record that is not durable');
     for (const segment of failed) {
       segment.memory.dropAll();
       if (segment.file !== undefined) this.deps.onFailed(segment, this.repairTo);
