@@ -49,7 +49,7 @@ export interface RemoteSystemsDeps {
   readonly heartbeat_ms: number;
   readonly remotes: RemoteStore;
   readonly trust: TrustStore;
-  readonly hello: () => Promise<Hello>;
+  readonly hello: () => Hello;
   readonly self: () => PeerIdentity;
   /** The link of a peer came, went, or its data connection did. */
   readonly linkChanged: (record: RemoteRecord, state: LinkState, before: LinkState) => void;
