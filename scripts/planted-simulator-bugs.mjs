@@ -10,6 +10,7 @@ const seeds = 8;
 const hours = 24;
 const graph = 'packages/blocks/src/embedded/graph';
 const session = 'packages/replication/src/session';
+const replication = 'packages/cluster/src/replication';
 
 /** Each: what is wrong, where, the text that is right and the one that is not. The text must be there once. */
 const bugs = [
@@ -119,6 +120,76 @@ const bugs = [
     file: 'packages/cluster/src/services/snapshot-rules/snapshot-scheduler.ts',
     right: 'else await snapshots.takeSet(target as VolumeGroupDocument, wish);',
     wrong: 'else void snapshots.takeSet(target as VolumeGroupDocument, wish);',
+  },
+  {
+    name: 'points-outlive-sessions',
+    what: 'the internal points of a session stay when its half is removed',
+    file: `${graph}/apply.ts`,
+    right: 'point.holds = point.holds.filter((hold) => hold !== holder);\n  tidySession(graph, half);\n',
+    wrong: 'point.holds = point.holds.filter((hold) => hold !== holder);\n',
+  },
+  {
+    name: 'nobody-says-it-is-over',
+    what: 'a peer that missed the end of a session does not hear of it later',
+    file: `${replication}/sessions.ts`,
+    right: 'find((stone) => stone.session === message.session)',
+    wrong: 'find(() => false)',
+  },
+  {
+    name: 'copies-of-policies-stay',
+    what: 'the copy of a policy stays when its session is over',
+    file: `${replication}/sessions.ts`,
+    right: '      if (policy?.is_replica) {\n',
+    wrong: "      if (policy?.is_replica && record.half.role === 'source') {\n",
+  },
+  {
+    name: 'diverged-is-lost',
+    what: 'what diverged at an old source is not kept',
+    file: `${graph}/apply.ts`,
+    right: '  if (change.preserve !== undefined) keepHeads(graph, half, change.preserve);\n',
+    wrong: '',
+  },
+  {
+    name: 'diverged-is-hidden',
+    what: 'what diverged is kept, and no snapshot shows it',
+    file: `${replication}/session-reports.ts`,
+    right: "if (point.kind !== 'diverged' && point.tag.purpose !== testPurpose) return;",
+    wrong: 'if (point.tag.purpose !== testPurpose) return;',
+  },
+  {
+    name: 'snapshots-of-another-moment',
+    what: 'a replicated snapshot shows the target of its cycle',
+    file: `${graph}/apply.ts`,
+    right: '.map((pair, index) => ({ volume: pair.local, layer: layers[index]![number]!, size',
+    wrong: '.map((pair, index) => ({ volume: pair.local, layer: layers[index]!.at(-1)!, size',
+  },
+  {
+    name: 'the-dead-return',
+    what: 'a half that was removed can be made again by an old offer',
+    file: `${graph}/plan.ts`,
+    right: 'if (grave !== undefined && grave.number >= half.generation.number)',
+    wrong: 'if (grave !== undefined && grave.number < 0)',
+  },
+  {
+    name: 'catalog-says-otherwise',
+    what: 'the catalog does not hear of a failover',
+    file: `${replication}/session-reports.ts`,
+    right: '        this.#flag(record, half, false);\n',
+    wrong: '',
+  },
+  {
+    name: 'damage-is-not-told',
+    what: 'damage is found, and no alert says so',
+    file: 'packages/cluster/src/management/cluster-services.ts',
+    right: "if (event.kind === 'damage')",
+    wrong: "if (event.kind === 'damage' && event.volume === undefined)",
+  },
+  {
+    name: 'lost-sessions-stay-lost',
+    what: 'sessions that were lost with the catalog are not taken up when their peer is paired anew',
+    file: `${replication}/lost-sessions.ts`,
+    right: '    this.#isDue = true;\n    this.look();\n',
+    wrong: '',
   },
 ];
 

@@ -121,6 +121,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
     hello,
     self,
     trustChanged: showTrust,
+    entered: () => sessions.lost.due(),
     linkChanged: (record, state, before) => {
       showLink(catalog, record, state);
       const about = { type: 'remote_system', id: record.id, name: record.name };

@@ -51,6 +51,8 @@ export interface RemoteSystemsDeps {
   readonly trust: TrustStore;
   readonly hello: () => Hello;
   readonly self: () => PeerIdentity;
+  /** A peer that was not known is from now on. */
+  readonly entered: () => void;
   /** The link of a peer came, went, or its data connection did. */
   readonly linkChanged: (record: RemoteRecord, state: LinkState, before: LinkState) => void;
   /** The list of trusted certificates is another one now. */
@@ -141,6 +143,7 @@ export class RemoteSystems {
       ...given,
     };
     this.#reopen(record);
+    if (known === undefined) this.#deps.entered();
     return record;
   }
 

@@ -321,18 +321,17 @@ export class SessionBirth {
     return entry;
   }
 
-  /** A half that the catalog does not know: rebuilt from what the log says of it [C7.1]. */
-  adopt(engine: HalfInfo): void {
-    const { remotes, reporter } = this.#deps;
+  /** A half that the catalog does not know: rebuilt from what the log says of it [C7.1]. Undefined: its peer is not known either. */
+  adopt(engine: HalfInfo): SessionEntry | undefined {
+    const { catalog, remotes, reporter } = this.#deps;
     const remote = remotes.bySerial(String(engine.tag.remote));
     const local = engine.pairs[0]?.local;
+    const unexplained = { type: 'replication_session', id: engine.session, name: engine.session };
     if (remote === undefined || local === undefined) {
-      return reporter.tell(
-        'unexplained',
-        { type: 'replication_session', id: engine.session, name: engine.session },
-        'a half of a session without its remote system',
-      );
+      reporter.tell('unexplained', unexplained, 'a half of a session without its remote system');
+      return undefined;
     }
+    reporter.clear('unexplained', unexplained);
     const { session: id, role, generation, pairs, tag } = engine;
     const isGroup = tag.kind === 'volume_group';
     if (isGroup) this.#adoptGroup(engine);
@@ -341,7 +340,12 @@ export class SessionBirth {
     const rule = this.#ruleFor(kind, localResourceId, remote);
     const born = newHalf({ id, role, generation, pairs, rpo_ms: rule === undefined ? 0 : rpo_ms[rule.rpo] });
     const half: Half = recoverHalf({ ...born, state: role === 'source' ? 'System_Paused' : 'OK' }, engine);
-    this.#registry.open({
+    // Set aside for members to come, like before.
+    for (const { local: aside } of engine.joining) {
+      const volume = catalog.get('volume', aside);
+      if (volume !== undefined) catalog.put('volume', volume, { joined: id });
+    }
+    return this.#registry.open({
       half,
       remoteSystemId: remote.id,
       ruleId: rule?.id,

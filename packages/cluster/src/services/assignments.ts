@@ -57,9 +57,11 @@ export class Assignments {
         ? new RestError('is_destination', target.name, 'assigning a policy')
         : new RestError('group_destination', target.name, 'assigning a policy');
     this.#check(target, policy);
-    // Nothing is copied anew.
-    if (rule !== undefined && this.#replication.goOnUnder(target.id, rule))
-      return this.#unfinished.done(target, policy.id);
+    // Nothing is copied anew; the peer has the copy of another policy, or of none.
+    if (rule !== undefined && this.#replication.goOnUnder(target.id, rule)) {
+      this.#unfinished.done(target, policy.id);
+      return this.#replication.policyChanged(policy.id);
+    }
     if (session?.replication_rule_id !== rule) this.#unfinished.want(target, policy.id);
     try {
       if (session !== undefined && session.replication_rule_id !== rule) await this.#replication.unprotect(target.id);

@@ -18,6 +18,8 @@ class Sessions {
   readonly rules = new Map<string, string | null>();
   dies: 'protect' | 'unprotect' | undefined;
   refusal: RestError | undefined;
+  /** Policies that peers are to be told of. */
+  readonly told: string[] = [];
 
   hooks(): ReplicationHooks {
     const ended = (call: 'protect' | 'unprotect') =>
@@ -31,6 +33,9 @@ class Sessions {
         if (this.rules.get(id) !== null) return false;
         this.rules.set(id, rule);
         return true;
+      },
+      policyChanged: (id) => {
+        this.told.push(id);
       },
       protect: async ({ id }, { replication_rule_ids: [rule] }) => {
         if (this.refusal !== undefined) throw this.refusal;
@@ -110,6 +115,7 @@ it('a session without a rule, which an older catalog did not know, goes on under
   sessions.refusal = new RestError('remote_unreachable', 'r', 'nothing is to begin');
   await assignmentsOf().assign(target, catalog.get('policy', 'p1')!);
   expect([held(), sessions.rules.get('v1'), catalog.count('intent')]).toEqual(['p1', 'rule of p1', 0]);
+  expect(sessions.told).toEqual(['p1']);
 });
 
 describe('a policy and its session, when the process dies between the two', () => {

@@ -153,7 +153,10 @@ export class UnfinishedAssignments {
     const session = this.#replication.sessionOf(wanted.id);
     const isWanted = resource?.protection_policy_id === policy?.id && !resource?.is_replication_destination;
     if (policy === undefined || !isWanted || session?.replication_rule_id === rule) return this.#settled(wanted);
-    if (rule !== undefined && this.#replication.goOnUnder(wanted.id, rule)) return this.#settled(wanted);
+    if (rule !== undefined && this.#replication.goOnUnder(wanted.id, rule)) {
+      this.#replication.policyChanged(policy.id);
+      return this.#settled(wanted);
+    }
     try {
       if (session !== undefined) await this.#replication.unprotect(wanted.id);
       if (rule !== undefined) await this.#replication.protect(wanted, policy);
