@@ -49,6 +49,8 @@ export const driverLimits = {
   policyAgain_ms: 10_000,
   /** A session that was given up while it began, and could not be removed at both sides, is removed again after this. */
   undoAgain_ms: 5_000,
+  /** Sessions given up by their sources that are remembered, for offers that come after it. */
+  withdrawnKept: 1_024,
   /** Every how many heartbeats the data connection is tried as well. */
   probeEvery: 5,
 } as const;

@@ -49,7 +49,7 @@ export interface RemoteSystemsDeps {
   readonly heartbeat_ms: number;
   readonly remotes: RemoteStore;
   readonly trust: TrustStore;
-  readonly hello: () => Promise<Hello>;
+  readonly hello: () => Hello;
   readonly self: () => PeerIdentity;
   /** A peer that was not known is from now on. */
   readonly entered: () => void;

@@ -46,7 +46,11 @@ export class Assignments {
   }
 
   /** The session, if the policy asks for one, exists when this resolves. */
-  async assign(target: Assignee, policy: PolicyDocument): Promise<void> {
+  assign(target: Assignee, policy: PolicyDocument): Promise<void> {
+    return this.#unfinished.inTurn(target, () => this.#assign(target, policy));
+  }
+
+  async #assign(target: Assignee, policy: PolicyDocument): Promise<void> {
     const present = this.#document(target);
     const session = this.#replication.sessionOf(target.id);
     const rule = policy.replication_rule_ids[0];
@@ -78,7 +82,11 @@ export class Assignments {
   }
 
   /** The session is gone when this resolves. */
-  async unassign(target: Assignee, force: boolean): Promise<void> {
+  unassign(target: Assignee, force: boolean): Promise<void> {
+    return this.#unfinished.inTurn(target, () => this.#unassign(target, force));
+  }
+
+  async #unassign(target: Assignee, force: boolean): Promise<void> {
     const session = this.#replication.sessionOf(target.id);
     if (session !== undefined && session.role === 'Destination') {
       // At the destination only where the source cannot do it, or the session never copied anything (REPLICATION 2.12, A29).

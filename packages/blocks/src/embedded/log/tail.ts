@@ -70,8 +70,8 @@ export class Tail {
   private repairing = false;
   /** Older segments, of this process or the last one, hold the same records up to here. */
   private repairTo = 0;
-  /** While stopped: whether the same segments can be written once more, for none of them failed in a sync. */
-  private inPlace = false;
+  /** A write or sync of the present segments has failed: they are given up by the next attempt [C6.4]. */
+  private failed = false;
   /** While stopped: an attempt is under way. */
   private attempting = false;
   /** Takes no more records. */
@@ -294,7 +294,7 @@ export class Tail {
         return false;
       }
       if (this.service.releaseReserve(error)) return this.writeSegment(segment);
-      this.stop(error, true);
+      this.stop(error);
       return false;
     }
   }
@@ -388,12 +388,14 @@ export class Tail {
 
   /** [C6.4] Leaves the failed segments as they are and appends what is not durable again, to a new one. */
   private repair(error: unknown): void {
-    if (this.repairing) return this.stop(error, false);
+    this.failed = true;
+    if (this.repairing) return this.stop(error);
     this.appendAgain();
   }
 
   private appendAgain(): void {
     const failed = this.segments;
+    this.failed = false;
     this.epoch++;
     this.repairing = true;
     this.repairTo = this.last;
@@ -418,7 +420,7 @@ export class Tail {
   private creationFailed(segment: TailSegment, error: unknown): void {
     if (!this.segments.includes(segment)) return;
     if (isNoSpace(error) && this.service.releaseReserve(error)) this.supply.ensureFile(segment);
-    else this.stop(error, true);
+    else this.stop(error);
   }
 
   private mayWrite(): boolean {
@@ -426,9 +428,8 @@ export class Tail {
   }
 
   /** Stops taking writes, tells those who wait, and tries again later. */
-  private stop(error: unknown, inPlace: boolean): void {
+  private stop(error: unknown): void {
     this.attempting = false;
-    this.inPlace = inPlace;
     this.service.stop(error);
     const refusal = asBlockError(error, 'the log could not be written');
     this.group?.reject(refusal);
@@ -440,8 +441,9 @@ export class Tail {
   private attempt(): void {
     if (this.closed || this.attempting) return;
     this.attempting = true;
-    if (this.inPlace) for (const segment of this.segments) this.supply.ensureFile(segment);
-    else this.appendAgain();
+    // What merely found no room, or no file, is written once more where it is.
+    if (this.failed) this.appendAgain();
+    else for (const segment of this.segments) this.supply.ensureFile(segment);
     this.syncWanted = true;
     this.turn();
   }
