@@ -177,6 +177,19 @@ export class SnapshotService {
     await dataPlane.changePoint(known.id, { ...known.tag, ...tagOf({ ...before, name, description, protection }) });
   }
 
+  /** Snapshots of volumes that are here, whose image the engine has no more: an older copy of the catalog did not know [C7.2]. */
+  async forgetGone(): Promise<void> {
+    const { catalog, dataPlane } = this.#deps;
+    const volumes = new Set<string>((await dataPlane.volumes()).map(({ id }) => id));
+    const points = new Set<string>((await dataPlane.points()).filter(({ dropped }) => !dropped).map(({ id }) => id));
+    for (const snapshot of catalog.list('volume', 'type', 'Snapshot')) {
+      const hidden = catalog.private<VolumePrivate>('volume', snapshot.id);
+      // What is not here may be on its way between appliances, with its snapshots.
+      if (snapshot.state !== 'Ready' || hidden?.point === undefined || !volumes.has(hidden.of ?? '')) continue;
+      if (!points.has(hidden.point)) forgetVolume(catalog, snapshot);
+    }
+  }
+
   /** Sets that lost their members to a restart are nothing. */
   recover(): void {
     const { catalog } = this.#deps;

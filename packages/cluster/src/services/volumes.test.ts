@@ -393,6 +393,21 @@ describe('a kill in the middle, and the start after it', () => {
   });
 });
 
+describe('a catalog that is an older copy', () => {
+  it('forgets a snapshot that was deleted since, and keeps the others [C7.2]', async () => {
+    const id = await create('a');
+    const [gone, kept] = [await snap(id, 'gone'), await snap(id, 'kept')];
+    const before = site.volume(gone);
+    const hidden = site.catalog.private('volume', gone);
+    await site.ask('volume.delete', gone);
+    site.catalog.put('volume', before!, hidden);
+    await site.restart();
+    await site.volumes.recover();
+    expect([site.catalog.get('volume', gone), site.volume(kept).name]).toEqual([undefined, 'kept']);
+    agree();
+  });
+});
+
 describe('a catalog that was lost', () => {
   async function lost() {
     for (const volume of site.catalog.list('volume')) site.catalog.remove('volume', volume.id);

@@ -70,6 +70,7 @@ export class VolumeService {
       if (volume.state === 'Destroying') await life.destroy(volume);
     }
     await life.recover();
+    await this.#deps.snapshots.forgetGone();
     // A copy's size and name follow its source: the engine knows first.
     const infos = new Map((await dataPlane.volumes()).map((info) => [info.id as string, info]));
     for (const volume of catalog.list('volume')) {
