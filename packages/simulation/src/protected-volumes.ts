@@ -437,7 +437,11 @@ export class ProtectedVolumes {
   /** What the engine at a side does for this session, as it does it. */
   observe(side: SideIndex, method: string, args: readonly unknown[], result: () => Promise<unknown>): void {
     // Whether it is answered or not: what hosts find from here on may be another image.
-    if (method === 'promote' || method === 'demote') this.#lastKey.delete(side);
+    if (method === 'promote' || method === 'demote') {
+      this.#lastKey.delete(side);
+      // An earlier session of the same volumes may have been of this very role and generation.
+      this.sides[side].head.key = undefined;
+    }
     switch (method) {
       case 'removeHalf': {
         const { session } = this;

@@ -9,7 +9,7 @@ import { onlySimulated } from './only-simulated.ts';
 import { makeWay, operate, order } from './operators.ts';
 import type { ProtectedVolumes, SideIndex } from './protected-volumes.ts';
 import { type Report, Violated } from './report.ts';
-import { mended, misread, readsWell, rot, treat } from './rot.ts';
+import { mended, misread, readsWell, rot, rotHeader, treat } from './rot.ts';
 import { untidy } from './tidiness.ts';
 import { topologyOf } from './topology.ts';
 import { World } from './world.ts';
@@ -190,6 +190,7 @@ async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void
   });
   if (!world.without.has('rot')) again(pace.rot_ms, world.rotRandom, () => rot(world));
   if (!world.without.has('misread')) again(pace.rot_ms, world.rotRandom, () => misread(world));
+  if (!world.without.has('rot_header')) again(pace.rot_ms, world.headerRandom, () => rotHeader(world));
   if (!world.without.has('lose_whole_catalog')) again(pace.loss_ms, world.lossRandom, () => loseWholeCatalog(world));
   again(10 * minute, operatorRandom, () => {
     for (const volumes of world.protectedVolumes)

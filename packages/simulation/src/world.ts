@@ -37,6 +37,7 @@ export class World {
   readonly evilRandom: Random;
   readonly operatorRandom: Random;
   readonly rotRandom: Random;
+  readonly headerRandom: Random;
   /** Of those who end sessions and begin them again. */
   readonly endingRandom: Random;
   /** Of those whose whole catalog is lost. */
@@ -69,6 +70,7 @@ export class World {
     this.operatorRandom = seededRandom(options.seed * 16 + 2_000_003);
     this.rotRandom = seededRandom(options.seed * 16 + 4_000_037);
     this.endingRandom = seededRandom(options.seed * 16 + 5_000_011);
+    this.headerRandom = seededRandom(options.seed * 16 + 7_000_003);
     this.lossRandom = seededRandom(options.seed * 16 + 6_000_011);
     const linkRandom = seededRandom(options.seed * 16 + 3_000_017);
     this.begun_ms = scheduler.now_ms;
