@@ -44,8 +44,8 @@ import type { Change } from './graph/changes.ts';
 import { ancestry, memberOf, noLayer } from './graph/graph.ts';
 import * as plan from './graph/plan.ts';
 import { Housekeeper } from './housekeeper.ts';
-import { halfInfo, pointInfo, stageInfo, volumeInfo } from './infos.ts';
-import type { LogState, SegmentInfo } from './log/types.ts';
+import { halfInfo, pointInfo, stageInfo, volumeInfo, writeStateOf } from './infos.ts';
+import type { SegmentInfo } from './log/types.ts';
 import { Moving } from './moving.ts';
 import { raiseAbove, stageRuns, verifyStaged } from './staging.ts';
 import { PointDevice, VolumeDevice } from './volume-device.ts';
@@ -157,7 +157,8 @@ export class EmbeddedEngine implements BlockEngine {
     const back = [...ancestry(graph, member.layer)].map((layer) => layer.id);
     const shared = new Set(back);
     const common = head.find((layer) => shared.has(layer));
-    const changed = [...until(head, common), ...until(back, common)];
+    const until = (layers: typeof head) => (common === undefined ? layers : layers.slice(0, layers.indexOf(common)));
+    const changed = [...until(head), ...until(back)];
     let blocks = 0;
     for (const layer of changed) {
       const index = this.#core.layerIndex(layer);
@@ -592,15 +593,5 @@ export class EmbeddedEngine implements BlockEngine {
 
   #accessChanged(pairs: readonly Pair[]): void {
     for (const pair of pairs) this.#core.emit({ kind: 'access_changed', volume: pair.local });
-  }
-}
-
-const writeStateOf = (state: LogState): WriteState =>
-  state.kind === 'no_space' ? { kind: 'stopped', reason: 'no_space', detail: state.detail } : state;
-
-function* until<T>(items: readonly T[], stop: T | undefined): Generator<T> {
-  for (const item of items) {
-    if (item === stop) return;
-    yield item;
   }
 }
