@@ -343,7 +343,7 @@ export class EmbeddedEngine implements BlockEngine {
     const { graph } = this.#core;
     const change = plan.planOpenStage(graph, cycle);
     const old = graph.halves.get(cycle.session)?.stage;
-    if (change !== undefined && old !== undefined) this.#core.order({ op: 'abandon_stage', session: cycle.session });
+    if (change !== undefined && old !== undefined) this.#order({ op: 'abandon_stage', session: cycle.session });
     // Layers given up above are behind the change that was planned: plan again on what there is now.
     await this.#do(change === undefined ? undefined : plan.planOpenStage(graph, cycle));
     return stageInfo(plan.needStage(graph, cycle.session, cycle.cycle).stage);
