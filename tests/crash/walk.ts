@@ -21,6 +21,8 @@ const patience = 3;
 const after_ms = 8_000;
 const most_ms = 120_000;
 
+const cost = ({ operation }: Point): number => Number(operation === 'upgrade');
+
 /**
  * Leads to one point after the other at each site, has a process die there, and looks at everything as after any death. A point belongs
  * to a side of a session: for the other site the sessions are turned round.
@@ -53,7 +55,7 @@ export class Walk {
     }
   }
 
-  /** What can be led to with the roles that sites have now; what was tried least comes first. */
+  /** What can be led to with the roles that sites have now; what was tried least comes first, and what takes longest last. */
   #reachable(): { readonly goal: Goal; readonly way: Point }[] {
     const roles = this.#rounds.roles();
     return this.#goals
@@ -61,7 +63,7 @@ export class Walk {
         const way = goal.ways.filter(({ side }) => side === roles.get(goal.site));
         return way.length === 0 ? [] : [{ goal, way: way[goal.attempts % way.length]! }];
       })
-      .sort((one, other) => one.goal.attempts - other.goal.attempts);
+      .sort((one, other) => one.goal.attempts - other.goal.attempts || cost(one.way) - cost(other.way));
   }
 
   async #round({ way: { operation, after } }: { readonly way: Point }): Promise<string> {
@@ -132,7 +134,7 @@ export class Walk {
   }
 
   /** Now and then the whole cluster dies, and what it had not synced is lost. */
-  #order(target: Target, power = 0.15): Kill {
+  #order(target: Target, power = 0.05): Kill {
     const site = this.#rounds.siteOf(target);
     const process = processOf(target.point);
     const isPower = process !== 'supervisor' && target.phase !== 'older_catalog' && this.#rounds.chance() < power;
