@@ -11,4 +11,4 @@ export { seededRandom } from './embedded/simulated/seeded-random.ts';
 export { SimulatedCheckpointStore } from './embedded/simulated/simulated-checkpoint-store.ts';
 export { type DiskFaults, diskError, SimulatedDisk } from './embedded/simulated/simulated-disk.ts';
 export { spaceErrors } from './embedded/simulated/space-errors.ts';
-export { durableBlocks, type StoredPlace } from './embedded/simulated/stored-blocks.ts';
+export { durableBlocks, headerCopies, type StoredPlace } from './embedded/simulated/stored-blocks.ts';

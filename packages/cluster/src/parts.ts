@@ -6,6 +6,7 @@ export { connectDataPlane, DataPlaneAway } from './local/client.ts';
 export { serveLocal } from './local/server.ts';
 export { checkCatalog } from './management/check-catalog.ts';
 export { type ClusterServices, makeClusterServices } from './management/cluster-services.ts';
+export { rebuildCatalog } from './management/rebuild-catalog.ts';
 export { driverLimits } from './replication/limits.ts';
 export type { CallPeer, TrustedPeer } from './replication/peer-network.ts';
 export { envelopeOf, readPeerAnswer } from './replication/peer-schema.ts';

@@ -178,7 +178,7 @@ async function takePolicy(world: World, volumes: ProtectedVolumes, side: SideInd
 }
 
 /** Gives the volumes at a side a policy of that side whose rule names the other; made where there is none. */
-async function protect(world: World, volumes: ProtectedVolumes, side: SideIndex): Promise<void> {
+export async function protect(world: World, volumes: ProtectedVolumes, side: SideIndex): Promise<void> {
   const { site } = volumes.sides[side];
   const resource = volumes.resource(side);
   const catalog = site.management?.catalog;

@@ -291,8 +291,8 @@ export class ProtectedVolumes {
   /** Looks at what hosts find before they write: after a start, a change of role, or a test's beginning. */
   async #look(side: SideIndex, engine: Engine, key: string): Promise<void> {
     const { head, volumes, site } = this.sides[side];
-    if (head.looking) return;
-    head.looking = true;
+    if (head.looking === engine) return;
+    head.looking = engine;
     try {
       const image = await this.stable(engine, volumes);
       if (image === undefined || keyOf(this.session, this.sides, engine) !== key) return;
@@ -325,7 +325,7 @@ export class ProtectedVolumes {
     } catch (error) {
       if (!isBlockError(error) && failed(error)) throw error;
     } finally {
-      head.looking = false;
+      if (head.looking === engine) head.looking = undefined;
     }
   }
 
@@ -437,7 +437,11 @@ export class ProtectedVolumes {
   /** What the engine at a side does for this session, as it does it. */
   observe(side: SideIndex, method: string, args: readonly unknown[], result: () => Promise<unknown>): void {
     // Whether it is answered or not: what hosts find from here on may be another image.
-    if (method === 'promote' || method === 'demote') this.#lastKey.delete(side);
+    if (method === 'promote' || method === 'demote') {
+      this.#lastKey.delete(side);
+      // An earlier session of the same volumes may have been of this very role and generation.
+      this.sides[side].head.key = undefined;
+    }
     switch (method) {
       case 'removeHalf': {
         const { session } = this;
@@ -550,6 +554,11 @@ export class ProtectedVolumes {
     result().then(
       (value) => {
         const { diverged_bytes } = value as { diverged_bytes: number };
+        if (diverged_bytes > 0 && site.dataPlane?.engine === engine && engine?.point(preserve.id) === undefined)
+          this.#deps.violate(
+            'b-flushed-survives',
+            `${diverged_bytes} bytes diverged at ${site.name} in ${this.name}, and no point keeps them`,
+          );
         this.#deps.tell(`${this.name}: ${site.name} is a destination now, ${diverged_bytes} bytes diverged`);
         check(diverged_bytes).catch((error: unknown) => {
           if (!isBlockError(error) && failed(error)) throw error;

@@ -1,6 +1,6 @@
 import type { VolumeId } from '@antipode/base';
 import { BLOCK_BYTES, type DamagedRange } from '@antipode/blocks';
-import { durableBlocks } from '@antipode/blocks/testing';
+import { durableBlocks, headerCopies } from '@antipode/blocks/testing';
 import type { ProtectedVolumes, SideIndex } from './protected-volumes.ts';
 import type { Site } from './site.ts';
 import { markBytes } from './volumes.ts';
@@ -27,6 +27,23 @@ export function rot(world: World): void {
     trace.count('blocks rotted');
   }
 }
+
+/** Bits turn in one of the two copies of a segment's header: nothing may come of it, and nothing is damaged. */
+export function rotHeader(world: World): void {
+  const { headerRandom: random, sites, trace } = world;
+  const choice = (most: number) => Math.floor(random.fraction() * most);
+  const site = sites[choice(sites.length)]!;
+  const places = headerCopies(site.disk);
+  const place = places[choice(places.length)];
+  const at = choice(headerUsed_bytes);
+  if (place === undefined) return;
+  trace.count('evil rot_header');
+  site.disk.flip(place.name, place.offset + at, choice(8));
+  world.tell(`evil rot_header at ${site.name}, in ${place.name} at ${at}`);
+}
+
+/** Of a copy of a header, what says something. */
+const headerUsed_bytes = 64;
 
 /** Share of the reads that are wrong while a disk reads wrongly. */
 const wrongReads = 0.01;

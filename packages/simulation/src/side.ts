@@ -2,7 +2,7 @@ import type { SessionId, VolumeId } from '@antipode/base';
 import type { BlockEngine } from '@antipode/blocks';
 import type { OpId } from './history.ts';
 import type { Shipping } from './shipping.ts';
-import type { Site } from './site.ts';
+import type { Engine, Site } from './site.ts';
 
 /** What hosts know of the volumes at one side. */
 export interface Head {
@@ -14,7 +14,8 @@ export interface Head {
   flushed: OpId;
   /** The machine has lost power since: what was only acknowledged may be gone. */
   powerLost: boolean;
-  looking: boolean;
+  /** The engine that is being looked at: one whose process ends meanwhile never answers. */
+  looking: Engine | undefined;
 }
 
 /** The volumes at one side, and what is known of them there. */
@@ -37,7 +38,7 @@ export const unlooked = (): Head => ({
   acked: 0,
   flushed: 0,
   powerLost: false,
-  looking: false,
+  looking: undefined,
 });
 
 /** Role, generation and test, with `open` before it where hosts may write: under which hosts find what they find. */

@@ -3,12 +3,13 @@ import { spaceErrors } from '@antipode/blocks/testing';
 import { sidesDiffer, snapshotsDiffer } from './at-rest.ts';
 import { chore } from './chores.ts';
 import { beginAgain, isOver, protectAgain, unprotect } from './endings.ts';
+import { loseWholeCatalog, madeAnew, protectedAnew } from './lost-catalog.ts';
 import { Nemesis } from './nemesis.ts';
 import { onlySimulated } from './only-simulated.ts';
 import { makeWay, operate, order } from './operators.ts';
 import type { ProtectedVolumes, SideIndex } from './protected-volumes.ts';
 import { type Report, Violated } from './report.ts';
-import { mended, misread, readsWell, rot, treat } from './rot.ts';
+import { mended, misread, readsWell, rot, rotHeader, treat } from './rot.ts';
 import { untidy } from './tidiness.ts';
 import { topologyOf } from './topology.ts';
 import { World } from './world.ts';
@@ -43,6 +44,8 @@ const pace = {
   inCycle: 0.1,
   /** A session is ended; one that is over is begun again. */
   end_ms: 8 * hour,
+  /** A whole catalog is lost. */
+  loss_ms: 8 * hour,
   begin_ms: hour,
   host_ms: 60 * second,
   /** How long everything goes wrong before it is left alone to heal. */
@@ -187,6 +190,8 @@ async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void
   });
   if (!world.without.has('rot')) again(pace.rot_ms, world.rotRandom, () => rot(world));
   if (!world.without.has('misread')) again(pace.rot_ms, world.rotRandom, () => misread(world));
+  if (!world.without.has('rot_header')) again(pace.rot_ms, world.headerRandom, () => rotHeader(world));
+  if (!world.without.has('lose_whole_catalog')) again(pace.loss_ms, world.lossRandom, () => loseWholeCatalog(world));
   again(10 * minute, operatorRandom, () => {
     for (const volumes of world.protectedVolumes)
       for (const side of [0, 1] as const)
@@ -200,9 +205,11 @@ async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void
 async function healed(world: World, nemesis: Nemesis): Promise<void> {
   nemesis.heal();
   for (const site of world.sites) readsWell(site);
+  for (const site of world.sites) await madeAnew(world, site);
   if (!(await world.reached(() => world.sites.every(({ isUp }) => isUp), 10 * minute)))
     return world.violate('e-converges', 'a site does not come up again');
   await world.pass(pace.heal_ms);
+  for (const site of world.sites) await protectedAnew(world, site);
   for (const volumes of world.protectedVolumes) {
     if (world.violation !== undefined) return;
     if (isOver(volumes)) await beginAgain(world, volumes);

@@ -19,6 +19,7 @@ import {
   connectDataPlane,
   fingerprintOf,
   makeClusterServices,
+  rebuildCatalog,
   serveLocal,
 } from '@antipode/cluster/parts';
 import { type CatalogCopy, copyCatalog, putCopyBack } from './catalog-copy.ts';
@@ -101,6 +102,10 @@ export class Site {
   #away = false;
   #scrub: string | undefined;
   #copies: CatalogCopy[] = [];
+  /** Its catalog was lost whole, and not everything has been made again that is no part of the log. */
+  hasLostCatalog = false;
+  /** The next start is to rebuild the catalog from the log. */
+  #rebuild = false;
   /** The machine's wall clock beyond the true one. */
   skew_ms = 0;
   /** Some of what lies on its disk is not what was written. */
@@ -189,6 +194,24 @@ export class Site {
     this.#deps.scheduler.after(limits.restart_ms[0] / 2, () => {
       if (this.#connection === undefined) putCopyBack(this.#keeper, copy);
     });
+  }
+
+  /** The whole catalog is lost, and every copy of it; false: not while a session is being born, whose other half nobody could undo. */
+  eraseCatalog(): boolean {
+    if (this.#away || this.management === undefined || this.management.catalog.count('intent') > 0) return false;
+    this.crash('management', 0);
+    this.#copies = [];
+    this.#deps.scheduler.after(limits.restart_ms[0] / 2, () => {
+      if (this.#connection !== undefined) return;
+      putCopyBack(this.#keeper, new Map());
+      this.hasLostCatalog = true;
+    });
+    return true;
+  }
+
+  /** An administrator has it rebuilt from the log by the next start. */
+  askRebuild(): void {
+    this.#rebuild = true;
   }
 
   /** Ends everything for good. */
@@ -302,9 +325,9 @@ export class Site {
     const catalog = new Catalog(mortalDatabase(this.#connection, life));
     const dataPlane = connectDataPlane(() => this.#dial(life), clock);
     await dataPlane.ready();
+    await checkCatalog(catalog, dataPlane, this.#rebuild);
     // Of whom hashes and logins are kept is no matter here: somebody has been entered, so the catalog is not a lost one.
-    if (catalog.count('local_user') === 0 && (await dataPlane.volumes()).length === 0) enterUser(catalog);
-    await checkCatalog(catalog, dataPlane, false);
+    if (catalog.count('local_user') === 0) enterUser(catalog);
     const here = addressOf(this.index);
     let trusted: ReturnType<ClusterServices['trust']['list']> | undefined;
     const services = makeClusterServices({
@@ -341,7 +364,13 @@ export class Site {
       life.mustLive();
       return answerPeer(fingerprint, text, answering);
     };
-    await services.start();
+    await services.start(async () => {
+      if (!this.#rebuild) return;
+      await rebuildCatalog(services.storage, async () => undefined);
+      life.mustLive();
+      this.#rebuild = false;
+      this.#deps.tell(this, 'catalog rebuilt');
+    });
     services.startSchedules();
     if (life.alive) this.management = { life, services, catalog };
   }

@@ -1,4 +1,4 @@
-import { sessionId } from '@antipode/base';
+import { pointId, sessionId } from '@antipode/base';
 import type { Site } from './site.ts';
 
 /**
@@ -41,8 +41,31 @@ export function untidy(site: Site): string | undefined {
   for (const { id, name, destination } of engine.volumes())
     if ((catalog.get('volume', id)?.is_replication_destination ?? destination) !== destination)
       return `volume ${name}, which ${destination ? 'is a copy' : 'is open'}, and the catalog says otherwise`;
+  return unlisted(site) ?? unended(site);
+}
+
+/** Points that operators may see and no snapshot shows, and snapshots whose point is gone. */
+function unlisted({ management, dataPlane }: Site): string | undefined {
+  const { catalog } = management!;
+  const { engine } = dataPlane!;
+  for (const { id, kind, dropped, members } of engine.points()) {
+    if (kind === 'internal' || dropped || members.every(({ volume }) => catalog.get('volume', volume) === undefined))
+      continue;
+    if (catalog.listByPrivate('volume', 'point', id).length === 0)
+      return `a ${kind} point (${id}) that no snapshot shows`;
+  }
+  for (const { id, name } of catalog.list('volume', 'type', 'Snapshot')) {
+    const point = catalog.private<{ readonly point?: string }>('volume', id)?.point;
+    if (engine.point(pointId(point ?? '')) === undefined) return `snapshot ${name}, whose point is gone`;
+  }
+  return undefined;
+}
+
+function unended({ management }: Site): string | undefined {
+  const { entries } = management!.services.sessions;
+  const { reporter } = management!.services;
   for (const alert of ['session_parked', 'failover_in_doubt', 'session_split'] as const)
-    for (const { resource_id } of services.reporter.active(alert))
+    for (const { resource_id } of reporter.active(alert))
       if (!entries.has(sessionId(String(resource_id)))) return `an alert (${alert}) about a session that is over`;
   return undefined;
 }

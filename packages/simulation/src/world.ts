@@ -37,8 +37,11 @@ export class World {
   readonly evilRandom: Random;
   readonly operatorRandom: Random;
   readonly rotRandom: Random;
+  readonly headerRandom: Random;
   /** Of those who end sessions and begin them again. */
   readonly endingRandom: Random;
+  /** Of those whose whole catalog is lost. */
+  readonly lossRandom: Random;
   /** Kinds of faults and commands that do not happen in this world. */
   readonly without: ReadonlySet<string>;
   readonly network: Network;
@@ -67,6 +70,8 @@ export class World {
     this.operatorRandom = seededRandom(options.seed * 16 + 2_000_003);
     this.rotRandom = seededRandom(options.seed * 16 + 4_000_037);
     this.endingRandom = seededRandom(options.seed * 16 + 5_000_011);
+    this.headerRandom = seededRandom(options.seed * 16 + 7_000_003);
+    this.lossRandom = seededRandom(options.seed * 16 + 6_000_011);
     const linkRandom = seededRandom(options.seed * 16 + 3_000_017);
     this.begun_ms = scheduler.now_ms;
     this.trace = new Trace(options.keep);
@@ -142,7 +147,7 @@ export class World {
   /** A verb of a site's interface, as its handler gets it. */
   async call(site: number, verb: string, id: string, body: unknown): Promise<Record<string, unknown>> {
     const services = this.sites[site]!.management?.services;
-    if (services === undefined) throw Object.assign(new Error(`${this.sites[site]!.name} is away`), { name: 'Absent' });
+    if (services === undefined) throw absent(`${this.sites[site]!.name} is away`);
     const handlers = services.handlers() as Record<
       string,
       (context: never, id: string, body: unknown) => Promise<unknown>
@@ -153,24 +158,37 @@ export class World {
   /** Pairs two sites as an administrator of both would. */
   async pair(a: number, b: number): Promise<void> {
     await this.reached(() => this.sites[a]!.isUp && this.sites[b]!.isUp, 60_000);
+    this.#pairs.push([a, b]);
+    await this.until(this.pairNow(this.sites[a]!, this.sites[b]!));
+  }
+
+  readonly #pairs: (readonly [number, number])[] = [];
+
+  /** The sites that a site is paired with, or was before it lost its catalog. */
+  peersOf({ index }: Site): readonly Site[] {
+    return this.#pairs.flatMap(([a, b]) => (a === index ? [this.sites[b]!] : b === index ? [this.sites[a]!] : []));
+  }
+
+  /** Certificates are exchanged, and the second site is entered at the first, which has it enter the first. */
+  async pairNow({ index: a }: Site, { index: b }: Site): Promise<void> {
     for (const [at, of] of [
       [a, b],
       [b, a],
     ] as const) {
       const { name, serial, certificate, fingerprint } = this.sites[of]!;
       const identity = { serial, name, version: '1', certificate, managementAddress: `192.0.2.${of + 1}` };
-      this.sites[at]!.management!.services.remotes.trust(
-        { ...identity, peer: addressOf(of), data: addressOf(of) },
-        fingerprint,
-      );
+      const running = this.sites[at]!.management;
+      if (running === undefined) throw absent(`${this.sites[at]!.name} is away`);
+      running.services.remotes.trust({ ...identity, peer: addressOf(of), data: addressOf(of) }, fingerprint);
     }
-    await this.until(this.call(a, 'remote_system.create', '', { management_address: `192.0.2.${b + 1}` }));
+    await this.call(a, 'remote_system.create', '', { management_address: `192.0.2.${b + 1}` });
   }
 
   /** How a site calls another one that it is paired with. */
   remoteAt(site: Site, of: Site): string {
-    const known = site.management!.catalog.list('remote_system', 'serial_number', of.serial);
-    return known[0]!.id;
+    const [known] = site.management?.catalog.list('remote_system', 'serial_number', of.serial) ?? [];
+    if (known === undefined) throw absent(`${site.name} does not know ${of.name}`);
+    return known.id;
   }
 
   /** Makes a volume, or a group with members, and protects it. */
@@ -240,8 +258,10 @@ export class World {
             watchedMethods.has(String(key)) || key === 'abandonStage'
               ? this.protectedVolumes.find(({ session }) => session === sessionIn(String(key), args))
               : undefined;
-          if (watched === undefined) return Reflect.apply(value, target, args);
           const result: unknown = Reflect.apply(value, target, args);
+          if (key === 'createHalf') this.#noRevenant(site, args[0] as Newborn, result as Promise<void>);
+          if (key === 'removeHalf') this.#buried(site, args[0] as SessionId, result as Promise<void>);
+          if (watched === undefined) return result;
           this.tell(`${site.name} ${String(key)}`);
           if (key !== 'abandonStage') this.onMoment(String(key), watched);
           watched.observe(watched.sideOf(site)!, String(key), args, () => Promise.resolve(result));
@@ -260,6 +280,25 @@ export class World {
         volumes.born(side, session, pairs);
       if (volumes.session === session) this.onMoment('createHalf', volumes);
     }
+  }
+
+  /** Halves that are gone, by site and session. */
+  readonly #graves = new Set<string>();
+
+  #buried(site: Site, session: SessionId, removed: Promise<void>): void {
+    removed.then(
+      () => this.#graves.add(`${site.name} ${session}`),
+      () => undefined,
+    );
+  }
+
+  /** A half that was removed never comes back, whoever says once more that it is to be made. */
+  #noRevenant(site: Site, { session }: Newborn, made: Promise<void>): void {
+    if (!this.#graves.has(`${site.name} ${session}`)) return;
+    made.then(
+      () => this.violate('g-old-messages', `a half of ${session} that was removed at ${site.name} came back`),
+      () => undefined,
+    );
   }
 
   /** A message that was sent before the half moved on, come late or come again, leaves it as it is [g]. */
@@ -290,6 +329,8 @@ export class World {
     return answer;
   }
 }
+
+const absent = (message: string): Error => Object.assign(new Error(message), { name: 'Absent' });
 
 interface Newborn {
   readonly session: SessionId;

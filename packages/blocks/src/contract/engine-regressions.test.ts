@@ -2,6 +2,7 @@ import { cycleId, type PointId, pointId, sessionId, volumeId } from '@antipode/b
 import { afterEach, describe, expect, it } from 'vitest';
 import { diskError } from '../embedded/simulated/simulated-disk.ts';
 import { durableBlocks } from '../embedded/simulated/stored-blocks.ts';
+import { sumOf } from '../embedded/zero-block.ts';
 import { BLOCK_BYTES } from '../port/device.ts';
 import type { BlockEngine, EngineEvent } from '../port/engine.ts';
 import { type BlockErrorCode, isBlockError } from '../port/errors.ts';
@@ -403,5 +404,52 @@ describe('the embedded engine', () => {
     expect([...(await imageOf(after.engine.open(a)))]).toEqual(tokens);
     await after.settle?.();
     expect([...(await imageOf(after.engine.open(a)))]).toEqual(tokens);
+  });
+
+  it('a demotion that is asked for again is answered once it is durable, and not before [C4.1]', async () => {
+    const { engine, disk } = await start();
+    await engine.createVolume({ id: a, name: 'a', size: MiB, tag: {} });
+    await engine.createHalf({ session, role: 'source', generation: first, pairs: toB, tag: {} });
+    let release = () => {};
+    disk.faults = { sync: () => new Promise((resolve) => (release = () => resolve(undefined))) };
+    const demote = () => engine.demote(session, second, undefined, spec('kept', 'diverged'));
+    let answered = 0;
+    const both = [demote(), demote()].map((answer) => answer.then(() => (answered += 1)));
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    const early = answered;
+    disk.faults = {};
+    release();
+    await Promise.all(both);
+    expect(early).toBe(0);
+  });
+
+  it('a proof says that it goes on for as long as it goes on: its digests take minutes of a large image [C8.2]', async () => {
+    const { engine } = await start();
+    const groups = 64;
+    const group_bytes = 256 * MiB;
+    const size = groups * group_bytes;
+    await engine.createVolume({ id: b, name: 'b', size, destination: true, tag: {} });
+    await engine.createHalf({ session, role: 'destination', generation: first, pairs: toA, tag: {} });
+    const cycle = cycleId('large');
+    await engine.openStage({
+      session,
+      cycle,
+      generation: first,
+      points: [{ ...spec('p', 'internal'), sizes: [size] }],
+      pairs: toA,
+    });
+    const checksums = new Uint8Array(new BigUint64Array([sumOf(bytesOf(7, 1))]).buffer);
+    for (let group = 0; group < groups; group++) {
+      const block = (group * group_bytes) / BLOCK_BYTES;
+      await engine.writeStage(session, cycle, 0, 0, [{ block, count: 1, payload: bytesOf(7, 1), checksums }]);
+    }
+    let told = 0;
+    let afterReading = 0;
+    await engine.verifyStage(session, cycle, (blocks, of) => {
+      told += 1;
+      if (blocks === of) afterReading += 1;
+    });
+    expect(told).toBeGreaterThanOrEqual(2 * groups);
+    expect(afterReading).toBeGreaterThanOrEqual(groups);
   });
 });

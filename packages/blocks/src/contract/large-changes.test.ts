@@ -105,6 +105,8 @@ describe('a change of several records', () => {
   it('is refused beyond its bound, and nothing changes', async () => {
     const under = await simulatedEngine(2, { fallBack_max: 0 });
     await destination(under.engine);
+    // What is staged stays: a plan that does not fit takes nothing's place.
+    await under.engine.openStage(planOf('before', 3));
     const before = under.engine.half(session);
     const refused = await under.engine.openStage(planOf('huge', 14_000)).catch((error: unknown) => error);
     expect(isBlockError(refused) && refused.code).toBe('out_of_range');

@@ -20,6 +20,7 @@ export const tinyLimits: EngineLimits = {
   recordMost_bytes: 64 * 1024,
   pagesATurn: 1,
   compactBelow: 0.9,
+  waneFor_ms: 3,
   packAfter_ms: 0,
   packGain: 0.05,
   packMost_bytes: 512 * 1024,

@@ -33,8 +33,8 @@ export class Digests {
     this.#groups.delete(layer);
   }
 
-  /** Digest of a frozen image. */
-  async root(chain: Chain): Promise<Digest> {
+  /** Digest of a frozen image. `looked` hears of each group: a large image takes minutes. */
+  async root(chain: Chain, looked: () => void = () => undefined): Promise<Digest> {
     const last = Math.ceil(chain.size / BLOCK_BYTES / pageBlocks);
     const sets = chain.links.map((link) => link.index.present);
     const groups = [...new Set(unionWithin(sets, 0, last).map((page) => Math.floor(page / groupPages)))].sort(
@@ -46,6 +46,7 @@ export class Digests {
     root.update(head.subarray(0, 8));
     for (const group of groups) {
       const digest = this.#group(chain, group, last);
+      looked();
       // A group that reads as zeros counts as one that was never written.
       if (digest.equals(zeroGroup)) continue;
       head.writeBigUInt64LE(BigInt(group), 8);

@@ -24,6 +24,7 @@ const small = {
     recordMost_bytes: 64 * 1024,
     pagesATurn: 2,
     compactBelow: 0.6,
+    waneFor_ms: 3,
     packAfter_ms: 0,
   },
   logLimits: smallLogLimits,

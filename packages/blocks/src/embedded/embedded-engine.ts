@@ -341,11 +341,8 @@ export class EmbeddedEngine implements BlockEngine {
 
   async openStage(cycle: CyclePlan): Promise<StageInfo> {
     const { graph } = this.#core;
-    const change = plan.planOpenStage(graph, cycle);
-    const old = graph.halves.get(cycle.session)?.stage;
-    if (change !== undefined && old !== undefined) this.#order({ op: 'abandon_stage', session: cycle.session });
-    // Layers given up above are behind the change that was planned: plan again on what there is now.
-    await this.#do(change === undefined ? undefined : plan.planOpenStage(graph, cycle));
+    // It takes the place of an older stage in the same record: after a death, or where it does not fit, there is one of the two.
+    await this.#do(plan.planOpenStage(graph, cycle));
     return stageInfo(plan.needStage(graph, cycle.session, cycle.cycle).stage);
   }
 
@@ -473,8 +470,10 @@ export class EmbeddedEngine implements BlockEngine {
   ): Promise<{ diverged_bytes: number }> {
     const { graph } = this.#core;
     const half = plan.needHalf(graph, session);
-    if (plan.planDemote(graph, session, learned, undefined, undefined) === undefined)
+    if (plan.planDemote(graph, session, learned, undefined, undefined) === undefined) {
+      await this.#do(undefined);
       return { diverged_bytes: Number(graph.points.get(preserve.id)?.tag[divergedTag] ?? 0) };
+    }
     let agreed: Base | undefined;
     if (base !== undefined) {
       const known = half.base?.point === base ? { pairs: half.pairs, ...half.base } : undefined;

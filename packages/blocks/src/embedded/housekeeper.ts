@@ -9,6 +9,7 @@ import type { Sequence } from './log/types.ts';
 import { Interrupted, Pace } from './pace.ts';
 import { paysToPack } from './packing.ts';
 import { type Rewriting, rewriteSegments } from './rewriting.ts';
+import { type Fill, Waning } from './waning.ts';
 
 const quiet_ms = 1_000;
 /** Share of the file system that is free when something is unpacked. */
@@ -17,6 +18,7 @@ const unpackFree = 0.25;
 const unused_ms = 3_000;
 /** After the medium refused. */
 const refused_ms = 5_000;
+const none: ReadonlySet<number> = new Set();
 
 /**
  * The engine's background work, one bounded piece at a time, hosts first: checkpoints, folding of layers whose points are gone,
@@ -29,6 +31,7 @@ export class Housekeeper {
   /** When segments are looked at for being cold. */
   #packTimer: Timer | undefined;
   readonly #pace: Pace;
+  readonly #waning: Waning;
   #restTimer: Timer | undefined;
   #running: Promise<void> | undefined;
   #checkpointed: Sequence = 0 as Sequence;
@@ -41,6 +44,7 @@ export class Housekeeper {
     this.#core = core;
     this.#clock = clock;
     this.#pace = new Pace(core, clock);
+    this.#waning = new Waning(core.limits);
     if (core.packer !== undefined) this.#lookForCold();
     core.pages.resolved.onKept = () => this.#rest();
   }
@@ -106,7 +110,8 @@ export class Housekeeper {
       for (let more = true; more && !this.#stopping; ) more = await this.#pass(false);
     } catch (error) {
       // The medium refuses: the log says so itself where hosts are concerned, and it is tried again.
-      if (isBlockError(error) && (error.code === 'no_space' || error.code === 'io_error')) return this.#again();
+      if (isBlockError(error) && (error.code === 'no_space' || error.code === 'io_error'))
+        return this.#again(refused_ms);
       this.#core.emit({
         kind: 'damage',
         detail: `background work stopped: ${error instanceof Error ? error.message : String(error)}`,
@@ -115,9 +120,9 @@ export class Housekeeper {
   }
 
   /** Looks once more after a while, whatever hosts do. */
-  #again(): void {
+  #again(delay_ms: number): void {
     if (this.#stopped) return;
-    this.#timer ??= this.#clock.after(refused_ms, () => {
+    this.#timer ??= this.#clock.after(delay_ms, () => {
       this.#timer = undefined;
       void this.#run();
     });
@@ -132,11 +137,20 @@ export class Housekeeper {
     if (this.#checkpointed === 0 && this.#wantsCheckpoint) await this.#checkpoint();
     if (this.#checkpointed === 0) return folded;
     await this.#giveBack();
-    const sparse = sparseSegments(core, this.#checkpointed);
+    const sparse = sparseSegments(core, this.#checkpointed, (found) => (force ? none : this.#left(found)));
     if (sparse.length === 0) return (await this.#packSome(force)) || folded;
     await rewriteSegments(core, sparse, { as: 'found', pace: nextTurn });
     await this.#checkpoint();
     return true;
+  }
+
+  /** Those that are left alone for now; they are looked at again when nobody writes any more, too. */
+  #left(sparse: readonly Fill[]): ReadonlySet<number> {
+    if (sparse.length === 0) return none;
+    const { free_bytes, total_bytes } = this.#core.log.usage();
+    const waning = this.#waning.among(sparse, free_bytes / total_bytes, this.#clock.monotonic());
+    if (waning.size > 0) this.#again(this.#core.limits.waneFor_ms);
+    return waning;
   }
 
   #due(): boolean {

@@ -23,6 +23,14 @@ export const engineLimits = {
   compactSmallFrom: 4,
   /** Bytes copied by one compaction: what it holds in memory. */
   compactMost_bytes: 32 * 1024 * 1024,
+  /**
+   * A segment that is to be rewritten is left alone while in so long more than this share of it dies, as long as this keeps no more
+   * than so much of the dead, and no less than this share of the file system is free.
+   */
+  waneFor_ms: 2_000,
+  waneLeast: 1 / 64,
+  waneMost_bytes: 1024 * 1024 * 1024,
+  waneFree: 0.1,
   /** Blocks packed into one frame, at most; a read of one of them unpacks all. */
   packBlocks: 2,
   /** A frame is kept if it is no more than this share of what it holds. */

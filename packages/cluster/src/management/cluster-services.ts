@@ -88,22 +88,13 @@ export function makeClusterServices(parts: ClusterServicesParts) {
       data,
     };
   };
-  // Every peer asks, and is asked, with each heartbeat.
-  let free: { readonly bytes: number; readonly at_ms: number } | undefined;
-  const freeBytes = async (): Promise<number> => {
-    if (free === undefined || waits.monotonic() - free.at_ms >= config.heartbeat_ms)
-      free = { bytes: (await dataPlane.usage()).free_bytes, at_ms: waits.monotonic() };
-    return free.bytes;
-  };
-  const hello = async (): Promise<Hello> => {
+  const hello = (): Hello => {
     const { peer, data } = addresses();
-    const free_bytes = await freeBytes();
     return {
       serial: identity.serial,
       name: clusterName(),
       version,
       now_ms: clock.now(),
-      free_bytes,
       peer,
       data,
       appliances: catalog.list('appliance').map(({ id, name, model }) => ({
@@ -130,6 +121,7 @@ export function makeClusterServices(parts: ClusterServicesParts) {
     hello,
     self,
     trustChanged: showTrust,
+    entered: () => sessions.lost.due(),
     linkChanged: (record, state, before) => {
       showLink(catalog, record, state);
       const about = { type: 'remote_system', id: record.id, name: record.name };

@@ -18,7 +18,7 @@ export interface LinkMonitorDeps {
   readonly clock: Clock;
   readonly period_ms: number;
   readonly client: PeerCaller;
-  readonly hello: () => Promise<Hello>;
+  readonly hello: () => Hello;
   /** Tries the data connection; rejects when it cannot be made. */
   readonly probe: (data: HostPort) => Promise<number>;
   readonly changed: (state: LinkState, before: LinkState) => void;
@@ -72,7 +72,7 @@ export class LinkMonitor {
       const sent = clock.monotonic();
       const lost = !this.#state.up;
       const answer = await client.ask(
-        { kind: 'hello', hello: await this.#deps.hello(), ...(lost && { lost }) },
+        { kind: 'hello', hello: this.#deps.hello(), ...(lost && { lost }) },
         driverLimits.heartbeatAnswer_ms,
       );
       if (answer.kind !== 'hello') throw new Error('not an answer to a heartbeat');

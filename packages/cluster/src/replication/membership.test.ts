@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { Catalog } from '../catalog/catalog.ts';
 import { Reporter } from '../services/occurrences.ts';
 import { newVolumeDocument, protectionOf } from '../services/volume-document.ts';
-import type { RemoteSystems } from './remote-systems.ts';
+import type { RemoteRecord, RemoteSystems } from './remote-systems.ts';
 import { Sessions } from './sessions.ts';
 import { MemoryDataPlane } from './testing/memory-data-plane.ts';
 
@@ -24,7 +24,11 @@ beforeEach(() => {
     dataPlane: plane.port(),
     clock: systemClock,
     random: systemRandom,
-    remotes: {} as RemoteSystems,
+    remotes: {
+      channel: () => ({ dataEndpoint: () => undefined, send: async () => ({ kind: 'unknown_session' }) }),
+      isUp: () => true,
+      state: () => undefined,
+    } as unknown as RemoteSystems,
     reporter: new Reporter(catalog, systemClock, systemRandom),
     site: 'B',
     localPauseResume: 'pause_both',
@@ -68,4 +72,38 @@ it('what was set aside for a session that ended in the death of a process goes a
   expect(await plane.volume(volumeId('never-came'))).toBeUndefined();
   expect(await plane.volume(volumeId('copied'))).toBeDefined();
   expect(catalog.setAsideFor()).toEqual([]);
+});
+
+const peer = { id: 'peer', serial: 'A', name: 'there' } as RemoteRecord;
+const offered = { id: 'at-the-source', name: 'v', description: null, size: 4096, appType: null, appTypeOther: null };
+const rule = { id: 'r', name: 'r', rpo: 'One_Hour', alertThreshold: 60 };
+const offer = {
+  session,
+  generation: { number: 1, site: 'A', nonce: 'n' },
+  volume: offered,
+  protection: { id: 'p', name: 'p', description: null, replicationRule: rule, snapshotRules: [] },
+};
+
+it('an offer whose source gave up while it was carried out, or before it came, leaves no session [C5.6]', async () => {
+  const make = plane.createVolume.bind(plane);
+  let release = () => {};
+  plane.createVolume = async (spec) => {
+    await new Promise<void>((resolve) => (release = resolve));
+    return make(spec);
+  };
+  const accepted = sessions.answer(peer, { kind: 'offer', offer });
+  await expect.poll(() => catalog.list('volume').length).toBe(1);
+  const withdrawn = sessions.answer(peer, { kind: 'withdraw', session });
+  await new Promise((resolve) => setImmediate(resolve));
+  release();
+  await Promise.all([accepted, withdrawn]);
+  expect([sessions.records().length, (await plane.halves()).length]).toEqual([0, 0]);
+  plane.createVolume = make;
+
+  const late = sessionId('late');
+  await sessions.answer(peer, { kind: 'withdraw', session: late });
+  expect(await sessions.answer(peer, { kind: 'offer', offer: { ...offer, session: late } })).toMatchObject({
+    kind: 'refused',
+  });
+  expect([sessions.records().length, (await plane.halves()).length]).toEqual([0, 0]);
 });

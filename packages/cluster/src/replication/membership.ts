@@ -7,6 +7,7 @@ import type { VolumeDocument } from '../catalog/documents.ts';
 import { enterSnapshot } from '../services/found-snapshots.ts';
 import { changeMembership, labelMembers, membersOf } from '../services/group-document.ts';
 import { forgetVolume } from '../services/snapshots.ts';
+import { Turns } from '../services/turns.ts';
 import { copyDocument, offeredVolume, refusedBy } from './offers.ts';
 import type { OfferedVolume, PeerAnswer } from './peer-wire.ts';
 import type { RemoteRecord } from './remote-systems.ts';
@@ -23,7 +24,7 @@ export class Membership {
   readonly #registry: SessionRegistry;
 
   /** What is under way for a session: volumes are not set aside while another turn looks which of them are needed. */
-  readonly #turns = new Map<SessionId, Promise<unknown>>();
+  readonly #turns = new Turns<SessionId>();
 
   constructor(deps: SessionsDeps, registry: SessionRegistry) {
     this.#deps = deps;
@@ -53,7 +54,7 @@ export class Membership {
    * nothing happens; it is done when this side is still the source afterwards, and else the group follows what was agreed before.
    */
   align(entry: SessionEntry): Promise<void> {
-    return this.#inTurn(entry.record.half.id, () => this.#align(entry));
+    return this.#turns.take(entry.record.half.id, () => this.#align(entry));
   }
 
   async #align(entry: SessionEntry): Promise<void> {
@@ -105,7 +106,7 @@ export class Membership {
     if (answer.kind === 'refused') return { ok: false, code: 'member_refused', message: answer.message };
     if (answer.kind !== 'members') return { ok: false, code: 'internal', message: 'the answer was not understood' };
     const copies = new Map(answer.volumes.map(({ source, copy }) => [source, copy]));
-    return { ok: true, pairs: await this.#inTurn(half.id, () => this.#enlist(entry, copies)) };
+    return { ok: true, pairs: await this.#turns.take(half.id, () => this.#enlist(entry, copies)) };
   }
 
   /** Who has a copy at the peer becomes a member, unless it has left again while the peer was asked. */
@@ -147,7 +148,7 @@ export class Membership {
     volumes: readonly OfferedVolume[],
     check: boolean,
   ): Promise<PeerAnswer> {
-    return this.#inTurn(sessionId(session), () => this.#setAside(remote, session, volumes, check));
+    return this.#turns.take(sessionId(session), () => this.#setAside(remote, session, volumes, check));
   }
 
   async #setAside(
@@ -197,7 +198,7 @@ export class Membership {
 
   /** The engine has changed who is a member, or what there is: half, group, sizes and snapshots of the catalog follow it [C3.3]. */
   follow(session: SessionId, points?: readonly PointId[]): Promise<void> {
-    return this.#inTurn(session, () => this.#follow(session, points));
+    return this.#turns.take(session, () => this.#follow(session, points));
   }
 
   async #follow(session: SessionId, points: readonly PointId[] | undefined): Promise<void> {
@@ -226,7 +227,7 @@ export class Membership {
 
   /** The session is gone: so are the volumes that were only set aside. */
   ended(session: SessionId): Promise<void> {
-    return this.#inTurn(session, () => this.#dropUnused(session, undefined));
+    return this.#turns.take(session, () => this.#dropUnused(session, undefined));
   }
 
   /** The same for sessions that went when it could not be done: in the death of a process, or while the data plane was away. */
@@ -275,17 +276,6 @@ export class Membership {
     const name = catalog.get('volume_group', record.localResourceId)?.name ?? record.localResourceId;
     const about = { type: 'replication_session', id: record.half.id, name };
     reporter.tell('members_changed', about, [...named(came, '+'), ...named(went, '-')].join(', '));
-  }
-
-  #inTurn<T>(session: SessionId, work: () => Promise<T>): Promise<T> {
-    const turn = (this.#turns.get(session) ?? Promise.resolve()).then(work, work);
-    const ended = turn
-      .catch(() => undefined)
-      .finally(() => {
-        if (this.#turns.get(session) === ended) this.#turns.delete(session);
-      });
-    this.#turns.set(session, ended);
-    return turn;
   }
 
   #entryOf(resource: string): SessionEntry | undefined {

@@ -18,19 +18,24 @@ const id = sessionId('s');
 const generation = { number: 1, site: 'A', nonce: 'n' };
 const pairs = [{ local: volumeId('copy'), remote: volumeId('there') }];
 const tagOfGroup = { remote: 'A', kind: 'volume_group', volume: 'group', peer: 'there', name: 'group' };
+const rule = { id: 'rule', name: 'rule', rpo: 'One_Hour', alertThreshold: 60 };
+const copy = { id: 'policy', name: 'policy', description: null, replicationRule: rule, snapshotRules: [] };
 const remote = { id: 'r', name: 'A', serial: 'A' } as RemoteRecord;
 let directory: string;
 let catalog: Catalog;
 let plane: MemoryDataPlane;
 let sessions: Sessions;
+/** Whether the peer is known here. */
+let paired: boolean;
 
 /** A group that is the copy of one at a peer, under the copy of its policy, as the catalog has it. */
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'older-catalog-'));
   catalog = new Catalog(directory);
   plane = new MemoryDataPlane(systemClock, () => ({ took_ms: 0, bytes: 0 }));
+  paired = true;
   const remotes = {
-    bySerial: (serial: string) => (serial === remote.serial ? remote : undefined),
+    bySerial: (serial: string) => (paired && serial === remote.serial ? remote : undefined),
     channel: () => ({ dataEndpoint: () => undefined }),
     isUp: () => false,
     state: () => undefined,
@@ -47,8 +52,6 @@ beforeEach(async () => {
     schedule: 'share_of_rpo',
     cyclesAtOnce: 1,
   });
-  const rule = { id: 'rule', name: 'rule', rpo: 'One_Hour', alertThreshold: 60 };
-  const copy = { id: 'policy', name: 'policy', description: null, replicationRule: rule, snapshotRules: [] };
   const { policy } = keepReplicaPolicy(catalog, systemRandom, remote, copy);
   const protection = protectionOf('group', null, null, null, 'User');
   const given = {
@@ -108,5 +111,43 @@ describe('a catalog that is behind the engine', () => {
     expect(sessions.goOnUnder('group', 'own')).toBe(true);
     expect(sessions.sessionOf('group')).toMatchObject({ id, replication_rule_id: 'own' });
     expect(sessions.goOnUnder('group', 'own')).toBe(false);
+  });
+
+  it('takes up a half whose peer was lost too as soon as that is entered anew, under the policy that the peer tells it of [C7.1]', async () => {
+    catalog.remove('replication_session', id);
+    const [policy] = catalog.list('policy');
+    for (const kind of ['policy', 'replication_rule'] as const)
+      for (const row of catalog.list(kind)) catalog.remove(kind, row.id);
+    catalog.change('volume_group', 'group', { protection_policy_id: null });
+    await plane.createHalf({ session: id, role: 'destination', generation, pairs, tag: tagOfGroup });
+    paired = false;
+    await sessions.start();
+    expect(sessions.sessionOf('group')).toBeUndefined();
+    expect(catalog.list('alert').map(({ state }) => state)).toEqual(['ACTIVE']);
+    paired = true;
+    sessions.lost.due();
+    // Who asks at once does not hear that the session is unknown.
+    const told = { kind: 'policy', session: id, protection: copy } as const;
+    expect(await sessions.answer(remote, told)).toEqual({ kind: 'done' });
+    const [kept] = catalog.list('policy');
+    expect(kept).toMatchObject({ name: policy!.name, is_replica: true });
+    expect(catalog.get('volume_group', 'group')?.protection_policy_id).toBe(kept!.id);
+    const rules = kept!.replication_rule_ids;
+    expect(sessions.sessionOf('group')).toMatchObject({ id, role: 'Destination', replication_rule_id: rules[0] });
+    expect(catalog.list('alert').map(({ state }) => state)).toEqual(['CLEARED']);
+  });
+
+  it('takes the policy that its source has instead of one that was lost there, and lets the copy of that go [C7.1]', async () => {
+    await plane.createHalf({ session: id, role: 'destination', generation, pairs, tag: tagOfGroup });
+    await sessions.start();
+    const another = { ...copy, id: 'another', replicationRule: { ...rule, id: 'other', rpo: 'Six_Hours' } };
+    await sessions.answer(remote, { kind: 'policy', session: id, protection: another });
+    const policies = catalog.list('policy');
+    expect(policies.map(({ name }) => name)).toEqual(['policy']);
+    expect(catalog.get('volume_group', 'group')?.protection_policy_id).toBe(policies[0]!.id);
+    expect(catalog.list('replication_rule').map(({ rpo }) => rpo)).toEqual(['Six_Hours']);
+    // Said once more it changes nothing.
+    await sessions.answer(remote, { kind: 'policy', session: id, protection: another });
+    expect(catalog.list('policy')).toEqual(policies);
   });
 });

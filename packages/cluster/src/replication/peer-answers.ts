@@ -11,7 +11,7 @@ export interface PeerAnswersDeps {
   readonly trust: TrustStore;
   readonly sessions: Sessions;
   readonly pairing: Pairing;
-  readonly hello: () => Promise<Hello>;
+  readonly hello: () => Hello;
 }
 
 const refused = (message: string): PeerAnswer => ({ kind: 'refused', code: '', message, arguments: [] });
@@ -29,14 +29,12 @@ export function peerAnswers(deps: PeerAnswersDeps): (from: TrustedPeer, request:
     }
     const remote = remotes.bySerial(from.serial);
     if (remote === undefined)
-      return request.kind === 'hello'
-        ? { kind: 'hello', hello: await deps.hello() }
-        : refused('the clusters are not paired');
+      return request.kind === 'hello' ? { kind: 'hello', hello: deps.hello() } : refused('the clusters are not paired');
     remotes.heard(remote.id);
     switch (request.kind) {
       case 'hello':
         if (request.lost) sessions.lostByPeer(remote);
-        return { kind: 'hello', hello: await deps.hello() };
+        return { kind: 'hello', hello: deps.hello() };
       case 'unpair':
         pairing.unpaired(from.serial);
         return { kind: 'done' };

@@ -23,7 +23,6 @@ const hello: Hello = {
   name: 'London',
   version: '0.1.0',
   now_ms: 1_700_000_000_000,
-  free_bytes: 2 ** 40,
   ...at,
 };
 /** As it is told now. */

@@ -34,7 +34,6 @@ const Hello = Type.Object({
   name: Name,
   version: Type.String({ maxLength: 64 }),
   now_ms: Moment,
-  free_bytes: Bytes,
   peer: HostPort,
   data: HostPort,
   appliances: Type.Optional(Type.Array(Type.Object({ id: Id, name: Name, model: Name }), { maxItems: 64 })),

@@ -26,8 +26,6 @@ export interface Hello {
   readonly name: string;
   readonly version: string;
   readonly now_ms: number;
-  /** Room for copies: what a peer wants to know before it starts a cycle. */
-  readonly free_bytes: number;
   readonly peer: HostPort;
   readonly data: HostPort;
   /** Absent from a peer that does not tell them. */

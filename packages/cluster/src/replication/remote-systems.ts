@@ -49,8 +49,10 @@ export interface RemoteSystemsDeps {
   readonly heartbeat_ms: number;
   readonly remotes: RemoteStore;
   readonly trust: TrustStore;
-  readonly hello: () => Promise<Hello>;
+  readonly hello: () => Hello;
   readonly self: () => PeerIdentity;
+  /** A peer that was not known is from now on. */
+  readonly entered: () => void;
   /** The link of a peer came, went, or its data connection did. */
   readonly linkChanged: (record: RemoteRecord, state: LinkState, before: LinkState) => void;
   /** The list of trusted certificates is another one now. */
@@ -141,6 +143,7 @@ export class RemoteSystems {
       ...given,
     };
     this.#reopen(record);
+    if (known === undefined) this.#deps.entered();
     return record;
   }
 

@@ -217,6 +217,22 @@ export function dropUnusedReplica(catalog: Catalog, policy: PolicyDocument): rea
   return dropUnusedRules(catalog, 'snapshot_rule', policy.snapshot_rule_ids);
 }
 
+/**
+ * A session lets go of the copy of another policy than the one that its source has; the snapshot rules that went with it. Undefined: it is
+ * the copy of that one, or was this cluster's own, which makes it one.
+ */
+export function letGoOfAnother(
+  catalog: Catalog,
+  { resourceKind = 'volume', localResourceId }: SessionRecord,
+  held: PolicyDocument,
+  copy: PolicyCopy,
+): readonly string[] | undefined {
+  const of = catalog.private<Partial<CopyOf>>('policy', held.id)?.of;
+  if (of === undefined || of === copy.id) return undefined;
+  catalog.change(resourceKind, localResourceId, { protection_policy_id: null });
+  return dropUnusedReplica(catalog, held);
+}
+
 /** Those of the rules that are replicas and in no policy any more go; answers which. */
 function dropUnusedRules(catalog: Catalog, table: RuleTable, rules: readonly string[]): readonly string[] {
   const list = table === 'replication_rule' ? 'replication_rule_ids' : 'snapshot_rule_ids';

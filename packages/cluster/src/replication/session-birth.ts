@@ -13,6 +13,7 @@ import type { Assignee } from '../services/assignments.ts';
 import { changeMembership, groupDocument, labelMembers, membersOf } from '../services/group-document.ts';
 import { rpo_ms } from '../services/policies.ts';
 import type { ResourceKind } from '../services/replication-hooks.ts';
+import { Turns } from '../services/turns.ts';
 import { protectionOf } from '../services/volume-document.ts';
 import { driverLimits } from './limits.ts';
 import { findPlaces } from './membership.ts';
@@ -44,6 +45,10 @@ export class SessionBirth {
   /** Births to be undone once more. */
   readonly #again = new Map<string, Timer>();
   #stopped = false;
+  /** A source that gave up asking may say so while its offer is still being carried out. */
+  readonly #turns = new Turns<string>();
+  /** Sessions that their sources gave up lately: an offer that was slower than that comes too late. */
+  readonly #withdrawn = new Set<string>();
 
   constructor(deps: SessionsDeps, registry: SessionRegistry, reports: SessionReports) {
     this.#deps = deps;
@@ -164,7 +169,12 @@ export class SessionBirth {
   // --- at the destination -------------------------------------------------------------------------------------------
 
   /** A source wants its volume kept here: the volume, its half and the policy's copy exist when this resolves. */
-  async accept(remote: RemoteRecord, offer: SessionOffer): Promise<PeerAnswer> {
+  accept(remote: RemoteRecord, offer: SessionOffer): Promise<PeerAnswer> {
+    return this.#turns.take(offer.session, () => this.#accept(remote, offer));
+  }
+
+  async #accept(remote: RemoteRecord, offer: SessionOffer): Promise<PeerAnswer> {
+    if (this.#withdrawn.has(offer.session)) return notKnown;
     const known = this.#registry.entries.get(sessionId(offer.session));
     if (known !== undefined && known.record.remoteSystemId !== remote.id) return notKnown;
     if (known !== undefined) return { kind: 'accepted', volume: known.record.localResourceId };
@@ -178,7 +188,12 @@ export class SessionBirth {
   }
 
   /** The same for a group: a group of the same name with volumes of the same names. Any name in use refuses it all before anything exists. */
-  async acceptGroup(remote: RemoteRecord, offer: GroupOffer): Promise<PeerAnswer> {
+  acceptGroup(remote: RemoteRecord, offer: GroupOffer): Promise<PeerAnswer> {
+    return this.#turns.take(offer.session, () => this.#acceptGroup(remote, offer));
+  }
+
+  async #acceptGroup(remote: RemoteRecord, offer: GroupOffer): Promise<PeerAnswer> {
+    if (this.#withdrawn.has(offer.session)) return notKnown;
     const { catalog, random } = this.#deps;
     const known = this.#registry.entries.get(sessionId(offer.session));
     if (known !== undefined && known.record.remoteSystemId !== remote.id) return notKnown;
@@ -222,10 +237,20 @@ export class SessionBirth {
   }
 
   /** The source gave up creating a session. */
-  async withdrawn(remote: RemoteRecord, session: string): Promise<void> {
+  withdrawn(remote: RemoteRecord, session: string): Promise<void> {
+    return this.#turns.take(session, () => this.#takeBack(remote, session));
+  }
+
+  async #takeBack(remote: RemoteRecord, session: string): Promise<void> {
     const entry = this.#registry.entries.get(sessionId(session));
-    if (entry === undefined)
+    if (entry === undefined) {
+      this.#withdrawn.add(session);
+      for (const oldest of this.#withdrawn) {
+        if (this.#withdrawn.size <= driverLimits.withdrawnKept) break;
+        this.#withdrawn.delete(oldest);
+      }
       return this.#removeUnheard(session, ({ role, tag }) => role === 'destination' && tag.remote === remote.serial);
+    }
     if (
       entry.record.remoteSystemId !== remote.id ||
       entry.record.half.role !== 'destination' ||
@@ -321,18 +346,17 @@ export class SessionBirth {
     return entry;
   }
 
-  /** A half that the catalog does not know: rebuilt from what the log says of it [C7.1]. */
-  adopt(engine: HalfInfo): void {
-    const { remotes, reporter } = this.#deps;
+  /** A half that the catalog does not know: rebuilt from what the log says of it [C7.1]. Undefined: its peer is not known either. */
+  adopt(engine: HalfInfo): SessionEntry | undefined {
+    const { catalog, remotes, reporter } = this.#deps;
     const remote = remotes.bySerial(String(engine.tag.remote));
     const local = engine.pairs[0]?.local;
+    const unexplained = { type: 'replication_session', id: engine.session, name: engine.session };
     if (remote === undefined || local === undefined) {
-      return reporter.tell(
-        'unexplained',
-        { type: 'replication_session', id: engine.session, name: engine.session },
-        'a half of a session without its remote system',
-      );
+      reporter.tell('unexplained', unexplained, 'a half of a session without its remote system');
+      return undefined;
     }
+    reporter.clear('unexplained', unexplained);
     const { session: id, role, generation, pairs, tag } = engine;
     const isGroup = tag.kind === 'volume_group';
     if (isGroup) this.#adoptGroup(engine);
@@ -341,7 +365,12 @@ export class SessionBirth {
     const rule = this.#ruleFor(kind, localResourceId, remote);
     const born = newHalf({ id, role, generation, pairs, rpo_ms: rule === undefined ? 0 : rpo_ms[rule.rpo] });
     const half: Half = recoverHalf({ ...born, state: role === 'source' ? 'System_Paused' : 'OK' }, engine);
-    this.#registry.open({
+    // Set aside for members to come, like before.
+    for (const { local: aside } of engine.joining) {
+      const volume = catalog.get('volume', aside);
+      if (volume !== undefined) catalog.put('volume', volume, { joined: id });
+    }
+    return this.#registry.open({
       half,
       remoteSystemId: remote.id,
       ruleId: rule?.id,

@@ -19,12 +19,19 @@ import { rpo_ms } from '../services/policies.ts';
 import type { ReplicationHooks, ResourceKind } from '../services/replication-hooks.ts';
 import { driverLimits } from './limits.ts';
 import { LinkGate } from './link-gate.ts';
+import { LostSessions } from './lost-sessions.ts';
 import { Membership } from './membership.ts';
 import type { PeerAnswer, PeerRequest, PolicyCopy } from './peer-wire.ts';
 import { PolicyCopies } from './policy-copies.ts';
 import { rejectionError } from './rejection-error.ts';
 import type { RemoteRecord } from './remote-systems.ts';
-import { dropUnusedReplica, flipProtection, type KeptPolicy, keepReplicaPolicy } from './replica-policy.ts';
+import {
+  dropUnusedReplica,
+  flipProtection,
+  type KeptPolicy,
+  keepReplicaPolicy,
+  letGoOfAnother,
+} from './replica-policy.ts';
 import { SessionBirth } from './session-birth.ts';
 import { SessionDriver } from './session-driver.ts';
 import { sessionFigures, sessionPreview } from './session-figures.ts';
@@ -48,6 +55,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   /** Commands under way that tell how far their session's copying is. */
   readonly #followers = new Map<SessionId, Set<Progress>>();
   readonly monitor: SessionMonitor;
+  readonly lost: LostSessions;
 
   constructor(deps: SessionsDeps) {
     this.#deps = deps;
@@ -61,6 +69,17 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
       records: () => this.records(),
       isUp: (remote) => deps.remotes.isUp(remote),
       ask: (remote, request) => deps.remotes.ask(remote, request),
+    });
+    this.lost = new LostSessions({
+      ...deps,
+      entries: this.entries,
+      adopt: (half) => this.#birth.adopt(half),
+      begin: async (entry) => {
+        this.#reports.followRole(entry.record);
+        await this.#reports.enterAllKept([entry.record]);
+        await this.#followOne(entry);
+        entry.driver.start();
+      },
     });
     this.monitor = new SessionMonitor({
       ...deps,
@@ -93,6 +112,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     await this.#followAll();
     for (const { driver } of this.entries.values()) driver.start();
     this.monitor.start();
+    this.lost.start();
   }
 
   /**
@@ -237,9 +257,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     const rule = this.#deps.catalog.get('replication_rule', ruleId);
     if (entry === undefined || rule === undefined || entry.record.ruleId !== undefined) return false;
     if (entry.record.half.role !== 'source' || entry.record.remoteSystemId !== rule.remote_system_id) return false;
-    entry.record = { ...entry.record, ruleId };
-    this.#store.save(entry.record);
-    entry.driver.changeObjective(rpo_ms[rule.rpo]);
+    this.#followRule(entry, ruleId);
     return true;
   }
 
@@ -305,6 +323,8 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
 
   /** Requests about sessions; undefined: it is not one of them. */
   async answer(remote: RemoteRecord, request: PeerRequest): Promise<PeerAnswer | undefined> {
+    // What is about to be a session again is not unknown.
+    if (this.lost.looked !== undefined) await this.lost.looked;
     switch (request.kind) {
       case 'offer':
         return this.#birth.accept(remote, request.offer);
@@ -358,11 +378,28 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     if (entry === undefined || entry.record.remoteSystemId !== remote.id) return;
     // The peer, as the new source, owns it: here it is the copy, even if that was not known yet.
     if (entry.driver.half.role === 'destination') flipProtection(catalog, entry.record, 'destination');
+    const { resourceKind = 'volume', localResourceId, half } = entry.record;
     const id = resourceOf(catalog, entry.record)?.protection_policy_id;
     const held = id == null ? undefined : catalog.get('policy', id);
     // The peer has not heard yet that this side is the source: the policy is this side's own.
-    if (held !== undefined && !held.is_replica) return;
-    this.keepPolicy(remote, copy, held);
+    if (held === undefined ? half.role === 'source' || half.state === 'Deleting' : !held.is_replica) return;
+    catalog.transaction(() => {
+      const gone = held && letGoOfAnother(catalog, entry.record, held, copy);
+      this.#rulesFollow([], gone ?? []);
+      const { policy } = this.keepPolicy(remote, copy, gone === undefined ? held : undefined);
+      if (held !== undefined && gone === undefined) return;
+      // The catalog here has lost it, or the peer has another one since it has lost its own.
+      catalog.change(resourceKind, localResourceId, { protection_policy_id: policy.id });
+      this.#followRule(entry, policy.replication_rule_ids[0]);
+    });
+  }
+
+  #followRule(entry: SessionEntry, ruleId: string | undefined): void {
+    const rule = this.#deps.catalog.get('replication_rule', ruleId ?? '');
+    if (rule === undefined) return;
+    entry.record = { ...entry.record, ruleId: rule.id };
+    this.#store.save(entry.record);
+    entry.driver.changeObjective(rpo_ms[rule.rpo]);
   }
 
   keepPolicy(remote: RemoteRecord, copy: PolicyCopy, held?: PolicyDocument): KeptPolicy {
@@ -402,6 +439,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   dataPlaneEvent(event: DataPlaneEvent): void {
     if (event.kind === 'up') {
       for (const entry of this.entries.values()) entry.driver.dataPlaneUp();
+      this.lost.look();
       void this.#followAll();
     }
     if (event.kind === 'ship_progress') this.#showProgress(event.session, event.progress);
@@ -411,11 +449,13 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
 
   /** Catalog and halves catch up with what the engine has committed and changed without them. */
   async #followAll(): Promise<void> {
-    for (const entry of this.entries.values()) {
-      await this.#membership.follow(entry.record.half.id).catch(() => undefined);
-      await this.#membership.align(entry).catch(() => undefined);
-    }
+    for (const entry of this.entries.values()) await this.#followOne(entry);
     await this.#membership.endedBefore().catch(() => undefined);
+  }
+
+  async #followOne(entry: SessionEntry): Promise<void> {
+    await this.#membership.follow(entry.record.half.id).catch(() => undefined);
+    await this.#membership.align(entry).catch(() => undefined);
   }
 
   #showProgress(

@@ -46,7 +46,11 @@ export class Assignments {
   }
 
   /** The session, if the policy asks for one, exists when this resolves. */
-  async assign(target: Assignee, policy: PolicyDocument): Promise<void> {
+  assign(target: Assignee, policy: PolicyDocument): Promise<void> {
+    return this.#unfinished.inTurn(target, () => this.#assign(target, policy));
+  }
+
+  async #assign(target: Assignee, policy: PolicyDocument): Promise<void> {
     const present = this.#document(target);
     const session = this.#replication.sessionOf(target.id);
     const rule = policy.replication_rule_ids[0];
@@ -57,9 +61,11 @@ export class Assignments {
         ? new RestError('is_destination', target.name, 'assigning a policy')
         : new RestError('group_destination', target.name, 'assigning a policy');
     this.#check(target, policy);
-    // Nothing is copied anew.
-    if (rule !== undefined && this.#replication.goOnUnder(target.id, rule))
-      return this.#unfinished.done(target, policy.id);
+    // Nothing is copied anew; the peer has the copy of another policy, or of none.
+    if (rule !== undefined && this.#replication.goOnUnder(target.id, rule)) {
+      this.#unfinished.done(target, policy.id);
+      return this.#replication.policyChanged(policy.id);
+    }
     if (session?.replication_rule_id !== rule) this.#unfinished.want(target, policy.id);
     try {
       if (session !== undefined && session.replication_rule_id !== rule) await this.#replication.unprotect(target.id);
@@ -76,7 +82,11 @@ export class Assignments {
   }
 
   /** The session is gone when this resolves. */
-  async unassign(target: Assignee, force: boolean): Promise<void> {
+  unassign(target: Assignee, force: boolean): Promise<void> {
+    return this.#unfinished.inTurn(target, () => this.#unassign(target, force));
+  }
+
+  async #unassign(target: Assignee, force: boolean): Promise<void> {
     const session = this.#replication.sessionOf(target.id);
     if (session !== undefined && session.role === 'Destination') {
       // At the destination only where the source cannot do it, or the session never copied anything (REPLICATION 2.12, A29).

@@ -98,10 +98,16 @@ export class VolumeGroupService {
 
   /** Members have come: what follows from it follows, also a session that waited for the first. */
   async added(id: string): Promise<void> {
-    const { catalog, replication } = this.#deps;
+    const { catalog } = this.#deps;
     changeMembership(catalog, id, {});
     await labelMembers(this.#deps, id);
-    await replication.membersChanged(id);
+    await this.#sessionFollows(id);
+  }
+
+  /** Not while its policy is being assigned or taken away: who came meanwhile would be no member of the session that is begun. */
+  #sessionFollows(id: string): Promise<void> {
+    const { replication, unfinished } = this.#deps;
+    return unfinished.inTurn({ id }, () => replication.membersChanged(id));
   }
 
   async #create(body: Static<typeof VolumeGroupCreate>): Promise<{ id: string }> {
@@ -263,7 +269,7 @@ export class VolumeGroupService {
     const gone = volumes.map((volume) => volume.id);
     changeMembership(catalog, id, { remove: gone });
     await labelMembers(this.#deps, id, gone);
-    await replication.membersChanged(id);
+    await this.#sessionFollows(id);
   }
 
   async #clone(id: string, body: Static<typeof VolumeGroupClone>): Promise<{ id: string }> {

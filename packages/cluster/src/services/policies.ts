@@ -148,10 +148,13 @@ export class PolicyService {
       const unfinished = this.#unfinished;
       unfinished.wantPolicy(next);
       try {
-        for (const user of assigneesOf(this.#catalog, id)) {
-          if (before !== undefined) await this.#replication.unprotect(user.id);
-          if (after !== undefined) await this.#replication.protect(user, next);
-        }
+        for (const user of assigneesOf(this.#catalog, id))
+          await unfinished.inTurn(user, async () => {
+            // Another request may have given it something else while the one before was changed.
+            if (this.#catalog.get(user.kind, user.id)?.protection_policy_id !== id) return;
+            if (before !== undefined) await this.#replication.unprotect(user.id);
+            if (after !== undefined) await this.#replication.protect(user, next);
+          });
       } catch (error) {
         // The policy stays as it was; sessions that follow it no longer are brought back to it when they can be.
         this.#catalog.transaction(() => {

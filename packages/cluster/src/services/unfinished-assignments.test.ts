@@ -18,6 +18,10 @@ class Sessions {
   readonly rules = new Map<string, string | null>();
   dies: 'protect' | 'unprotect' | undefined;
   refusal: RestError | undefined;
+  /** A birth takes until this resolves. */
+  birth: Promise<void> = Promise.resolve();
+  /** Policies that peers are to be told of. */
+  readonly told: string[] = [];
 
   hooks(): ReplicationHooks {
     const ended = (call: 'protect' | 'unprotect') =>
@@ -32,8 +36,12 @@ class Sessions {
         this.rules.set(id, rule);
         return true;
       },
+      policyChanged: (id) => {
+        this.told.push(id);
+      },
       protect: async ({ id }, { replication_rule_ids: [rule] }) => {
         if (this.refusal !== undefined) throw this.refusal;
+        await this.birth;
         this.rules.set(id, rule!);
         await ended('protect');
       },
@@ -110,6 +118,38 @@ it('a session without a rule, which an older catalog did not know, goes on under
   sessions.refusal = new RestError('remote_unreachable', 'r', 'nothing is to begin');
   await assignmentsOf().assign(target, catalog.get('policy', 'p1')!);
   expect([held(), sessions.rules.get('v1'), catalog.count('intent')]).toEqual(['p1', 'rule of p1', 0]);
+  expect(sessions.told).toEqual(['p1']);
+});
+
+describe('a policy that is given another word while its session is being begun', () => {
+  const begun = async () => {
+    catalog.change('volume', 'v1', { protection_policy_id: 'p1' });
+    let born = () => {};
+    sessions.birth = new Promise((resolve) => (born = resolve));
+    const unfinished = unfinishedOf();
+    unfinished.want(target, 'p1', true);
+    const retrying = unfinished.retry();
+    await settle();
+    return { born, retrying, assignments: new Assignments(catalog, sessions.hooks(), unfinished) };
+  };
+
+  it('is taken away: no session is left that nobody could remove', async () => {
+    const { born, retrying, assignments } = await begun();
+    const unassigned = assignments.unassign(target, false);
+    await settle();
+    born();
+    await Promise.all([retrying, unassigned]);
+    expect([held(), sessions.rules.size, catalog.count('intent')]).toEqual([null, 0, 0]);
+  });
+
+  it('is exchanged: the session is that of the other one', async () => {
+    const { born, retrying, assignments } = await begun();
+    const assigned = assignments.assign(target, catalog.get('policy', 'p2')!);
+    await settle();
+    born();
+    await Promise.all([retrying, assigned]);
+    expect([held(), sessions.rules.get('v1'), catalog.count('intent')]).toEqual(['p2', 'rule of p2', 0]);
+  });
 });
 
 describe('a policy and its session, when the process dies between the two', () => {

@@ -4,6 +4,7 @@ import type { PolicyDocument } from '../catalog/documents.ts';
 import { type Assignee, assigneesOf } from './assignments.ts';
 import type { Reporter } from './occurrences.ts';
 import type { ReplicationHooks, ResourceKind } from './replication-hooks.ts';
+import { Turns } from './turns.ts';
 
 /** Rows of what is to be: of one resource, and of a policy that is about to have another rule. */
 const kinds = { resource: 'assignment', policy: 'policy_change' } as const;
@@ -30,6 +31,7 @@ export class UnfinishedAssignments {
   readonly #replication: ReplicationHooks;
   readonly #clock: Clock;
   readonly #reporter: Pick<Reporter, 'tell' | 'clear'>;
+  readonly #turns = new Turns<string>();
   #retrying = false;
   #timer: Timer | undefined;
   #stopped = false;
@@ -44,6 +46,11 @@ export class UnfinishedAssignments {
     this.#replication = deps.replication;
     this.#clock = deps.clock;
     this.#reporter = deps.reporter;
+  }
+
+  /** Whoever changes the session of a resource does so alone: it takes as long as a peer does to answer, and others ask meanwhile. */
+  inTurn<T>({ id }: Pick<Assignee, 'id'>, work: () => Promise<T>): Promise<T> {
+    return this.#turns.take(id, work);
   }
 
   /** Before the first effect on a resource's session. `waits`: whoever asks does nothing more about it. */
@@ -111,7 +118,7 @@ export class UnfinishedAssignments {
     if (this.#retrying || this.#stopped) return;
     this.#retrying = true;
     try {
-      for (const wanted of this.#wanted()) if (wanted.waits && !this.#stopped) await this.#bringAbout(wanted);
+      for (const { id } of this.#wanted()) await this.inTurn({ id }, () => this.#bringAbout(id));
       if (this.#wanted().some(({ waits }) => waits)) this.#later();
     } catch {
       // The catalog takes nothing now, or has been closed meanwhile: what waits is looked at when a link is back, or at the next start.
@@ -146,14 +153,19 @@ export class UnfinishedAssignments {
     });
   }
 
-  async #bringAbout(wanted: Wanted): Promise<void> {
+  async #bringAbout(id: string): Promise<void> {
+    const wanted = this.#wanted().find((one) => one.id === id);
+    if (wanted === undefined || !wanted.waits || this.#stopped) return;
     const resource = this.#catalog.get(wanted.kind, wanted.id);
     const policy = this.#catalog.get('policy', wanted.policy ?? '');
     const rule = policy?.replication_rule_ids[0];
     const session = this.#replication.sessionOf(wanted.id);
     const isWanted = resource?.protection_policy_id === policy?.id && !resource?.is_replication_destination;
     if (policy === undefined || !isWanted || session?.replication_rule_id === rule) return this.#settled(wanted);
-    if (rule !== undefined && this.#replication.goOnUnder(wanted.id, rule)) return this.#settled(wanted);
+    if (rule !== undefined && this.#replication.goOnUnder(wanted.id, rule)) {
+      this.#replication.policyChanged(policy.id);
+      return this.#settled(wanted);
+    }
     try {
       if (session !== undefined) await this.#replication.unprotect(wanted.id);
       if (rule !== undefined) await this.#replication.protect(wanted, policy);

@@ -117,7 +117,7 @@ const step: fc.Arbitrary<Step> = fc
       }
       case 19: {
         // Members that were set aside come, or not all of those that there are stay.
-        if (half?.role !== 'destination' || half.stage !== undefined) return undefined;
+        if (half?.role !== 'destination') return undefined;
         const base = half.base && graph.points.get(half.base.point);
         const all = [...half.pairs, ...(half.joining ?? [])].filter(
           ({ local }, index, list) => list.findIndex((pair) => pair.local === local) === index,

@@ -250,6 +250,30 @@ const firstRecordLost: [number, Step[]] = [
   ],
 ];
 
+/** A removal waits for the end of a segment that failed; meanwhile the segment that its records moved on to fails as well. */
+const failedWhileRemoving: [number, Step[]] = [
+  1568978190,
+  [
+    { do: 'data', block: 0, fill: 0, count: 1 },
+    { do: 'kill_starting', turns: 0 },
+    { do: 'data', block: 0, fill: 0, count: 1 },
+    { do: 'durable' },
+    { do: 'data', block: 0, fill: 0, count: 200 },
+    { do: 'data', block: 0, fill: 0, count: 200 },
+    { do: 'zero', block: 0 },
+    { do: 'data', block: 0, fill: 0, count: 1 },
+    { do: 'zero', block: 0 },
+    { do: 'data', block: 0, fill: 0, count: 1 },
+    { do: 'data', block: 0, fill: 0, count: 1 },
+    { do: 'written' },
+    { do: 'data', block: 0, fill: 0, count: 2 },
+    { do: 'data', block: 0, fill: 0, count: 17 },
+    { do: 'compact' },
+    { do: 'turns', count: 1 },
+    { do: 'time', ms: 2000 },
+  ],
+];
+
 describe('a log under crashes', () => {
   it('[C6.1] [C6.3] keeps every durable record byte for byte, a prefix of the rest, and invents nothing', async () => {
     await fc.assert(
@@ -280,7 +304,7 @@ describe('a log under crashes', () => {
         play.bench.disk.crash();
         await play.reopened(play.model.durable);
       }),
-      { numRuns: 80, examples: [firstRecordLost] },
+      { numRuns: 80, examples: [firstRecordLost, failedWhileRemoving] },
     );
   });
 });

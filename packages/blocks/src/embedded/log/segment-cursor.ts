@@ -29,7 +29,7 @@ const SHORT_READ_BYTES = 16 * 1024;
  * looks for the next one and reports the range between as bad [C6.3]; the caller judges whether that is a torn tail.
  */
 export class SegmentCursor {
-  private readonly file: DiskFile;
+  private readonly file: Pick<DiskFile, 'read'>;
   private readonly salt: bigint;
   private readonly end: number;
   private readonly buffer: Uint8Array;
@@ -39,7 +39,7 @@ export class SegmentCursor {
   private offset: number;
 
   /** `[from, end)` are byte offsets; `buffer` is the memory used. */
-  constructor(file: DiskFile, salt: bigint, from: number, end: number, buffer: Uint8Array) {
+  constructor(file: Pick<DiskFile, 'read'>, salt: bigint, from: number, end: number, buffer: Uint8Array) {
     assert(buffer.length >= RECORD_HEADER_BYTES_MAX, 'the buffer holds the largest header');
     this.file = file;
     this.salt = salt;

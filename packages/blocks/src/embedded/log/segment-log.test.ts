@@ -150,6 +150,46 @@ describe('failure', () => {
     expect((await scanAll(await bench.open())).length).toBe(2);
   });
 
+  it('[C6.4] leaves a failed segment alone, also when the file of the next one cannot be made meanwhile', async () => {
+    const bench = benchOf();
+    const { disk } = bench;
+    const log = await bench.open();
+    const synced: string[] = [];
+    let failMaking = () => {};
+    // The first segment and the one that its records are moved to fail in a sync; the file of that one's successor is still being made,
+    // of which the first sync of a file is the end.
+    const made = new Set(['segment-0000000001.tmp']);
+    disk.faults = {
+      sync: (name) => {
+        if (made.has(name)) return synced.push(name) > 0 ? diskError('EIO') : undefined;
+        made.add(name);
+        if (name !== 'segment-0000000004.tmp') return undefined;
+        return new Promise((resolve) => (failMaking = () => resolve(diskError('EIO'))));
+      },
+    };
+    // More than a segment holds.
+    for (let fill = 1; fill <= 3; fill++) log.append(dataRecord(fill * 300, fill, 200));
+    await expect(log.durable()).rejects.toMatchObject({ code: 'io_error' });
+    failMaking();
+    await turns(20);
+    const failed = synced.splice(0);
+    expect(failed).toEqual(['segment-0000000001.tmp', 'segment-0000000003.tmp']);
+    disk.faults = {
+      sync: (name) => {
+        synced.push(name);
+        return undefined;
+      },
+    };
+    bench.clock().advance(10_000);
+    await turns(40);
+    expect(synced.filter((name) => failed.includes(name))).toEqual([]);
+    expect(log.durableSequence()).toBe(3);
+    expect(log.state().kind).toBe('running');
+    disk.crash();
+    disk.faults = {};
+    expect((await scanAll(await bench.open())).map(({ sequence }) => sequence)).toEqual([1, 2, 3]);
+  });
+
   it('[C6.4] keeps an acknowledged write when the process dies in the middle of the repair', async () => {
     const { disk, open } = benchOf();
     const log = await open();
@@ -420,6 +460,40 @@ describe('compaction', () => {
     const sequences = (await scanAll(log)).map(({ sequence }) => sequence);
     expect(sequences).toEqual([...Array(last).keys()].map((i) => i + 1).filter((s) => s > first!.last));
     expect(log.damages()).toEqual([]);
+  });
+
+  it('is scanned as a whole, though more segments overlap than files are kept open', async () => {
+    const { disk, open } = benchOf({ open_files_max: 4 });
+    const log = await open();
+    const items = [];
+    for (let i = 0; i < 60; i++) {
+      const record = dataRecord(i, i);
+      items.push({ record, sequence: log.append(record).sequence });
+    }
+    await log.durable();
+    // Each relocated segment holds every tenth record: all of them have to be open at once.
+    for (let i = 0; i < 10; i++)
+      await relocateAll(
+        log,
+        items.filter(({ sequence }) => sequence % 10 === i),
+      );
+    const all = await scanAll(log);
+    expect(all.length).toBe(120);
+    disk.crash();
+    expect((await scanAll(await open())).length).toBe(120);
+  });
+
+  it('a segment is read to its end, though its file is closed for others meanwhile', async () => {
+    const { open } = benchOf({ open_files_max: 4, sync_read_bytes_max: 0 });
+    const log = await open();
+    await fillSegments(log, 8);
+    const [first, ...others] = log.segments().filter(({ sealed }) => sealed);
+    let found = 0;
+    for await (const { sequence } of log.scanSegment(first!.segment)) {
+      found += sequence > 0 ? 1 : 0;
+      for (const { segment } of others) await log.read({ segment, offset: 4096 }, new Uint8Array(4096));
+    }
+    expect(found).toBe(first!.last - first!.first + 1);
   });
 
   it('refuses to remove a segment that takes records', async () => {

@@ -314,7 +314,10 @@ class FileSegmentLog implements SegmentLog {
   }
 
   private cursor(segment: StoredSegment, buffer: Uint8Array): SegmentCursor {
-    const file = this.fileOf(segment.number);
+    // Looked up for every read: of more segments than files are kept open, this one's may be closed between two.
+    const file = {
+      read: (target: Uint8Array, offset: number) => this.fileOf(segment.number).read(target, offset),
+    };
     return new SegmentCursor(file, segment.salt!, SEGMENT_HEADER_BYTES, segment.end, buffer);
   }
 

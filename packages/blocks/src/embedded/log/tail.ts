@@ -70,8 +70,8 @@ export class Tail {
   private repairing = false;
   /** Older segments, of this process or the last one, hold the same records up to here. */
   private repairTo = 0;
-  /** While stopped: whether the same segments can be written once more, for none of them failed in a sync. */
-  private inPlace = false;
+  /** A write or sync of the present segments has failed: they are given up by the next attempt [C6.4]. */
+  private failed = false;
   /** While stopped: an attempt is under way. */
   private attempting = false;
   /** Takes no more records. */
@@ -294,7 +294,7 @@ export class Tail {
         return false;
       }
       if (this.service.releaseReserve(error)) return this.writeSegment(segment);
-      this.stop(error, true);
+      this.stop(error);
       return false;
     }
   }
@@ -322,7 +322,8 @@ export class Tail {
       while (this.syncWanted && this.mayWrite()) {
         this.syncWanted = false;
         this.flush();
-        await this.syncWritten();
+        // The flush may have failed: a segment that failed is not synced again, whatever of it was written [C6.4].
+        if (this.mayWrite()) await this.syncWritten();
       }
     } finally {
       this.syncing = false;
@@ -335,8 +336,9 @@ export class Tail {
     const target = this.writtenSequence;
     const batch = this.segments
       .filter((segment) => segment.writtenEnd > segment.durableEnd)
-      .map((segment) => ({ segment, end: segment.writtenEnd, last: Math.min(segment.last, target) }));
+      .map((segment) => ({ segment, end: segment.writtenEnd, last: segment.writtenLast }));
     if (batch.length === 0) return;
+    assert(batch.at(-1)!.last === target, 'what is synced counts as written');
     passFaultPoint('log.group.written');
     const bytes = batch.reduce((sum, { segment, end }) => sum + end - segment.durableEnd, 0);
     this.smallSyncs = bytes <= this.deps.limits.small_sync_bytes;
@@ -386,12 +388,14 @@ export class Tail {
 
   /** [C6.4] Leaves the failed segments as they are and appends what is not durable again, to a new one. */
   private repair(error: unknown): void {
-    if (this.repairing) return this.stop(error, false);
+    this.failed = true;
+    if (this.repairing) return this.stop(error);
     this.appendAgain();
   }
 
   private appendAgain(): void {
     const failed = this.segments;
+    this.failed = false;
     this.epoch++;
     this.repairing = true;
     this.repairTo = this.last;
@@ -400,8 +404,10 @@ export class Tail {
     this.activate(this.supply.take(), this.durableTo + 1);
     const moves: MovedRecord[] = [];
     for (const { record, sequence, from } of unsyncedRecords(failed, this.durableTo)) {
+      assert(sequence === this.durableTo + moves.length + 1, 'memory holds every record that is not durable');
       moves.push(moveOf(record, sequence, from, this.place(record, sequence, recordBytes(record))));
     }
+    assert(this.durableTo + moves.length === this.last, 'memory holds every record that is not durable');
     for (const segment of failed) {
       segment.memory.dropAll();
       if (segment.file !== undefined) this.deps.onFailed(segment, this.repairTo);
@@ -414,7 +420,7 @@ export class Tail {
   private creationFailed(segment: TailSegment, error: unknown): void {
     if (!this.segments.includes(segment)) return;
     if (isNoSpace(error) && this.service.releaseReserve(error)) this.supply.ensureFile(segment);
-    else this.stop(error, true);
+    else this.stop(error);
   }
 
   private mayWrite(): boolean {
@@ -422,9 +428,8 @@ export class Tail {
   }
 
   /** Stops taking writes, tells those who wait, and tries again later. */
-  private stop(error: unknown, inPlace: boolean): void {
+  private stop(error: unknown): void {
     this.attempting = false;
-    this.inPlace = inPlace;
     this.service.stop(error);
     const refusal = asBlockError(error, 'the log could not be written');
     this.group?.reject(refusal);
@@ -436,8 +441,9 @@ export class Tail {
   private attempt(): void {
     if (this.closed || this.attempting) return;
     this.attempting = true;
-    if (this.inPlace) for (const segment of this.segments) this.supply.ensureFile(segment);
-    else this.appendAgain();
+    // What merely found no room, or no file, is written once more where it is.
+    if (this.failed) this.appendAgain();
+    else for (const segment of this.segments) this.supply.ensureFile(segment);
     this.syncWanted = true;
     this.turn();
   }

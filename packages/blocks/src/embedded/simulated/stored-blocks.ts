@@ -40,6 +40,10 @@ function readSegment(bytes: Uint8Array, name: string, number: number, cut = byte
   return { name, number, records, end: offset };
 }
 
+/** Where the first of the two copies of each segment's header lies: either of them is enough. */
+export const headerCopies = (disk: SimulatedDisk): readonly StoredPlace[] =>
+  disk.fileNames().flatMap((name) => (parseSegmentName(name) === undefined ? [] : [{ name, offset: 0 }]));
+
 /** All blocks in the segments of a log, needed or not, that the log itself says are on stable storage: what has no part in them may still go. */
 export function durableBlocks(disk: SimulatedDisk): readonly StoredPlace[] {
   const segments = segmentsOn(disk);
