@@ -50,6 +50,11 @@ export class Coverage {
     for (const key of keysOf(target)) this.#kills.set(key, (this.#kills.get(key) ?? 0) + 1);
   }
 
+  /** Whether somebody has died at the point at this site, whatever went on. */
+  hasDied(point: string, site: string): boolean {
+    return this.#kills.has(`${point} ${site}`);
+  }
+
   missed(target: Target): void {
     const key = keysOf(target)[2];
     this.#missed.set(key, (this.#missed.get(key) ?? 0) + 1);

@@ -1,5 +1,8 @@
-import { rmSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { systemClock } from '../../packages/base/src/index.ts';
 import { Link } from '../../packages/cli/src/lab/link/link.ts';
 import { pair as pairSites } from '../../packages/cli/src/lab/pairing.ts';
@@ -10,6 +13,8 @@ import { fill, type LoopDisk } from '../integration/loop-disk.ts';
 import { CrashSite, password, type SitePorts } from './crash-site.ts';
 import { Host } from './host.ts';
 
+const run = promisify(execFile);
+const cli = join(import.meta.dirname, '../../packages/cli/bin/antipode.js');
 const MiB = 1024 * 1024;
 const regionSectors = 2048;
 /** A pair that is left alone comes to rest within this, on a machine that does something else as well. */
@@ -124,6 +129,18 @@ export class CrashPair {
   churnName(): string {
     this.#churned += 1;
     return `churn-${this.#churned}`;
+  }
+
+  /** A package of this program, as the release after this one, that the site trusts. */
+  async nextRelease(version: string, site: CrashSite): Promise<string> {
+    const at = (name: string) => join(this.#options.directory, name);
+    const antipode = (...args: string[]) => run(process.execPath, [cli, ...args]);
+    if (!existsSync(at('key'))) await antipode('package', 'new-key', '--out', at('key'));
+    const next = version.replace(/\d+$/, (last) => String(Number(last) + 1));
+    const out = at(`release-${next}.pkg`);
+    if (!existsSync(out)) await antipode('package', 'build', '--out', out, '--key', at('key'), '--version', next);
+    await antipode('package', 'trust', '--data', site.data, '--key', at('key.pub'));
+    return out;
   }
 
   /** The policy that protects to the other site, made when it is not there. */
@@ -272,6 +289,14 @@ export class CrashPair {
     }[]) {
       left.push(`${at}: a migration that is ${state}`);
       await refused('delete migration', client.remove('migration_session', id));
+    }
+    // Releases that were not installed, or are not what runs: each is as large as the program.
+    for (const { id, software_package_state: state } of (await client.all('software_package', {
+      select: 'id,software_package_state',
+    })) as unknown as { id: string; software_package_state: string }[]) {
+      if (state === 'Installed') continue;
+      left.push(`${at}: a package that is ${state}`);
+      await refused('delete package', client.remove('software_package', id));
     }
     const groups = await client.all('volume_group', {
       select: 'id,name,is_replication_destination,volumes(id,name)' as never,

@@ -1,6 +1,18 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Client, connect } from '../../packages/client/src/index.ts';
 import type { FaultOrder } from '../../packages/cluster/src/supervisor/arm-fault-points.ts';
@@ -23,7 +35,9 @@ export interface SitePorts {
   readonly linkReplication: number;
 }
 
-export type Scope = 'cluster' | 'supervisor' | 'dataplane' | 'management';
+/** Who dies at once. */
+export const scopes = ['dataplane', 'management', 'supervisor', 'cluster'] as const;
+export type Scope = (typeof scopes)[number];
 
 /** One cluster whose processes are killed, stopped and started again, and whose disk may forget what was not synced. */
 export class CrashSite {
@@ -187,6 +201,47 @@ export class CrashSite {
     return this.#loss !== undefined;
   }
 
+  /** A copy of the catalog as it is, as an operator's script makes one. */
+  copyCatalog(): string {
+    const copy = join(this.#orders, '..', 'older-catalog.db');
+    rmSync(copy, { force: true });
+    const catalog = new DatabaseSync(join(this.data, 'catalog', 'catalog.db'), { readOnly: true });
+    try {
+      catalog.exec(`VACUUM INTO '${copy}'`);
+    } finally {
+      catalog.close();
+    }
+    return copy;
+  }
+
+  /** Puts a copy in the catalog's place. The cluster must be gone. */
+  putCatalog(copy: string): void {
+    const path = join(this.data, 'catalog', 'catalog.db');
+    for (const ending of ['', '-wal', '-shm']) rmSync(`${path}${ending}`, { force: true });
+    copyFileSync(copy, path);
+  }
+
+  /** Turns a bit of these bytes where they are in the log; answers what turns it back, or undefined where they are not. */
+  damage(bytes: Uint8Array): (() => void) | undefined {
+    const appliances = join(this.data, 'appliances');
+    const logs = readdirSync(appliances).map((name) => join(appliances, name, 'log'));
+    for (const path of logs.flatMap((log) => readdirSync(log).map((name) => join(log, name)))) {
+      // A segment may be given back at any moment.
+      const at = readOrNothing(path).indexOf(bytes);
+      if (at < 0) continue;
+      const write = (byte: number) => {
+        const handle = openSync(path, 'r+');
+        writeSync(handle, Uint8Array.of(byte), 0, 1, at);
+        closeSync(handle);
+      };
+      write(bytes[0]! ^ 1);
+      return () => {
+        if (existsSync(path)) write(bytes[0]!);
+      };
+    }
+    return undefined;
+  }
+
   /** Orders the next process that passes a point to die there. */
   order(point: string, order: FaultOrder): void {
     writeFileSync(join(this.#orders, point), JSON.stringify(order));
@@ -214,6 +269,16 @@ export class CrashSite {
     return readdirSync(this.#orders).filter((name) => name.endsWith('.hit')).length;
   }
 
+  /** Resolves when a process has passed the point since that was asked last, or it is too late. */
+  async passes(point: string, most_ms: number): Promise<void> {
+    await waitFor(() => existsSync(join(this.#orders, 'passed', point)), most_ms);
+  }
+
+  /** Resolves when an order was carried out, or it is too late. */
+  async untilHit(point: string, most_ms: number): Promise<void> {
+    await waitFor(() => this.wasHit(point), most_ms);
+  }
+
   wasHit(point: string): boolean {
     return existsSync(join(this.#orders, `${point}.hit`));
   }
@@ -234,5 +299,18 @@ export class CrashSite {
     return existsSync(this.logFile)
       ? readFileSync(this.logFile, 'utf8').trimEnd().split('\n').slice(-count).join('\n')
       : '';
+  }
+}
+
+async function waitFor(met: () => boolean, most_ms: number): Promise<void> {
+  const end = performance.now() + most_ms;
+  while (!met() && performance.now() < end) await pause(2);
+}
+
+function readOrNothing(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch {
+    return Buffer.of();
   }
 }

@@ -10,6 +10,22 @@ export const operations = {
     await what.source.client.action('replication_session', what.session, 'sync');
   },
 
+  /** A cycle brings a snapshot with it. */
+  async snapshots(pair: CrashPair, what: Protected): Promise<void> {
+    const { client } = what.source;
+    const [resource, of] =
+      what.group === undefined
+        ? (['volume', what.hosts[0]!.volumes[0]!] as const)
+        : (['volume_group', what.group] as const);
+    const row = await client.first(resource, { select: 'id', filter: { name: `eq.${of}`, type: 'eq.Primary' } });
+    const name = `${pair.churnName()}-snap`;
+    const snapshot = (await client.action(resource, String(row?.id), 'snapshot', { name })) as { id: string };
+    await operations.sync(pair, what);
+    // What is deleted before the cycle is fixed is not copied.
+    await what.source.passes('session.ship.done', 10_000);
+    await client.remove(resource, snapshot.id);
+  },
+
   async pause(_pair: CrashPair, what: Protected): Promise<void> {
     await what.source.client.action('replication_session', what.session, 'sync');
     await what.source.client.action('replication_session', what.session, 'pause');
@@ -27,12 +43,27 @@ export const operations = {
     await source.client.action('replication_session', session, 'failover', { is_planned: true, reverse: true });
   },
 
+  /** A planned failover that the destination refuses: a test has begun there while it was on its way. */
+  async declined(pair: CrashPair, { source, destination, session }: Protected): Promise<void> {
+    // Neither side hears in time of what the other has begun.
+    pair.shape({ delay_ms: 300 });
+    try {
+      await Promise.all([
+        destination.client.action('replication_session', session, 'start_failover_test', {}),
+        source.client.action('replication_session', session, 'failover', { is_planned: true }),
+      ]);
+    } finally {
+      pair.shape({ delay_ms: 0 });
+    }
+  },
+
   /** A planned failover that cannot reach the destination any more in the middle. */
   async refused(pair: CrashPair, what: Protected): Promise<void> {
     const failover = what.source.client.action('replication_session', what.session, 'failover', { is_planned: true });
     // Its site may die before the link does: heard below.
     failover.catch(() => undefined);
-    await pause(pair.chance() * 200);
+    // Before the point that was sealed is shipped.
+    await what.source.passes('session.seal.begun', 5_000);
     pair.cut();
     await failover;
   },
@@ -118,28 +149,17 @@ export const operations = {
     await client.modify('volume', volume, { protection_policy_id: '' });
   },
 
-  /** A volume with a snapshot goes to the cluster's other appliance, or stays after all. */
+  /** A volume with a snapshot goes to the cluster's other appliance. */
   async move(pair: CrashPair, what: Protected): Promise<void> {
     const { client } = what.source;
-    const name = pair.churnName();
-    const volume = await client.create('volume', { name, size: 8 * MiB, appliance_id: 'A1' });
-    const device = await what.source.open(name);
-    for (let at = 0; at < 4; at++) await device.write(at * MiB, new Uint8Array(MiB).fill(at + 7), { fua: true });
-    await device.close();
-    await client.action('volume', volume, 'snapshot', { name: `${name}-snap` });
-    const row = (await client.get('volume', volume)) as unknown as { protection_data: { family_id: string } };
-    const migration = await client.create('migration_session', {
-      name,
-      resource_type: 'volume',
-      family_id: row.protection_data.family_id,
-      destination_appliance_id: 'A2',
-    });
-    await client.action('migration_session', migration, 'sync', {});
-    const end = performance.now() + 10_000;
-    const state = async () => String((await client.get('migration_session', migration))?.state);
-    while ((await state()) !== 'Idle' && performance.now() < end) await pause(50);
-    if (pair.chance() < 0.7) await client.action('migration_session', migration, 'cutover', {});
+    const migration = await copyToOther(pair, what);
+    await client.action('migration_session', migration, 'cutover', {});
     await client.remove('migration_session', migration);
+  },
+
+  /** It is copied there, and stays where it is after all. */
+  async stay(pair: CrashPair, what: Protected): Promise<void> {
+    await what.source.client.remove('migration_session', await copyToOther(pair, what));
   },
 
   /** A member comes to the group and goes. */
@@ -155,7 +175,104 @@ export const operations = {
     await client.action('volume_group', String(group?.id), 'remove_members', { volume_ids: [volume] });
     await client.action('replication_session', what.session, 'sync');
   },
+
+  /** Both kinds of processes that serve die at once. */
+  async restart(_pair: CrashPair, { source, group }: Protected): Promise<void> {
+    if (group !== undefined) return;
+    source.kill('dataplane');
+    source.kill('management');
+    await pause(2_000);
+  },
+
+  /** The source dies before it has heard that its cycle is complete, and is given an older copy of its catalog. */
+  async older_catalog(pair: CrashPair, what: Protected): Promise<void> {
+    if (what.group !== undefined) return;
+    const { source } = what;
+    const heard = 'session.ship.done';
+    const catalog = source.copyCatalog();
+    source.order(heard, { skip: 0, whom: 'cluster' });
+    try {
+      await operations.sync(pair, what);
+      await source.untilHit(heard, 20_000);
+      await source.gone();
+    } finally {
+      if (source.settleOrder(heard)) {
+        await source.gone();
+        source.putCatalog(catalog);
+        await source.start();
+      }
+    }
+    await source.passes('engine.reset_base.durable', 20_000);
+  },
+
+  /** What has arrived of a first copy is damaged on the destination's disk before it is read back. */
+  async damaged(pair: CrashPair, what: Protected): Promise<void> {
+    if (what.group !== undefined) return;
+    const { client } = what.source;
+    const name = pair.churnName();
+    const volume = await client.create('volume', { name, size: 8 * MiB });
+    const device = await what.source.open(name);
+    const mark = Uint8Array.from({ length: 4096 }, () => 1 + Math.floor(pair.chance() * 255));
+    await device.write(0, mark, { fua: true });
+    for (let at = 1; at < 8; at++) await device.write(at * MiB, new Uint8Array(MiB).fill(at), { fua: at === 7 });
+    await device.close();
+    pair.shape({ rate_bps: 20_000_000 });
+    const policy = await pair.policyAt(what.source);
+    let repair: (() => void) | undefined;
+    try {
+      await client.modify('volume', volume, { protection_policy_id: policy });
+      const end = performance.now() + 20_000;
+      while (repair === undefined && performance.now() < end) {
+        await pause(30);
+        repair = what.destination.damage(mark);
+      }
+      pair.shape({ rate_bps: null });
+      await what.destination.passes('engine.abandon_stage.durable', 10_000);
+    } finally {
+      pair.shape({ rate_bps: null });
+      repair?.();
+    }
+    await client.modify('volume', volume, { protection_policy_id: '' });
+  },
+
+  /** The source's cluster goes over to the next release. */
+  async upgrade(pair: CrashPair, { source, group }: Protected): Promise<void> {
+    if (group !== undefined) return;
+    const { client } = source;
+    const running = await client.get('software_installed', 'cluster');
+    const file = await pair.nextRelease(String(running.build_version), source);
+    const id = await client.upload('software_package', 'upload_file', file);
+    const job = await client.startJob('POST', `software_package/${id}/install`);
+    await client.waitForJob(job, { most_ms: 240_000 });
+  },
 } as const;
 
 export type OperationName = keyof typeof operations;
-export const operationNames = Object.keys(operations) as readonly OperationName[];
+/** What is arranged to lead to certain points, and not drawn at random. */
+const arranged: readonly OperationName[] = ['restart', 'older_catalog', 'damaged', 'upgrade'];
+export const operationNames = (Object.keys(operations) as OperationName[]).filter((name) => !arranged.includes(name));
+/** Those that need a second appliance. */
+export const movingNames: readonly OperationName[] = ['move', 'stay'];
+
+/** A volume with a snapshot, all of whose bytes are at the other appliance as well; answers the migration. */
+async function copyToOther(pair: CrashPair, { source }: Protected): Promise<string> {
+  const { client } = source;
+  const name = pair.churnName();
+  const volume = await client.create('volume', { name, size: 8 * MiB, appliance_id: 'A1' });
+  const device = await source.open(name);
+  for (let at = 0; at < 4; at++) await device.write(at * MiB, new Uint8Array(MiB).fill(at + 7), { fua: true });
+  await device.close();
+  await client.action('volume', volume, 'snapshot', { name: `${name}-snap` });
+  const row = (await client.get('volume', volume)) as unknown as { protection_data: { family_id: string } };
+  const migration = await client.create('migration_session', {
+    name,
+    resource_type: 'volume',
+    family_id: row.protection_data.family_id,
+    destination_appliance_id: 'A2',
+  });
+  await client.action('migration_session', migration, 'sync', {});
+  const end = performance.now() + 10_000;
+  const state = async () => String((await client.get('migration_session', migration))?.state);
+  while ((await state()) !== 'Idle' && performance.now() < end) await pause(50);
+  return migration;
+}

@@ -1,6 +1,9 @@
-import type { Report } from './campaign.ts';
-import type { PointRow } from './coverage.ts';
+import type { Phase, PointRow } from './coverage.ts';
+import { type Scope, scopes } from './crash-site.ts';
+import type { DeathRow } from './deaths.ts';
+import { operationNames } from './operations.ts';
 import { pointsOfMoves } from './points.ts';
+import type { Report } from './rounds.ts';
 
 const counts = (row: Readonly<Record<string, number>>): string =>
   Object.entries(row)
@@ -28,12 +31,31 @@ export function showReport(report: Report): string {
     `at named points: ${sum(points.map((row) => killsAt(row)))}, ${reached.length} of ${points.length} points, ${atBoth.length} of them at both sites`,
     `not reached: ${unreached.join(', ') || 'none'}`,
     `at one site only: ${oneSided.join(', ') || 'none'}`,
+    ...(report.missed.length === 0
+      ? []
+      : [`not led to: ${report.missed.map(({ point, site, why }) => `${point} at ${site} (${why})`).join('; ')}`]),
+    `who died during what, ${sites.join('+')} (by this run and those that it knew of):`,
+    ...tableOfDeaths(report.deaths),
     `requests of hosts: ${report.requests}; changes looked for: ${report.changesChecked}`,
   ].join('\n');
 }
 
+/** Deaths by operation and by who died: each cell has those at the first site and those at the second. */
+function tableOfDeaths(deaths: readonly DeathRow[]): string[] {
+  const phases = [...new Set<Phase>([...operationNames, ...deaths.map(({ phase }) => phase)])].sort();
+  const cell = (phase: Phase, scope: Scope): string =>
+    sites
+      .map((site) => deaths.find((row) => row.phase === phase && row.scope === scope && row.site === site)?.count ?? 0)
+      .join('+');
+  return [
+    `| during | ${scopes.join(' | ')} |`,
+    `|---|${scopes.map(() => '---|').join('')}`,
+    ...phases.map((phase) => `| ${phase} | ${scopes.map((scope) => cell(phase, scope)).join(' | ')} |`),
+  ];
+}
+
 /** Deaths by point, operation and site, as a table: each cell has those at the first site and those at the second. */
-export function tableOf({ points }: Report): string {
+export function tableOf({ points, deaths }: Report): string {
   const phases = [...new Set(points.flatMap(({ kills }) => Object.keys(kills)))].sort();
   const cell = (row: PointRow, phase: string): string => {
     const at = row.kills[phase];
@@ -48,6 +70,8 @@ export function tableOf({ points }: Report): string {
         (row) =>
           `| ${row.point} | ${sites.map((site) => killsAt(row, site)).join(' + ')} | ${phases.map((phase) => cell(row, phase)).join(' | ')} |`,
       ),
+    '',
+    ...tableOfDeaths(deaths),
     '',
   ].join('\n');
 }

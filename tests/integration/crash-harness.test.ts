@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { runCampaign } from '../crash/campaign.ts';
 import { seeded } from '../crash/chance.ts';
 import { CrashPair, passing } from '../crash/crash-pair.ts';
-import { operationNames, operations } from '../crash/operations.ts';
+import { movingNames, operationNames, operations } from '../crash/operations.ts';
 import { pointNames } from '../crash/points.ts';
 import { showReport } from '../crash/show-report.ts';
 import { whyNoWriteLoss } from '../crash/write-loss.ts';
@@ -87,6 +87,8 @@ describe('the crash harness', () => {
         directory,
         chance: seeded(seed),
         loss: whyNoLoss === undefined,
+        // Of those that chance rarely leads to, one of each kind.
+        walk: ['engine.hold.durable', 'engine.refuse_proposal.durable', 'engine.abandon_stage.ordered'],
         kills: 30,
         aimed: 0.6,
         more: 0.6,
@@ -96,12 +98,13 @@ describe('the crash harness', () => {
         stops: 1,
         fulls: 0,
         census: false,
-        operations: operationNames.filter((name) => !['move', 'bulk', 'reversed'].includes(name)),
+        operations: operationNames.filter((name) => ![...movingNames, 'bulk', 'reversed'].includes(name)),
         appliances: 1,
         say: (line) => lines.push(line),
       });
       console.log(showReport(report));
       expect(report.kills).toBeGreaterThanOrEqual(30);
+      expect(report.missed).toEqual([]);
       expect(Object.keys(report.stops).length).toBeGreaterThan(0);
     } catch (error) {
       throw new Error(

@@ -1,4 +1,5 @@
 import { BLOCK_BYTES, type BlockEngine, type BlockRun } from '@antipode/blocks';
+import { diskError } from '@antipode/blocks/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { noise, TwoSites, theSession, type Wrap } from './testing/two-sites.ts';
 
@@ -59,6 +60,25 @@ describe('faults planted in a cycle', () => {
     await two.cycle();
     expect(proofs.count).toBe(2);
     expect(await two.differing()).toEqual([]);
+  });
+
+  it('a commit that is not on stable storage is not told as one to a source that asks once more [C3.4]', async () => {
+    let two: TwoSites;
+    const wrap = with_((engine) => ({
+      commitStage: (...call) => {
+        two.targetDisk.faults = { sync: () => diskError('EIO') };
+        return engine.commitStage(...call);
+      },
+    }));
+    two = await sites({ sizes: [4 * MiB], wrap });
+    await two.source.open(two.locals[0]!).write(MiB, noise(256 * 1024, 1), false);
+    const plan = two.plan([await two.freeze()]);
+    const refused = { kind: 'failed', failure: { code: 'peer_io_error' } };
+    expect([await two.ship(plan), await two.ship(plan)]).toMatchObject([refused, refused]);
+    two.targetDisk.faults = {};
+    await two.crashTarget();
+    // Whatever the crash has left of it: the source still has the base before.
+    expect([undefined, plan.points[0]!.id]).toContain(two.target.half(theSession)?.base?.point);
   });
 
   it('a base that is not what the source believes fails the proof of the next cycle [C8.3] [C8.5]', async () => {

@@ -452,4 +452,21 @@ describe('the embedded engine', () => {
     expect(told).toBeGreaterThanOrEqual(2 * groups);
     expect(afterReading).toBeGreaterThanOrEqual(groups);
   });
+
+  it('a commit that the disk stores later than its caller could wait for is told of then [C3.3]', async () => {
+    const { engine, disk } = await start();
+    await engine.createVolume({ id: b, name: 'b', size: MiB, destination: true, tag: {} });
+    await engine.createHalf({ session, role: 'destination', generation: first, pairs: toA, tag: {} });
+    const cycle = cycleId('late');
+    const points = [{ ...spec('p', 'internal'), sizes: [MiB] }];
+    await engine.openStage({ session, cycle, generation: first, points, pairs: toA });
+    const [digests] = await engine.verifyStage(session, cycle, () => undefined);
+    const told: EngineEvent[] = [];
+    engine.on((event) => event.kind === 'committed' && told.push(event));
+    disk.faults = { sync: () => diskError('EIO') };
+    expect(await refusedWith(() => engine.commitStage(session, cycle, first, digests!))).toBe('io_error');
+    expect(told).toEqual([]);
+    disk.faults = {};
+    await expect.poll(() => told).toEqual([{ kind: 'committed', session, cycle, points: [p('p')] }]);
+  });
 });

@@ -44,8 +44,8 @@ import type { Change } from './graph/changes.ts';
 import { ancestry, memberOf, noLayer } from './graph/graph.ts';
 import * as plan from './graph/plan.ts';
 import { Housekeeper } from './housekeeper.ts';
-import { halfInfo, pointInfo, stageInfo, volumeInfo } from './infos.ts';
-import type { LogState, SegmentInfo } from './log/types.ts';
+import { halfInfo, pointInfo, stageInfo, volumeInfo, writeStateOf } from './infos.ts';
+import type { SegmentInfo } from './log/types.ts';
 import { Moving } from './moving.ts';
 import { raiseAbove, stageRuns, verifyStaged } from './staging.ts';
 import { PointDevice, VolumeDevice } from './volume-device.ts';
@@ -58,6 +58,8 @@ export class EmbeddedEngine implements BlockEngine {
   readonly #core: EngineCore;
   readonly #housekeeper: Housekeeper;
   readonly moving: Moving;
+  /** To be told of once the log takes writes again: then all that was ordered is durable. */
+  readonly #untold: (() => unknown)[] = [];
 
   constructor(core: EngineCore, clock: Clock) {
     this.#core = core;
@@ -78,7 +80,10 @@ export class EmbeddedEngine implements BlockEngine {
     });
     core.log.onState((state) => {
       const now = writeStateOf(state);
-      if (now.kind === 'running') return core.emit({ kind: 'writes_resumed' });
+      if (now.kind === 'running') {
+        for (const tell of this.#untold.splice(0)) tell();
+        return core.emit({ kind: 'writes_resumed' });
+      }
       core.emit({ kind: 'writes_stopped', reason: now.reason, detail: now.detail });
     });
     this.#housekeeper.look();
@@ -152,7 +157,8 @@ export class EmbeddedEngine implements BlockEngine {
     const back = [...ancestry(graph, member.layer)].map((layer) => layer.id);
     const shared = new Set(back);
     const common = head.find((layer) => shared.has(layer));
-    const changed = [...until(head, common), ...until(back, common)];
+    const until = (layers: typeof head) => (common === undefined ? layers : layers.slice(0, layers.indexOf(common)));
+    const changed = [...until(head), ...until(back)];
     let blocks = 0;
     for (const layer of changed) {
       const index = this.#core.layerIndex(layer);
@@ -408,12 +414,13 @@ export class EmbeddedEngine implements BlockEngine {
     const { graph } = this.#core;
     const change = plan.planCommitStage(graph, session, cycle, generation, digests);
     const staged = graph.halves.get(session)?.stage?.plan;
-    await this.#do(change);
-    if (change === undefined || staged === undefined) return;
-    this.#core.emit({ kind: 'committed', session, cycle, points: staged.points.map((point) => point.id) });
-    for (const pair of staged.pairs) this.#core.emit({ kind: 'volume_changed', volume: pair.local });
-    // A member that has come follows its replica from now on: open connections must look anew.
-    for (const pair of staged.pairs) if (pair.whole) this.#core.emit({ kind: 'access_changed', volume: pair.local });
+    await this.#do(change, () => {
+      if (staged === undefined) return;
+      this.#committed(session, staged);
+      for (const pair of staged.pairs) this.#core.emit({ kind: 'volume_changed', volume: pair.local });
+      // A member that has come follows its replica from now on: open connections must look anew.
+      for (const pair of staged.pairs) if (pair.whole) this.#core.emit({ kind: 'access_changed', volume: pair.local });
+    });
   }
 
   async abandonStage(session: SessionId, cycle: CycleId): Promise<void> {
@@ -456,9 +463,7 @@ export class EmbeddedEngine implements BlockEngine {
     const { graph } = this.#core;
     const change = plan.planPromote(graph, session, promotion);
     const staged = promotion.commit && graph.halves.get(session)?.stage?.plan;
-    await this.#do(change);
-    if (change !== undefined && staged !== undefined)
-      this.#core.emit({ kind: 'committed', session, cycle: staged.cycle, points: staged.points.map(({ id }) => id) });
+    await this.#do(change, () => staged !== undefined && this.#committed(session, staged));
     this.#accessChanged(plan.needHalf(graph, session).pairs);
   }
 
@@ -541,11 +546,23 @@ export class EmbeddedEngine implements BlockEngine {
     passFaultPoint(`engine.${change.op}.ordered`);
   }
 
-  async #do(change: Change | undefined): Promise<void> {
+  /** `tell`: what others are to hear of a change once it is durable, though the caller could not wait for that. */
+  async #do(change: Change | undefined, tell: () => unknown = () => undefined): Promise<void> {
     this.#order(change);
-    // Also when there is nothing to do: the first call may have died before its record was durable.
-    await this.#core.log.durable();
-    if (change !== undefined) passFaultPoint(`engine.${change.op}.durable`);
+    try {
+      // Also when there is nothing to do: the first call may have died before its record was durable.
+      await this.#core.log.durable();
+    } catch (error) {
+      if (change !== undefined) this.#untold.push(tell);
+      throw error;
+    }
+    if (change === undefined) return;
+    passFaultPoint(`engine.${change.op}.durable`);
+    tell();
+  }
+
+  #committed(session: SessionId, { cycle, points }: CyclePlan): void {
+    this.#core.emit({ kind: 'committed', session, cycle, points: points.map(({ id }) => id) });
   }
 
   #point(id: PointId): PointInfo {
@@ -576,15 +593,5 @@ export class EmbeddedEngine implements BlockEngine {
 
   #accessChanged(pairs: readonly Pair[]): void {
     for (const pair of pairs) this.#core.emit({ kind: 'access_changed', volume: pair.local });
-  }
-}
-
-const writeStateOf = (state: LogState): WriteState =>
-  state.kind === 'no_space' ? { kind: 'stopped', reason: 'no_space', detail: state.detail } : state;
-
-function* until<T>(items: readonly T[], stop: T | undefined): Generator<T> {
-  for (const item of items) {
-    if (item === stop) return;
-    yield item;
   }
 }

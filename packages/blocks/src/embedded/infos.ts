@@ -1,6 +1,7 @@
-import type { HalfInfo, PointInfo, StageInfo, VolumeInfo } from '../port/types.ts';
+import type { HalfInfo, PointInfo, StageInfo, VolumeInfo, WriteState } from '../port/types.ts';
 import type { Graph, HalfNode, PointNode, StageNode, VolumeNode } from './graph/graph.ts';
 import { isDeparting } from './graph/unit.ts';
+import type { LogState } from './log/types.ts';
 
 /** What the port shows of the graph's nodes: copies, never the nodes themselves. */
 export function volumeInfo(graph: Graph, volume: VolumeNode): VolumeInfo {
@@ -48,3 +49,6 @@ export function halfInfo(half: HalfNode): HalfInfo {
     ...(test && { test }),
   };
 }
+
+export const writeStateOf = (state: LogState): WriteState =>
+  state.kind === 'no_space' ? { kind: 'stopped', reason: 'no_space', detail: state.detail } : state;

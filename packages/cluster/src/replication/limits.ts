@@ -2,6 +2,8 @@
 export const driverLimits = {
   /** Longest that a verb's caller is kept waiting; the operation itself goes on. Planned failovers of large changes take long. */
   verb_ms: 6 * 3_600_000,
+  /** A verb whose end is the peer's to say is answered after this, though it goes on: a failover in doubt lasts as long as the peer is away. */
+  peerDecides_ms: 60_000,
   /** Longest that a peer's verb waits for what it set in motion: below the peer's own time limit for an answer. */
   peerVerb_ms: 20_000,
   /** Longest that an upgrade or a migration waits for what a session has under way, and then for its peer to hear of it. */

@@ -2,6 +2,7 @@ import { type Clock, err, ok, passFaultPoint, type Random, type Result, type Tim
 import type { Admission } from '@antipode/replication';
 import {
   awaitsOperation,
+  awaitsPeer,
   type Command,
   type Context,
   decide,
@@ -123,16 +124,19 @@ export class SessionDriver {
   async command(command: Command): Promise<Result<void, Rejection>> {
     const accepted = this.submit({ kind: 'command', command });
     if (!accepted.ok) return accepted;
-    const done = await this.#until((half) => this.#gone || settled(command, half) !== undefined, driverLimits.verb_ms);
-    if (command.name === 'delete') return ok(undefined);
-    const answer = settled(command, this.#half);
-    if (done && answer !== undefined) return answer;
-    return err({
-      kind: 'operation_failed',
-      command: command.name,
-      code: 'internal',
-      message: 'the operation is still running; look at the session for its end',
-    });
+    const ended = (half: Half) => this.#gone || settled(command, half) !== undefined;
+    const waits = (half: Half) => !ended(half) && awaitsPeer(command, half);
+    const failed = (code: string, message: string) =>
+      err({ kind: 'operation_failed' as const, command: command.name, code, message });
+    while (!this.#stopped && !ended(this.#half)) {
+      const done = await this.#until((half) => ended(half) || waits(half), driverLimits.verb_ms);
+      if (!done) return failed('internal', 'the operation is still running; look at the session for its end');
+      if (waits(this.#half) && !(await this.#until((half) => !waits(half), driverLimits.peerDecides_ms)))
+        return failed('in_doubt', inDoubt(this.#half));
+    }
+    return command.name === 'delete'
+      ? ok(undefined)
+      : (settled(command, this.#half) ?? failed('internal', 'this process ends'));
   }
 
   /**
@@ -328,6 +332,12 @@ export class SessionDriver {
     for (const waiter of [...this.#waiters]) if (this.#stopped || waiter.check(this.#half)) waiter.wake();
   }
 }
+
+/** Said to who waits for a peer that does not answer. */
+const inDoubt = ({ state }: Half): string =>
+  state === 'Failed_Over'
+    ? 'the peer has taken over and has not turned the session round yet; reprotect it there'
+    : 'the peer has not said whether it took over. Hosts are refused here until it does; where it can be reached without this side, an unplanned failover there decides';
 
 /** What is under way lets cycles land: a failover test begins and ends beside them. */
 const receives = (half: Half): boolean =>

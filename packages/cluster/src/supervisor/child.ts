@@ -93,9 +93,14 @@ export class SupervisedChild {
   }
 
   start(): void {
-    const child = this.#fork(this.#release);
-    this.#watch(child);
-    this.#order(child);
+    try {
+      const child = this.#fork(this.#release);
+      this.#watch(child);
+      this.#order(child);
+    } catch (error) {
+      // The machine has no room for a process now.
+      this.#ended(messageOf(error), 0);
+    }
   }
 
   /** Passes something on; a process that is away hears of it at its start. */
@@ -124,7 +129,7 @@ export class SupervisedChild {
       if (message !== undefined) throw new Error(message);
     } catch (error) {
       const exited = new Promise((resolve) => candidate.once('exit', resolve));
-      if (candidate.exitCode === null && candidate.signalCode === null) {
+      if (isRunning(candidate)) {
         candidate.kill('SIGKILL');
         await exited;
       }
@@ -178,12 +183,13 @@ export class SupervisedChild {
 
   #order(child: ChildProcess, release = this.#release): void {
     const { config, extra } = this.#options;
-    child.send({ kind: 'start', config, extra: extra(release) } satisfies ToChild);
+    // One that could not be made has nothing to hear with.
+    if (child.connected) child.send({ kind: 'start', config, extra: extra(release) } satisfies ToChild);
   }
 
   /** From here on its end is answered by a new start. */
   #watch(child: ChildProcess): void {
-    const { name, config, log, clock } = this.#options;
+    const { name, log, clock } = this.#options;
     this.#process = child;
     const startedAt = clock.monotonic();
     child.on('message', (message: FromChild) => {
@@ -195,25 +201,35 @@ export class SupervisedChild {
       else if (!this.#everReady) this.#options.onFirstFailure(message.message);
       else log(`${name}: ${message.message}`);
     });
-    child.on('exit', (code, signal) => {
-      if (this.#process !== child) return;
-      this.#process = undefined;
-      if (this.#stopping || this.#replacing) return;
-      if (!this.#everReady)
-        return this.#options.onFirstFailure(
-          `the ${name} process ended at its start (${signal ?? code}); "antipode fsck --data ${config.dataDir}" tells whether something is damaged`,
-        );
-      this.#failures = clock.monotonic() - startedAt > limits.settled_ms ? 0 : this.#failures + 1;
-      const wait_ms = Math.min(limits.restartFirst_ms * 2 ** this.#failures, limits.restartMost_ms);
-      log(`the ${name} process ended (${signal ?? code}); it is started again`);
-      const waiting = new AbortController();
-      this.#waiting = waiting;
-      // A sleep and not a timer: when all processes have died at once, nothing else keeps this one alive.
-      clock.sleep(wait_ms, waiting.signal).then(
-        () => this.start(),
-        () => undefined,
-      );
+    const ended = (how: string) => {
+      if (this.#process === child) this.#ended(how, clock.monotonic() - startedAt);
+    };
+    child.on('exit', (code, signal) => ended(String(signal ?? code)));
+    // One that could not be made never exits.
+    child.on('error', (error) => {
+      if (child.pid === undefined) ended(error.message);
     });
+  }
+
+  /** The process is gone, after so long: another one is started, unless somebody is at it. */
+  #ended(how: string, after_ms: number): void {
+    const { name, config, log, clock } = this.#options;
+    this.#process = undefined;
+    if (this.#stopping || this.#replacing) return;
+    if (!this.#everReady)
+      return this.#options.onFirstFailure(
+        `the ${name} process ended at its start (${how}); "antipode fsck --data ${config.dataDir}" tells whether something is damaged`,
+      );
+    this.#failures = after_ms > limits.settled_ms ? 0 : this.#failures + 1;
+    const wait_ms = Math.min(limits.restartFirst_ms * 2 ** this.#failures, limits.restartMost_ms);
+    log(`the ${name} process ended (${how}); it is started again`);
+    const waiting = new AbortController();
+    this.#waiting = waiting;
+    // A sleep and not a timer: when all processes have died at once, nothing else keeps this one alive.
+    clock.sleep(wait_ms, waiting.signal).then(
+      () => this.start(),
+      () => undefined,
+    );
   }
 
   /** The next message of a kind; rejects when the process says that it failed, ends, or takes too long. */
@@ -227,6 +243,7 @@ export class SupervisedChild {
         timer.cancel();
         child.off('message', onMessage);
         child.off('exit', onExit);
+        child.off('error', onError);
         end();
       };
       const onMessage = (message: FromChild) => {
@@ -235,17 +252,21 @@ export class SupervisedChild {
       };
       const onExit = (code: number | null, signal: string | null) =>
         finish(() => reject(new Error(`the process ended (${signal ?? code})`)));
+      const onError = (error: Error) => {
+        if (child.pid === undefined) finish(() => reject(error));
+      };
       const timer = this.#options.clock.after(most_ms, () =>
         finish(() => reject(new Error(`the process was not ${kind} within ${most_ms / 1000} seconds`))),
       );
       child.on('message', onMessage);
       child.on('exit', onExit);
+      child.on('error', onError);
     });
   }
 
   #end(child: ChildProcess | undefined): Promise<void> {
     this.#waiting?.abort();
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+    if (child === undefined || !isRunning(child)) return Promise.resolve();
     return new Promise((resolve) => {
       const timer = this.#options.clock.after(limits.stop_ms, () => {
         this.#options.log(`the ${this.#options.name} process did not stop in time and is killed`);
@@ -260,6 +281,11 @@ export class SupervisedChild {
     });
   }
 }
+
+const isRunning = ({ pid, exitCode, signalCode }: ChildProcess): boolean =>
+  pid !== undefined && exitCode === null && signalCode === null;
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** Hosts, peers and clients know the addresses: a process that has others is of no use to them. */
 const hasSameAddresses = (before: Info, after: Info): boolean =>

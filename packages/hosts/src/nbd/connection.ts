@@ -226,6 +226,8 @@ export class Connection {
   /** Takes nothing more until the answer is there. */
   #ask(negotiation: Negotiation, answer: Promise<OptionOutcome>): boolean {
     this.#phase = { kind: 'asking', negotiation };
+    // Who goes on sending meanwhile does so into its own buffers.
+    this.#socket.pause();
     answer.then(
       (outcome) => {
         if (this.#phase.kind !== 'asking') {

@@ -218,6 +218,28 @@ describe('clients that misbehave', () => {
     expect(served.server.connections()).toHaveLength(1);
   });
 
+  test('who goes on sending while an export is looked up elsewhere fills its own memory, not the server’s', async () => {
+    const device = new MemoryDevice(MIB);
+    let answer = () => {};
+    const exports = {
+      list: () => [],
+      open: (name: string) =>
+        name === 'vol'
+          ? { name, device: device.opened() }
+          : new Promise<undefined>((resolve) => (answer = () => resolve(undefined))),
+    };
+    const served = await started({ device, exports });
+    const raw = await greeted(served.port);
+    raw.option(Option.GO, infoRequest('elsewhere', []));
+    const flood_bytes = 128 * MIB;
+    raw.send(new Uint8Array(flood_bytes));
+    // Others are served meanwhile, one after the other: time enough to take all of it.
+    for (let round = 0; round < 40; round++) await (await served.connect()).close();
+    expect(raw.socket.writableLength).toBeGreaterThan(flood_bytes / 2);
+    answer();
+    await raw.ended;
+  });
+
   test('half-open connections cannot keep hosts out: one more closes the oldest', async () => {
     const served = await started({ limits: { negotiating: 2 } });
     const first = await greeted(served.port);

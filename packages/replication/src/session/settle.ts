@@ -42,6 +42,17 @@ export function settled(command: Command, half: Half): Result<void, Rejection> |
   }
 }
 
+/**
+ * What is left of a verb is the peer's to do, and nothing here moves until it has: it says whether it took over, or turns the session round.
+ * A peer that is away leaves it so for as long as it is.
+ */
+export function awaitsPeer(command: Command, half: Half): boolean {
+  if (command.name !== 'planned_failover') return false;
+  const { operation } = half;
+  if (operation?.kind === 'planned_failover') return operation.phase === 'promoting';
+  return command.reverse && half.state === 'Failed_Over';
+}
+
 function failureOf(half: Half, of: readonly string[], shown?: CommandName): Result<void, Rejection> | undefined {
   const failure = half.lastFailure;
   if (failure === undefined || !of.includes(failure.command)) return undefined;

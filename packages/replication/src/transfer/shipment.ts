@@ -278,15 +278,15 @@ export class Shipment {
     const { plan } = this.#order;
     for (let attempt = 0; ; attempt++) {
       await link.send({ type: 'prove' });
-      const theirs = await receiveProof(plan.points.length, () => this.#answer(link, 'proved'));
+      // This side looks at its own while the destination reads back; whichever fails, neither goes on behind the end of the cycle.
+      const [proof, own] = await Promise.allSettled([
+        receiveProof(plan.points.length, () => this.#answer(link, 'proved')),
+        this.#digests(),
+      ]);
+      if (proof.status === 'rejected') throw proof.reason;
+      if (own.status === 'rejected') throw own.reason;
+      const [theirs, mine] = [proof.value, own.value];
       if (theirs === undefined) throw new LinkLost('the peer proved something else than this cycle');
-      const mine: Digest[][] = [];
-      for (const point of plan.points) {
-        const row: Digest[] = [];
-        for (const [pair, { local }] of plan.pairs.entries())
-          row.push(point.sizes[pair] === 0 ? '' : await this.#engine.digest(local, point.id));
-        mine.push(row);
-      }
       const wrong = mine
         .flatMap((row, point) =>
           row.map((digest, pair) => ({ point, pair, equal: digest === '' || theirs[point]?.[pair] === digest })),
@@ -297,6 +297,19 @@ export class Shipment {
       for (const { point, pair } of wrong) where = await this.#repair(link, point, pair, attempt === 0);
       if (attempt > 0) throw new ShipRefused('proof_mismatch', `the copy is not equal to its source: ${where}`);
     }
+  }
+
+  /** Digests of the pairs at each point, as they are here; empty where a pair has no image. */
+  async #digests(): Promise<readonly (readonly Digest[])[]> {
+    const { plan } = this.#order;
+    const rows: Digest[][] = [];
+    for (const point of plan.points) {
+      const row: Digest[] = [];
+      for (const [pair, { local }] of plan.pairs.entries())
+        row.push(point.sizes[pair] === 0 ? '' : await this.#engine.digest(local, point.id));
+      rows.push(row);
+    }
+    return rows;
   }
 
   /** Finds the pages that differ and, if wanted, ships them once more. */

@@ -23,15 +23,15 @@ export async function createSegmentFile(
     return file;
   } catch (error) {
     file.close();
-    discard(disk, temporary);
+    for (const left of [temporary, name]) discard(disk, left);
     throw error;
   }
 }
 
 /** Nobody else knows of it: left there it would take space until the next start. */
-function discard(disk: Disk, temporary: string): void {
+function discard(disk: Disk, name: string): void {
   try {
-    if (disk.list().includes(temporary)) disk.remove(temporary);
+    if (disk.list().includes(name)) disk.remove(name);
   } catch {
     // The disk refuses this as well: the next start removes it.
   }

@@ -224,6 +224,23 @@ describe('failure', () => {
   });
 });
 
+describe('a segment made ahead', () => {
+  it('whose name cannot be made durable leaves no file behind', async () => {
+    const { disk, open } = benchOf();
+    const log = await open();
+    const names = disk.fileNames();
+    let failures = 1;
+    disk.faults = { syncDirectory: () => (failures-- > 0 ? diskError('EIO') : undefined) };
+    // More than half of a segment: the next one is made.
+    log.append(dataRecord(1, 1, 200));
+    log.append(dataRecord(2, 2, 100));
+    await log.durable();
+    await turns(20);
+    expect(failures).toBe(0);
+    expect(disk.fileNames()).toEqual(names);
+  });
+});
+
 describe('a full disk', () => {
   it('[C6.5] refuses data before it is ordered, and takes control records from the reserve', async () => {
     const bench = benchOf({}, 4 * MIB);
