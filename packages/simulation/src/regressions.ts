@@ -64,6 +64,8 @@ export const regressions: readonly {
     calm: 12,
     without: 'lose_whole_catalog,rot_header',
   },
+  // A process that died between a reprotection and the policy's becoming this side's own left a source under a copy.
+  { name: 'a source under the copy of a policy', seed: 41009, hours: 5, calm: 12 },
   // Hosts whose look at a volume was never answered, because its process died, never came back to it: nothing wrote its damaged blocks again.
   { name: 'a look that nobody answered', seed: 7, hours: 15, calm: 1, without: 'lose_whole_catalog,rot_header' },
   // A data plane that died between the record of a fence and its answer left what had diverged where nobody saw it until the next start.

@@ -86,6 +86,21 @@ describe('a catalog that is behind the engine', () => {
     expect(catalog.get('volume_group', 'group')?.is_replication_destination).toBe(true);
   });
 
+  it('makes the policy of a side that is the source its own, unless it waits to be reprotected [C7.2]', async () => {
+    const [record] = new SessionStore(catalog).load();
+    const promoted = { ...record!.half, role: 'source' as const, state: 'System_Paused' as const };
+    for (const [state, isCopy] of [
+      ['Failed_Over', true],
+      ['System_Paused', false],
+    ] as const) {
+      new SessionStore(catalog).save({ ...record!, half: { ...promoted, state } });
+      await plane.createHalf({ session: id, role: 'source', generation, pairs, tag: {} });
+      await sessions.start();
+      expect(catalog.list('policy').map(({ is_replica }) => is_replica)).toEqual([isCopy]);
+      sessions.stop();
+    }
+  });
+
   it('lets the copy of a policy go with the session whose half is gone [C7.2]', async () => {
     await sessions.start();
     expect(catalog.get('volume_group', 'group')?.protection_policy_id).toBeNull();

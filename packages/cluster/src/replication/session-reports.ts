@@ -6,6 +6,7 @@ import type { DataPlane } from '../local/api.ts';
 import { enterSnapshot } from '../services/found-snapshots.ts';
 import type { About, OccurrenceName, Reporter } from '../services/occurrences.ts';
 import { driverLimits } from './limits.ts';
+import { flipProtection } from './replica-policy.ts';
 import { resourceOf, type SessionRecord } from './session-store.ts';
 import { testPurpose } from './step-runner.ts';
 
@@ -16,6 +17,9 @@ export interface SessionReportsDeps {
   readonly random: Random;
   readonly reporter: Reporter;
 }
+
+/** A source in these has not been reprotected, or may not stay one: its policy is what it was. */
+const undecided: readonly Half['state'][] = ['Failed_Over', 'Failing_Over', 'Deleting'];
 
 /** What the state machine's notices mean for operators and for the catalog. */
 export class SessionReports {
@@ -132,6 +136,8 @@ export class SessionReports {
     const isCopy = record.half.role === 'destination';
     if (resourceOf(this.#deps.catalog, record)?.is_replication_destination !== isCopy)
       this.#flag(record, record.half, isCopy);
+    // A process may have died between a reprotection and the policy's becoming this cluster's own.
+    if (!isCopy && !undecided.includes(record.half.state)) flipProtection(this.#deps.catalog, record, 'source');
   }
 
   /** A copy's size follows what was committed, a tested one's its image: the engine knows. */
