@@ -70,9 +70,9 @@ export class VolumeService {
       if (volume.state === 'Destroying') await life.destroy(volume);
     }
     await life.recover();
-    await this.#deps.snapshots.forgetGone();
-    // A copy's size and name follow its source: the engine knows first.
     const infos = new Map((await dataPlane.volumes()).map((info) => [info.id as string, info]));
+    await this.#deps.snapshots.forgetGone(infos);
+    // A copy's size and name follow its source: the engine knows first.
     for (const volume of catalog.list('volume')) {
       const info = infos.get(volume.id);
       if (info === undefined || volume.type === 'Snapshot') continue;
