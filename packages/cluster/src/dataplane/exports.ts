@@ -24,7 +24,11 @@ export const ownExports = (parts: Parts): ExportSource => ({
 
 /** Every volume of the cluster that a client may open is an export, by name and by id, whichever appliance has it. */
 export function clusterExports(
-  parts: Parts & { readonly access: HostAccessTable; readonly siblings: Pick<Siblings, 'ids' | 'list' | 'find' | 'open'>; readonly clock: Clock },
+  parts: Parts & {
+    readonly access: HostAccessTable;
+    readonly siblings: Pick<Siblings, 'ids' | 'list' | 'find' | 'open'>;
+    readonly clock: Clock;
+  },
 ): ExportSource {
   const { engine, access, siblings, clock } = parts;
   const alone = siblings.ids.length === 0;
