@@ -469,4 +469,21 @@ describe('the embedded engine', () => {
     disk.faults = {};
     await expect.poll(() => told).toEqual([{ kind: 'committed', session, cycle, points: [p('p')] }]);
   });
+
+  it('what is named to another appliance as an image is durable: after a crash nothing else may have its name [C6.1]', async () => {
+    const { engine, disk } = await start();
+    await engine.createVolume({ id: a, name: 'a', size: MiB, tag: {} });
+    await write(engine, a, 0, 1);
+    let release = () => {};
+    disk.faults = { sync: () => new Promise((resolve) => (release = () => resolve(undefined))) };
+    const freezing = engine.freeze(spec('p'), [a]);
+    let named: number | undefined;
+    const naming = engine.moving.images([a]).then((images) => (named = images.length));
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    const early = named;
+    disk.faults = {};
+    release();
+    await Promise.all([freezing, naming]);
+    expect([early, named]).toEqual([undefined, 1]);
+  });
 });

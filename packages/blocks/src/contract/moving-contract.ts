@@ -320,7 +320,7 @@ export async function shipImages(
   destination: BlockEngine,
   alive: () => boolean,
 ): Promise<void> {
-  for (const image of source.moving.images([first])) {
+  for (const image of await source.moving.images([first])) {
     if (!alive()) return;
     const { next, complete } = await destination.moving.openImage(move, image);
     if (complete) continue;

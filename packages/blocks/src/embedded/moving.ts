@@ -38,12 +38,14 @@ export class Moving implements MovingEngine {
     return { volumes: livingOf(graph, unit), sessions: [...unit.halves] };
   }
 
-  images(volumes: readonly VolumeId[]): readonly MovingImage[] {
-    const { graph } = this.#core;
+  async images(volumes: readonly VolumeId[]): Promise<readonly MovingImage[]> {
+    const { graph, log } = this.#core;
     const unit = unitOf(graph, volumes);
     // What the other engine could not take over is not copied either.
     checkManifest(manifestOf(graph, unit, '', undefined));
-    return imagesOf(graph, unit);
+    const images = imagesOf(graph, unit);
+    await log.durable();
+    return images;
   }
 
   imageDifference(from: ImageId | undefined, to: ImageId): Promise<Difference> {

@@ -84,8 +84,11 @@ export interface Arrival {
 export interface MovingEngine {
   /** @throws not_found */
   unitOf(volumes: readonly VolumeId[]): MovingUnit;
-  /** Frozen images of a unit, parents first. */
-  images(volumes: readonly VolumeId[]): readonly MovingImage[];
+  /**
+   * Frozen images of a unit, parents first; all of them are durable when it resolves. What is known of an image at the other engine
+   * outlives a crash here, after which nothing else may come to have its name.
+   */
+  images(volumes: readonly VolumeId[]): Promise<readonly MovingImage[]>;
   imageDifference(from: ImageId | undefined, to: ImageId): Promise<Difference>;
   /** As {@link BlockEngine.readBlocks}. */
   readImage(

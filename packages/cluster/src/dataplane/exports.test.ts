@@ -75,7 +75,7 @@ async function depart(): Promise<() => Promise<void>> {
   const [from, to] = [engineOf('A1').moving, engineOf('A2').moving];
   const spec = { id: pointId(systemRandom.uuid()), kind: 'internal', instant_ms: 1, tag: {} } as const;
   const manifest = await from.depart(move, [volume], spec);
-  for (const image of from.images([volume])) {
+  for (const image of await from.images([volume])) {
     await to.openImage(move, image);
     const difference = await from.imageDifference(image.parent, image.image);
     for await (const { kind, block, count } of difference.extents(0)) {

@@ -93,7 +93,7 @@ class Appliance {
     const from = this.engine.moving;
     const to = this.#peer().moving;
     let bytes = 0;
-    for (const image of from.images(volumes)) {
+    for (const image of await from.images(volumes)) {
       const { next, complete } = await to.openImage(move, image);
       if (complete) continue;
       const difference = await from.imageDifference(image.parent, image.image);

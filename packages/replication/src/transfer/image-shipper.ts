@@ -80,7 +80,7 @@ class ImageShipment {
   async run(connect: () => Promise<Link>): Promise<MoveProgress> {
     const { signal } = this.#stop;
     const { moving } = this.#engine;
-    const images = moving.images(this.#order.volumes);
+    const images = await moving.images(this.#order.volumes);
     const differences: Difference[] = [];
     for (const { image, parent } of images) {
       signal.throwIfAborted();
