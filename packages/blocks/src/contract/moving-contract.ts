@@ -339,5 +339,7 @@ export async function shipImages(
     if (!alive()) return;
     const digest = await destination.moving.closeImage(move, image.image);
     expect(digest).toBe(await source.moving.imageDigest(image.image));
+    if (!alive()) return;
+    expect(await destination.moving.proveImage(move, image.image, digest)).toMatchObject({ complete: true });
   }
 }

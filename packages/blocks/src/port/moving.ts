@@ -108,14 +108,16 @@ export interface MovingEngine {
   departed(move: string): Promise<void>;
   departures(): readonly Departure[];
 
-  /** Makes room for an image, or finds it again. */
+  /** Makes room for an image, or finds it again. One that is half here and stands on another image now begins anew. */
   openImage(move: string, image: MovingImage): Promise<ArrivingImage>;
   /** Checked and stored as runs of a cycle are; ascending; not yet durable. */
   writeImage(move: string, image: ImageId, runs: readonly BlockRun[]): void | Promise<void>;
   /** Everything below `next` is durable when this resolves. */
   syncImage(move: string, image: ImageId, next: number): Promise<void>;
-  /** Reads the image back, and answers its digest: it is complete. */
+  /** Reads the image back, and answers its digest. */
   closeImage(move: string, image: ImageId): Promise<Digest>;
+  /** Complete, once `digest` says that it is at the other engine what was read back here; otherwise it begins anew. */
+  proveImage(move: string, image: ImageId, digest: Digest): Promise<ArrivingImage>;
   /** One record makes the unit this engine's. Refused (`stale`) unless the epoch is the present one. */
   adopt(move: string, epoch: number, manifest: Manifest): Promise<void>;
   /** Whether the unit was adopted; if not, what was proposed so far will not be. */

@@ -84,7 +84,7 @@ async function depart(): Promise<() => Promise<void>> {
       if (kind === 'data') await from.readImage(image.image, block, count, payload, checksums);
       await to.writeImage(move, image.image, [{ block, count, ...(kind === 'data' && { payload, checksums }) }]);
     }
-    await to.closeImage(move, image.image);
+    await to.proveImage(move, image.image, await to.closeImage(move, image.image));
   }
   return async () => {
     await to.adopt(move, to.arrivals()[0]!.epoch, manifest);

@@ -105,7 +105,7 @@ class Appliance {
         await to.syncImage(move, image.image, block + count);
         bytes += payload.length;
       }
-      await to.closeImage(move, image.image);
+      await to.proveImage(move, image.image, await to.closeImage(move, image.image));
     }
     return { total_bytes: bytes, copied_bytes: bytes };
   }
