@@ -4,6 +4,7 @@ import { type Static, Type } from 'typebox';
 import type { ClusterDataPlane } from '../appliances/cluster-data-plane.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { timestamp, type VolumeDocument, type VolumePrivate } from '../catalog/documents.ts';
+import { isMediumRefusal } from '../catalog/medium-errors.ts';
 import { DataPlaneAway } from '../local/client.ts';
 import { type Handlers, handler } from '../rest/handlers.ts';
 import type { Reporter } from '../services/occurrences.ts';
@@ -238,20 +239,22 @@ export class MigrationService {
       reason: 'Manual',
       reason_l10n: 'Manual',
     };
-    catalog.transaction(() => {
-      for (const volume of catalog.list('volume', 'appliance_id', from)) {
-        const of = volume.type === 'Snapshot' ? catalog.private<VolumePrivate>('volume', volume.id)?.of : volume.id;
-        if (of === undefined || !moved.has(of)) continue;
-        const location_history = [...volume.location_history, entry];
-        catalog.change('volume', volume.id, { appliance_id: to, location_history, migration_session_id: null });
-      }
-      this.#mark(catalog.list('volume', 'migration_session_id', id), null);
-      this.#show(id, {
-        state: 'Completed',
-        progress_percentage: 100,
-        last_sync_timestamp: timestamp(clock.now()),
-      });
-    });
+    await this.#answered(async () =>
+      catalog.transaction(() => {
+        for (const volume of catalog.list('volume', 'appliance_id', from)) {
+          const of = volume.type === 'Snapshot' ? catalog.private<VolumePrivate>('volume', volume.id)?.of : volume.id;
+          if (of === undefined || !moved.has(of)) continue;
+          const location_history = [...volume.location_history, entry];
+          catalog.change('volume', volume.id, { appliance_id: to, location_history, migration_session_id: null });
+        }
+        this.#mark(catalog.list('volume', 'migration_session_id', id), null);
+        this.#show(id, {
+          state: 'Completed',
+          progress_percentage: 100,
+          last_sync_timestamp: timestamp(clock.now()),
+        });
+      }),
+    );
     passFaultPoint('migration.catalog.followed');
     cluster.moved();
     await this.#answered(() => destination.forgetArrival(id));
@@ -259,13 +262,17 @@ export class MigrationService {
     this.#tell('migration_completed', document, to);
   }
 
-  /** What a data plane answers, however long it takes to be started again; a process that ends leaves that to the next one. */
+  /**
+   * What a data plane answers, however long it takes to be started again, or what the catalog takes, once it takes anything; a process
+   * that ends leaves that to the next one.
+   */
   async #answered<T>(ask: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
         return await ask();
       } catch (error) {
-        if (!(error instanceof DataPlaneAway) || this.#stopped) throw error;
+        const passes = error instanceof DataPlaneAway || isMediumRefusal(error);
+        if (!passes || this.#stopped) throw error;
         await this.#deps.clock.sleep(moveLimits.retry_ms);
       }
     }
@@ -274,8 +281,12 @@ export class MigrationService {
   #failed(id: string, move: Move, error: unknown): void {
     if (move.cancelled || this.#stopped || this.#deps.catalog.get('migration_session', id) === undefined) return;
     const reason = error instanceof Error ? error.message : String(error);
-    this.#show(id, { state: 'System_Paused' });
-    this.#tell('migration_parked', this.#document(id), reason);
+    this.#deps.catalog.eventually(() => {
+      const document = this.#deps.catalog.get('migration_session', id);
+      if (document === undefined || !underWay.has(document.state)) return;
+      this.#show(id, { state: 'System_Paused' });
+      this.#tell('migration_parked', document, reason);
+    });
   }
 
   async #halt(id: string): Promise<void> {

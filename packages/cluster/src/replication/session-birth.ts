@@ -92,8 +92,8 @@ export class SessionBirth {
   /** A session that was not completed must not live on, here or there. Who cannot be told now is told later, by the next start at the latest. */
   async undo(id: string, remoteId: string): Promise<void> {
     const { catalog, clock, remotes, waits = clock } = this.#deps;
-    if (this.#registry.entries.has(sessionId(id))) return catalog.remove('intent', id);
     try {
+      if (this.#registry.entries.has(sessionId(id))) return catalog.remove('intent', id);
       await this.#removeUnheard(id, () => true);
       if (remotes.get(remoteId) !== undefined) await remotes.ask(remoteId, { kind: 'withdraw', session: id });
       catalog.remove('intent', id);
@@ -336,11 +336,14 @@ export class SessionBirth {
   /** From here on it is a session, under the rule that `alongside` names. */
   #enter(record: SessionRecord, alongside: () => string | undefined): SessionEntry {
     const { catalog } = this.#deps;
-    const entry = catalog.transaction(() => {
+    const born = catalog.transaction(() => {
       const rule = catalog.get('replication_rule', alongside() ?? '');
       const half = { ...record.half, rpo_ms: rule === undefined ? 0 : rpo_ms[rule.rpo] };
-      return this.#registry.open({ ...record, half, ruleId: rule?.id });
+      const kept = { ...record, half, ruleId: rule?.id };
+      this.#registry.keep(kept);
+      return kept;
     });
+    const entry = this.#registry.open(born);
     this.#deps.reporter.tell('session_created', this.#reports.about(entry.record));
     entry.driver.start();
     return entry;
@@ -370,7 +373,7 @@ export class SessionBirth {
       const volume = catalog.get('volume', aside);
       if (volume !== undefined) catalog.put('volume', volume, { joined: id });
     }
-    return this.#registry.open({
+    const record = {
       half,
       remoteSystemId: remote.id,
       ruleId: rule?.id,
@@ -378,7 +381,9 @@ export class SessionBirth {
       localResourceId,
       remoteResourceId: isGroup ? String(tag.peer) : (engine.pairs[0]?.remote ?? ''),
       shippedTotal_bytes: 0,
-    });
+    };
+    this.#registry.keep(record);
+    return this.#registry.open(record);
   }
 
   /** What the policy of a volume or group says of the copy at a peer. None: the session goes on without a schedule until a policy is assigned. */
