@@ -58,6 +58,7 @@ export class EmbeddedEngine implements BlockEngine {
   readonly #core: EngineCore;
   readonly #housekeeper: Housekeeper;
   readonly moving: Moving;
+  readonly durable = (): Promise<void> => this.#core.log.durable();
   /** To be told of once the log takes writes again: then all that was ordered is durable. */
   readonly #untold: (() => unknown)[] = [];
 

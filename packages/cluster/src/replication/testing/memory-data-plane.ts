@@ -65,6 +65,7 @@ export class MemoryDataPlane {
   async half(session: SessionId): Promise<HalfInfo | undefined> {
     return this.#halves.get(session);
   }
+  async settled(): Promise<void> {}
   async halves(): Promise<readonly HalfInfo[]> {
     return [...this.#halves.values()];
   }
