@@ -36,6 +36,7 @@ const follow_ms = 500;
 export class MigrationService {
   readonly #deps: MigrationDeps;
   readonly #running = new Map<string, { readonly move: Move; readonly ended: Promise<void> }>();
+  readonly #deletions = new Map<string, Promise<void>>();
   #stopped = false;
 
   constructor(deps: MigrationDeps) {
@@ -153,6 +154,9 @@ export class MigrationService {
     this.#allowed(id, 'pause');
     this.#show(id, { state: 'Pausing' });
     await this.#halt(id);
+    // It may have been deleted meanwhile, or be about to go.
+    const { state } = this.#document(id);
+    if (state !== 'Pausing') throw this.#illegal('pause', state);
     this.#show(id, { state: 'Paused' });
   }
 
@@ -169,7 +173,14 @@ export class MigrationService {
     }
   }
 
-  async #delete(id: string): Promise<void> {
+  /** Asked for again while it is under way it is the same one. */
+  #delete(id: string): Promise<void> {
+    const deletion = this.#deletions.get(id) ?? this.#remove(id).finally(() => this.#deletions.delete(id));
+    this.#deletions.set(id, deletion);
+    return deletion;
+  }
+
+  async #remove(id: string): Promise<void> {
     const { catalog } = this.#deps;
     const { state } = this.#document(id);
     if (state === 'Cutting_Over') throw new RestError('migration_state', 'delete', display(state), 'any other');
@@ -210,7 +221,10 @@ export class MigrationService {
   }
 
   async #cutOver(id: string, move: Move): Promise<void> {
-    this.#show(id, { state: 'Cutting_Over', session_ids: await move.sessions() });
+    const session_ids = await move.sessions();
+    // Paused or deleted while that was asked; from here on neither can be.
+    if (move.cancelled) throw this.#illegal('cutover', this.#document(id).state);
+    this.#show(id, { state: 'Cutting_Over', session_ids });
     try {
       await move.cutOver();
     } catch (error) {
@@ -352,8 +366,12 @@ export class MigrationService {
     const document = this.#document(id);
     const states: readonly MigrationState[] = legalStates[command];
     if (!states.includes(document.state) || this.#running.has(id) !== (document.state === 'Synchronizing'))
-      throw new RestError('migration_state', command, display(document.state), states.map(display).join(', '));
+      throw this.#illegal(command, document.state);
     return document;
+  }
+
+  #illegal(command: MigrationCommand, state: MigrationState): RestError {
+    return new RestError('migration_state', command, display(state), legalStates[command].map(display).join(', '));
   }
 
   /** What is shown from now on; what was measured before it counts no more. */
