@@ -16,6 +16,7 @@ import type { Assignee } from '../services/assignments.ts';
 import { membersOf } from '../services/group-document.ts';
 import { rpo_ms } from '../services/policies.ts';
 import type { ReplicationHooks, ResourceKind } from '../services/replication-hooks.ts';
+import { CopyPlaces } from './copy-places.ts';
 import { driverLimits } from './limits.ts';
 import { LinkGate } from './link-gate.ts';
 import { LostSessions } from './lost-sessions.ts';
@@ -58,8 +59,9 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     this.#deps = deps;
     this.#store = new SessionStore(deps.catalog);
     this.#reports = new SessionReports(deps);
-    this.#birth = new SessionBirth(deps, this, this.#reports);
-    this.#membership = new Membership(deps, this);
+    const places = new CopyPlaces(deps);
+    this.#birth = new SessionBirth(deps, this, this.#reports, places);
+    this.#membership = new Membership(deps, this, places);
     this.#copies = new PolicyCopies({
       catalog: deps.catalog,
       waits: deps.waits ?? deps.clock,
