@@ -196,7 +196,8 @@ export class EmbeddedEngine implements BlockEngine {
   }
 
   points(): readonly PointInfo[] {
-    return [...this.#core.graph.points.values()].map(pointInfo);
+    const { graph } = this.#core;
+    return [...graph.points.values()].map((point) => pointInfo(graph, point));
   }
 
   pointsOf(volumes: readonly VolumeId[], since?: PointId): readonly PointInfo[] {
@@ -206,7 +207,7 @@ export class EmbeddedEngine implements BlockEngine {
     let isAfter = since === undefined || !this.#core.graph.points.has(since);
     for (const point of this.#core.graph.points.values()) {
       if (isAfter && !point.dropped && point.members.some((member) => wanted.has(member.volume)))
-        found.push(pointInfo(point));
+        found.push(pointInfo(this.#core.graph, point));
       isAfter ||= point.id === since;
     }
     return found;
@@ -214,7 +215,7 @@ export class EmbeddedEngine implements BlockEngine {
 
   point(id: PointId): PointInfo | undefined {
     const point = this.#core.graph.points.get(id);
-    return point && pointInfo(point);
+    return point && pointInfo(this.#core.graph, point);
   }
 
   async fork(spec: { id: VolumeId; name: string; point: PointId; of: VolumeId; tag: Tag }): Promise<void> {
@@ -324,12 +325,13 @@ export class EmbeddedEngine implements BlockEngine {
   }
 
   halves(): readonly HalfInfo[] {
-    return [...this.#core.graph.halves.values()].map(halfInfo);
+    const { graph } = this.#core;
+    return [...graph.halves.values()].map((half) => halfInfo(graph, half));
   }
 
   half(session: SessionId): HalfInfo | undefined {
     const half = this.#core.graph.halves.get(session);
-    return half && halfInfo(half);
+    return half && halfInfo(this.#core.graph, half);
   }
 
   tombstones(): readonly Tombstone[] {
@@ -567,7 +569,7 @@ export class EmbeddedEngine implements BlockEngine {
   }
 
   #point(id: PointId): PointInfo {
-    return pointInfo(plan.needPoint(this.#core.graph, id));
+    return pointInfo(this.#core.graph, plan.needPoint(this.#core.graph, id));
   }
 
   #image(point: PointId, volume: VolumeId): Chain {

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemClock, systemRandom, type VolumeId, volumeId } from '@antipode/base';
+import { sessionId, systemClock, systemRandom, type VolumeId, volumeId } from '@antipode/base';
 import { BLOCK_BYTES, type BlockEngine } from '@antipode/blocks';
 import { simulatedEngine } from '@antipode/blocks/testing';
 import { RestError } from '@antipode/contract';
@@ -31,7 +31,8 @@ class Appliance {
   readonly #peer: () => BlockEngine;
   /** Calls that find nobody before the data plane is there again. */
   #away = 0;
-  /** What happens once a call has been carried out, before it is answered. */
+  /** What happens before a call is carried out, and once it has been, before it is answered. */
+  readonly before = new Map<string, () => Promise<void>>();
   readonly after = new Map<string, () => Promise<void>>();
   /** What it says of what it copies, and how often it has been asked. */
   progress: MoveProgress | undefined;
@@ -67,6 +68,9 @@ class Appliance {
       this.#away -= 1;
       throw new DataPlaneAway('the data plane is restarting');
     }
+    const first = this.before.get(name);
+    this.before.delete(name);
+    await first?.();
     const result = await this.#perform(name, args);
     const then = this.after.get(name);
     if (then === undefined) return result;
@@ -156,7 +160,7 @@ function management() {
       await systemClock.sleep(10);
     expect(catalog.get('migration_session', id)?.state).toBe(state);
   };
-  return { snapshots, life, service, paused, ask, inState };
+  return { cluster, snapshots, life, service, paused, ask, inState };
 }
 type Management = ReturnType<typeof management>;
 
@@ -368,4 +372,76 @@ describe('what a migration shows', () => {
     await of.ask('cutover', id);
     expect(shown).toMatchObject({ state: 'Completed', progress_percentage: 100, current_transfer_rate: null });
   });
+});
+
+describe('whoever asks for a unit while it is cut over', () => {
+  /** A replica with a point that is its base, and everything that the cluster's data plane can be asked of it. */
+  async function replica(of: Management) {
+    const volume = await makeVolume(of, 'replica');
+    const session = sessionId(systemRandom.uuid());
+    const [point] = await a1.engine.pointsOf([volume]);
+    const pairs = [{ local: volume, remote: volumeId(systemRandom.uuid()) }];
+    const generation = { number: 1, site: 'PS1', nonce: 'n' };
+    await a1.engine.createHalf({ session, role: 'source', generation, pairs, tag: {} });
+    const base = { point: point!.id, digests: [await a1.engine.digest(volume, point!.id)] };
+    await a1.engine.resetBase(session, generation, base);
+    const { cluster } = of;
+    const seen = async () => ({
+      volume: (await cluster.volume(volume))?.id,
+      point: (await cluster.point(point!.id))?.id,
+      base: (await cluster.half(session))?.base?.point,
+      volumes: (await cluster.volumes()).map(({ id }) => id),
+      halves: (await cluster.halves()).map((half) => half.session),
+      points: (await cluster.points()).filter(({ kind }) => kind === 'snapshot').map(({ id }) => id),
+    });
+    const all = {
+      volume,
+      point: point!.id,
+      base: point!.id,
+      volumes: [volume],
+      halves: [session],
+      points: [point!.id],
+    };
+    return { id: await copied(of, volume), seen, all };
+  }
+
+  it.each([
+    ['a1', 'depart'],
+    ['a2', 'adopt'],
+    ['a2', 'settleArrival'],
+    ['a1', 'departed'],
+    ['a2', 'forgetArrival'],
+  ] as const)('finds all of it after %s has answered %s, and has what it had [C2.3]', async (name, method) => {
+    const of = management();
+    const { id, seen, all } = await replica(of);
+    expect(await seen()).toEqual(all);
+    let found: unknown;
+    (name === 'a1' ? a1 : a2).after.set(method, async () => {
+      found = await seen();
+    });
+    await of.ask('cutover', id);
+    expect(found).toEqual(all);
+    expect(await seen()).toEqual(all);
+  });
+
+  it.each(['volumes', 'points', 'halves'] as const)(
+    'finds it when the source is slow to say of %s what it has no more',
+    async (method) => {
+      const of = management();
+      const { id, seen, all } = await replica(of);
+      a1.before.set(method, async () => void (await of.ask('cutover', id)));
+      expect(await seen()).toEqual(all);
+    },
+  );
+
+  it.each(['volume', 'point', 'half'] as const)(
+    'finds it when the source is slow to say that it does not know the %s any more',
+    async (method) => {
+      const of = management();
+      const { id, seen, all } = await replica(of);
+      of.cluster.moved();
+      a1.before.set(method, async () => void (await of.ask('cutover', id)));
+      expect(await seen()).toEqual(all);
+    },
+  );
 });

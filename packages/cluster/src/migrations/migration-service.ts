@@ -270,7 +270,6 @@ export class MigrationService {
       }),
     );
     passFaultPoint('migration.catalog.followed');
-    cluster.moved();
     await this.#answered(() => destination.forgetArrival(id));
     this.#clear(id);
     this.#tell('migration_completed', document, to);
