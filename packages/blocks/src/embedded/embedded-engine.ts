@@ -196,8 +196,7 @@ export class EmbeddedEngine implements BlockEngine {
   }
 
   points(): readonly PointInfo[] {
-    const { graph } = this.#core;
-    return [...graph.points.values()].map((point) => pointInfo(graph, point));
+    return [...this.#core.graph.points.values()].map((point) => pointInfo(this.#core.graph, point));
   }
 
   pointsOf(volumes: readonly VolumeId[], since?: PointId): readonly PointInfo[] {
