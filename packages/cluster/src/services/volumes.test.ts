@@ -195,6 +195,28 @@ describe('snapshots', () => {
     await snap(id, 's');
     agree();
   });
+
+  it.each(['at once', 'once it has expired', 'by the next start'])(
+    'that the engine has taken although it said otherwise are given back %s [C7.2]',
+    async (when) => {
+      const id = await create('a');
+      const group = await site.made('volume_group.create', '', { name: 'g', volume_ids: [await create('b')] });
+      const failed = new Error('the log could not be written');
+      site.failAt('freeze', failed, 'after');
+      if (when !== 'at once') site.failAt('dropPoint', failed);
+      expect(await site.refusal('volume.snapshot', id, { name: 's' })).toBe(failed.message);
+      expect(await site.refusal('volume_group.snapshot', group, { name: 't' })).toBe(failed.message);
+      site.failAt('dropPoint', undefined);
+      if (when === 'once it has expired') expect(await site.snapshots.expire()).toBe(2);
+      if (when === 'by the next start') {
+        await site.restart();
+        await site.volumes.recover();
+      }
+      expect(names()).toEqual(['a', 'b']);
+      expect(site.catalog.list('volume_group').map(({ name }) => name)).toEqual(['g']);
+      agree();
+    },
+  );
 });
 
 describe('clones, restore, refresh', () => {
