@@ -166,10 +166,18 @@ const bugs = [
   },
   {
     name: 'the-dead-return',
-    what: 'a half that was removed can be made again by an old offer',
+    what: 'a half that was removed can be made again by an old offer: neither management nor the engine knows it for an old one',
     file: `${graph}/plan.ts`,
     right: 'if (grave !== undefined && grave.number >= half.generation.number)',
     wrong: 'if (grave !== undefined && grave.number < 0)',
+    also: [['(stone) => stone.session === session', '() => false', `${replication}/session-birth.ts`]],
+  },
+  {
+    name: 'old-offers-make-copies',
+    what: 'an old offer makes the copies of a session that is over, and no half',
+    file: `${replication}/session-birth.ts`,
+    right: '(stone) => stone.session === session',
+    wrong: '() => false',
   },
   {
     name: 'catalog-says-otherwise',
