@@ -58,6 +58,7 @@ export class EmbeddedEngine implements BlockEngine {
   readonly #core: EngineCore;
   readonly #housekeeper: Housekeeper;
   readonly moving: Moving;
+  readonly durable = (): Promise<void> => this.#core.log.durable();
   /** To be told of once the log takes writes again: then all that was ordered is durable. */
   readonly #untold: (() => unknown)[] = [];
 
@@ -195,7 +196,7 @@ export class EmbeddedEngine implements BlockEngine {
   }
 
   points(): readonly PointInfo[] {
-    return [...this.#core.graph.points.values()].map(pointInfo);
+    return [...this.#core.graph.points.values()].map((point) => pointInfo(this.#core.graph, point));
   }
 
   pointsOf(volumes: readonly VolumeId[], since?: PointId): readonly PointInfo[] {
@@ -205,7 +206,7 @@ export class EmbeddedEngine implements BlockEngine {
     let isAfter = since === undefined || !this.#core.graph.points.has(since);
     for (const point of this.#core.graph.points.values()) {
       if (isAfter && !point.dropped && point.members.some((member) => wanted.has(member.volume)))
-        found.push(pointInfo(point));
+        found.push(pointInfo(this.#core.graph, point));
       isAfter ||= point.id === since;
     }
     return found;
@@ -213,7 +214,7 @@ export class EmbeddedEngine implements BlockEngine {
 
   point(id: PointId): PointInfo | undefined {
     const point = this.#core.graph.points.get(id);
-    return point && pointInfo(point);
+    return point && pointInfo(this.#core.graph, point);
   }
 
   async fork(spec: { id: VolumeId; name: string; point: PointId; of: VolumeId; tag: Tag }): Promise<void> {
@@ -323,12 +324,13 @@ export class EmbeddedEngine implements BlockEngine {
   }
 
   halves(): readonly HalfInfo[] {
-    return [...this.#core.graph.halves.values()].map(halfInfo);
+    const { graph } = this.#core;
+    return [...graph.halves.values()].map((half) => halfInfo(graph, half));
   }
 
   half(session: SessionId): HalfInfo | undefined {
     const half = this.#core.graph.halves.get(session);
-    return half && halfInfo(half);
+    return half && halfInfo(this.#core.graph, half);
   }
 
   tombstones(): readonly Tombstone[] {
@@ -566,7 +568,7 @@ export class EmbeddedEngine implements BlockEngine {
   }
 
   #point(id: PointId): PointInfo {
-    return pointInfo(plan.needPoint(this.#core.graph, id));
+    return pointInfo(this.#core.graph, plan.needPoint(this.#core.graph, id));
   }
 
   #image(point: PointId, volume: VolumeId): Chain {

@@ -1,3 +1,4 @@
+import type { VolumeId } from '@antipode/base';
 import type { HalfInfo, PointInfo, StageInfo, VolumeInfo, WriteState } from '../port/types.ts';
 import type { Graph, HalfNode, PointNode, StageNode, VolumeNode } from './graph/graph.ts';
 import { isDeparting } from './graph/unit.ts';
@@ -17,11 +18,11 @@ export function volumeInfo(graph: Graph, volume: VolumeNode): VolumeInfo {
     sealed: half?.seal !== undefined,
     ...(session !== undefined && { session }),
     ...(replica !== undefined && { replica }),
-    ...(isDeparting(graph, id) && { departing: true as const }),
+    ...departing(graph, [id]),
   };
 }
 
-export const pointInfo = (point: PointNode): PointInfo => ({
+export const pointInfo = (graph: Graph, point: PointNode): PointInfo => ({
   id: point.id,
   kind: point.kind,
   instant_ms: point.instant_ms,
@@ -29,11 +30,15 @@ export const pointInfo = (point: PointNode): PointInfo => ({
   holds: [...point.holds],
   dropped: point.dropped,
   tag: point.tag,
+  ...departing(
+    graph,
+    point.members.map(({ volume }) => volume),
+  ),
 });
 
 export const stageInfo = (stage: StageNode): StageInfo => ({ plan: stage.plan, address: stage.address });
 
-export function halfInfo(half: HalfNode): HalfInfo {
+export function halfInfo(graph: Graph, half: HalfNode): HalfInfo {
   const { session, role, generation, pairs, joining = [], base, seal, refused, stage, test, tag } = half;
   return {
     session,
@@ -47,8 +52,16 @@ export function halfInfo(half: HalfNode): HalfInfo {
     ...(seal && { seal }),
     ...(stage && { stage: stageInfo(stage) }),
     ...(test && { test }),
+    ...departing(
+      graph,
+      pairs.map(({ local }) => local),
+    ),
   };
 }
+
+/** What one volume of a unit does, all of it does. */
+const departing = (graph: Graph, volumes: readonly VolumeId[]): { readonly departing?: true } =>
+  volumes.some((id) => isDeparting(graph, id)) ? { departing: true } : {};
 
 export const writeStateOf = (state: LogState): WriteState =>
   state.kind === 'no_space' ? { kind: 'stopped', reason: 'no_space', detail: state.detail } : state;

@@ -63,6 +63,8 @@ export interface PointInfo {
   readonly holds: readonly string[];
   /** Dropped while held: hidden, and freed with the last hold [C3.1]. */
   readonly dropped: boolean;
+  /** A volume of it is leaving for another appliance. */
+  readonly departing?: true;
   readonly tag: Tag;
 }
 
@@ -168,6 +170,8 @@ export interface HalfInfo {
   readonly stage?: StageInfo;
   /** Destination: a failover test is running on a fork of this point, which it keeps [C2.2]. */
   readonly test?: { readonly id: TestId; readonly point: PointId };
+  /** It is leaving for another appliance with its volumes. */
+  readonly departing?: true;
   readonly tag: Tag;
 }
 

@@ -11,7 +11,7 @@ export interface ClusterDataPlane extends DataPlane {
   plane(appliance: string): DataPlane;
   /** Which appliance has a volume. */
   applianceOf(volume: VolumeId): Promise<string | undefined>;
-  /** Volumes have moved: who owns what is asked anew. */
+  /** Volumes have moved, or are about to: who owns what is asked anew, also by who is asking just now. */
   moved(): void;
 }
 
@@ -53,7 +53,7 @@ export function clusterDataPlane(
   };
   /** Of every appliance; one that is away is an answer that is missing, so it fails the whole. */
   const gathered = async <T>(ask: (one: DataPlane) => Promise<readonly T[]>): Promise<readonly T[]> =>
-    (await Promise.all(all.map(([, one]) => ask(one)))).flat();
+    (await owners.still(() => Promise.all(all.map(([, one]) => ask(one))))).flat();
   const everywhere = async (tell: (one: DataPlane) => Promise<unknown>): Promise<void> => {
     await Promise.all(all.map(([, one]) => tell(one)));
   };
@@ -94,6 +94,7 @@ export function clusterDataPlane(
     changeHalf: async (session, change) => (await ofHalf(session)).changeHalf(session, change),
     removeHalf: async (session) => (await ofHalf(session)).removeHalf(session),
     half: async (session) => (await ofHalf(session)).half(session),
+    settled: async (session) => (await ofHalf(session)).settled(session),
     advanceBase: async (session, generation, base) => (await ofHalf(session)).advanceBase(session, generation, base),
     resetBase: async (session, generation, base) => (await ofHalf(session)).resetBase(session, generation, base),
     abandonStage: async (session, cycle) => (await ofHalf(session)).abandonStage(session, cycle),
@@ -111,14 +112,7 @@ export function clusterDataPlane(
     progress: async (session) => (await ofHalf(session)).progress(session),
 
     // --- everywhere -------------------------------------------------------------------------------------------------
-    volumes: async () => {
-      const found = await gathered((one) => one.volumes());
-      // What has just arrived is, for a moment, where it came from as well.
-      return unique(
-        [...found].sort((a, b) => Number(a.departing ?? false) - Number(b.departing ?? false)),
-        ({ id }) => id,
-      );
-    },
+    volumes: async () => unique(await gathered((one) => one.volumes()), ({ id }) => id),
     points: async () => unique(await gathered((one) => one.points()), ({ id }) => id),
     halves: async () => unique(await gathered((one) => one.halves()), ({ session }) => session),
     tombstones: () => gathered((one) => one.tombstones()),
@@ -196,7 +190,7 @@ export function clusterDataPlane(
     ...patiently,
     plane,
     applianceOf: (volume) => owners.ofVolume(volume),
-    moved: () => owners.forget(),
+    moved: () => owners.moved(),
     onEvent(listener: (event: DataPlaneEvent) => void) {
       const ends = all.map(([appliance, one]) =>
         one.onEvent((event) => {
@@ -217,9 +211,12 @@ const elsewhere = (): Promise<never> => Promise.reject(new Error('a move is aske
 const moving_ms = 25;
 const movingMost_ms = 20_000;
 
-function unique<T>(items: readonly T[], key: (item: T) => string): readonly T[] {
+/** What has just arrived is, for a moment, where it came from as well: it is shown as it is where it stays. */
+function unique<T extends { readonly departing?: true }>(items: readonly T[], key: (item: T) => string): readonly T[] {
   const seen = new Set<string>();
-  return items.filter((item) => !seen.has(key(item)) && seen.add(key(item)));
+  return [...items]
+    .sort((a, b) => Number(a.departing ?? false) - Number(b.departing ?? false))
+    .filter((item) => !seen.has(key(item)) && seen.add(key(item)));
 }
 
 /** What hosts did with a volume counts where it was done: a volume that moved has counters at both places. */

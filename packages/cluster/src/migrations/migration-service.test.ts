@@ -1,16 +1,18 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemClock, systemRandom, type VolumeId, volumeId } from '@antipode/base';
+import { sessionId, systemClock, systemRandom, type VolumeId, volumeId } from '@antipode/base';
 import { BLOCK_BYTES, type BlockEngine } from '@antipode/blocks';
 import { simulatedEngine } from '@antipode/blocks/testing';
+import { RestError } from '@antipode/contract';
 import type { MoveOrder, MoveProgress } from '@antipode/replication';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { clusterDataPlane } from '../appliances/cluster-data-plane.ts';
 import { Catalog } from '../catalog/catalog.ts';
 import type { DataPlane } from '../local/api.ts';
 import { DataPlaneAway } from '../local/client.ts';
 import type { RequestContext } from '../rest/handlers.ts';
+import { answered } from '../services/jobs.ts';
 import { Reporter } from '../services/occurrences.ts';
 import { SnapshotService } from '../services/snapshots.ts';
 import { newVolumeDocument, protectionOf } from '../services/volume-document.ts';
@@ -19,6 +21,7 @@ import { MigrationService } from './migration-service.ts';
 
 /** What is waited for comes at once; what is given up after a time is given up as late as ever. */
 const clock = { ...systemClock, sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms / 100, signal) };
+const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
 const MiB = 1024 * 1024;
 type Simulated = Awaited<ReturnType<typeof simulatedEngine>>;
 
@@ -28,7 +31,8 @@ class Appliance {
   readonly #peer: () => BlockEngine;
   /** Calls that find nobody before the data plane is there again. */
   #away = 0;
-  /** What happens once a call has been carried out, before it is answered. */
+  /** What happens before a call is carried out, and once it has been, before it is answered. */
+  readonly before = new Map<string, () => Promise<void>>();
   readonly after = new Map<string, () => Promise<void>>();
   /** What it says of what it copies, and how often it has been asked. */
   progress: MoveProgress | undefined;
@@ -64,6 +68,9 @@ class Appliance {
       this.#away -= 1;
       throw new DataPlaneAway('the data plane is restarting');
     }
+    const first = this.before.get(name);
+    this.before.delete(name);
+    await first?.();
     const result = await this.#perform(name, args);
     const then = this.after.get(name);
     if (then === undefined) return result;
@@ -153,7 +160,7 @@ function management() {
       await systemClock.sleep(10);
     expect(catalog.get('migration_session', id)?.state).toBe(state);
   };
-  return { snapshots, life, service, paused, ask, inState };
+  return { cluster, snapshots, life, service, paused, ask, inState };
 }
 type Management = ReturnType<typeof management>;
 
@@ -243,6 +250,112 @@ describe('a migration whose data planes die', () => {
   });
 });
 
+describe('what is asked of a migration at once', () => {
+  it.each([
+    ['pause', 'delete'],
+    ['delete', 'pause'],
+    ['delete', 'delete'],
+    ['delete', 'resume'],
+    ['cutover', 'delete'],
+    ['pause', 'cutover'],
+    ['pause', 'sync'],
+  ])('%s and %s: each is done, or refused with a reason, and a deletion leaves nothing', async (first, second) => {
+    const of = management();
+    for (let turns = 0; turns < 60; turns += 15) {
+      const volume = await makeVolume(of, `v${turns}`);
+      const { id } = await of.ask('create', '', {
+        resource_type: 'volume',
+        family_id: volume,
+        destination_appliance_id: 'A2',
+      });
+      await of.ask('sync', id, { automatic_cutover: turns % 2 === 1 });
+      for (let turn = 0; turn < turns; turn++) await nextTurn();
+      const at = [first, second].map((verb) => answered(() => of.ask(verb, id)));
+      for (const end of await Promise.allSettled(at)) {
+        if (end.status === 'fulfilled') continue;
+        expect(end.reason).toBeInstanceOf(RestError);
+        expect((end.reason as RestError).status).toBeLessThan(500);
+      }
+      // A cutover that was under way is not interrupted: the deletion comes after it.
+      if (catalog.get('migration_session', id) !== undefined) {
+        await vi.waitFor(() => expect(catalog.get('migration_session', id)?.state).not.toBe('Cutting_Over'), 60_000);
+        await of.ask('delete', id);
+      }
+      expect(catalog.get('migration_session', id)).toBeUndefined();
+      expect([...of.paused]).toEqual([]);
+      const kept = catalog.get('volume', volume)!;
+      expect(kept.migration_session_id).toBeNull();
+      const having = Object.entries({ A1: a1, A2: a2 }).filter(([, { engine }]) => engine.volume(volume) !== undefined);
+      expect(having.map(([name]) => name)).toEqual([kept.appliance_id]);
+      await of.life.destroy(kept);
+      expectNothing();
+    }
+  });
+});
+
+describe('a deletion', () => {
+  const refused = expect.objectContaining({ status: 422 });
+  const nothingLeft = async (of: Management, id: string, volume: VolumeId) => {
+    expect(catalog.get('migration_session', id)).toBeUndefined();
+    expect([...of.paused]).toEqual([]);
+    const kept = catalog.get('volume', volume)!;
+    expect(kept).toMatchObject({ appliance_id: 'A1', migration_session_id: null });
+    await of.life.destroy(kept);
+    expectNothing();
+  };
+  const begun = async (of: Management, automatic_cutover: boolean) => {
+    const volume = await makeVolume(of, 'churn');
+    const { id } = await of.ask('create', '', {
+      resource_type: 'volume',
+      family_id: volume,
+      destination_appliance_id: 'A2',
+    });
+    await of.ask('sync', id, { automatic_cutover });
+    return { id, volume };
+  };
+
+  it('stays one while a pause of the same moment ends: nobody resumes what is going', async () => {
+    const of = management();
+    const { id, volume } = await begun(of, false);
+    const asked = ['pause', 'delete'].map((verb) => answered(() => of.ask(verb, id)));
+    let seen: unknown;
+    a2.after.set('forgetArrival', async () => {
+      seen = [catalog.get('migration_session', id)?.state, await of.ask('resume', id).catch((error: unknown) => error)];
+    });
+    const [paused, deleted] = await Promise.allSettled(asked);
+    expect(seen).toEqual(['Deleting', refused]);
+    expect([paused, deleted]).toMatchObject([{ status: 'rejected', reason: refused }, { status: 'fulfilled' }]);
+    await nothingLeft(of, id, volume);
+  });
+
+  it('that is asked for twice at once is one', async () => {
+    const of = management();
+    const { id, volume } = await begun(of, false);
+    await of.inState(id, 'Idle');
+    let again: Promise<unknown> | undefined;
+    a1.after.set('dropPoint', async () => {
+      again = of.ask('delete', id);
+    });
+    await of.ask('delete', id);
+    await expect(again).resolves.toBe(undefined);
+    await nothingLeft(of, id, volume);
+  });
+
+  it('comes before a cutover that is about to begin', async () => {
+    const of = management();
+    const { id, volume } = await begun(of, true);
+    let deleted: Promise<unknown> | undefined;
+    const look = async () => {
+      a1.after.set('unitOf', look);
+      if (catalog.get('migration_session', id)?.state === 'Idle') deleted ??= of.ask('delete', id);
+    };
+    await look();
+    await vi.waitFor(() => expect(deleted).toBeDefined(), 60_000);
+    await deleted;
+    await nothingLeft(of, id, volume);
+  });
+});
+
 describe('what a migration shows', () => {
   it('is complete when it is complete, whatever the appliance still says of what it copies', async () => {
     const of = management();
@@ -259,4 +372,76 @@ describe('what a migration shows', () => {
     await of.ask('cutover', id);
     expect(shown).toMatchObject({ state: 'Completed', progress_percentage: 100, current_transfer_rate: null });
   });
+});
+
+describe('whoever asks for a unit while it is cut over', () => {
+  /** A replica with a point that is its base, and everything that the cluster's data plane can be asked of it. */
+  async function replica(of: Management) {
+    const volume = await makeVolume(of, 'replica');
+    const session = sessionId(systemRandom.uuid());
+    const [point] = await a1.engine.pointsOf([volume]);
+    const pairs = [{ local: volume, remote: volumeId(systemRandom.uuid()) }];
+    const generation = { number: 1, site: 'PS1', nonce: 'n' };
+    await a1.engine.createHalf({ session, role: 'source', generation, pairs, tag: {} });
+    const base = { point: point!.id, digests: [await a1.engine.digest(volume, point!.id)] };
+    await a1.engine.resetBase(session, generation, base);
+    const { cluster } = of;
+    const seen = async () => ({
+      volume: (await cluster.volume(volume))?.id,
+      point: (await cluster.point(point!.id))?.id,
+      base: (await cluster.half(session))?.base?.point,
+      volumes: (await cluster.volumes()).map(({ id }) => id),
+      halves: (await cluster.halves()).map((half) => half.session),
+      points: (await cluster.points()).filter(({ kind }) => kind === 'snapshot').map(({ id }) => id),
+    });
+    const all = {
+      volume,
+      point: point!.id,
+      base: point!.id,
+      volumes: [volume],
+      halves: [session],
+      points: [point!.id],
+    };
+    return { id: await copied(of, volume), seen, all };
+  }
+
+  it.each([
+    ['a1', 'depart'],
+    ['a2', 'adopt'],
+    ['a2', 'settleArrival'],
+    ['a1', 'departed'],
+    ['a2', 'forgetArrival'],
+  ] as const)('finds all of it after %s has answered %s, and has what it had [C2.3]', async (name, method) => {
+    const of = management();
+    const { id, seen, all } = await replica(of);
+    expect(await seen()).toEqual(all);
+    let found: unknown;
+    (name === 'a1' ? a1 : a2).after.set(method, async () => {
+      found = await seen();
+    });
+    await of.ask('cutover', id);
+    expect(found).toEqual(all);
+    expect(await seen()).toEqual(all);
+  });
+
+  it.each(['volumes', 'points', 'halves'] as const)(
+    'finds it when the source is slow to say of %s what it has no more',
+    async (method) => {
+      const of = management();
+      const { id, seen, all } = await replica(of);
+      a1.before.set(method, async () => void (await of.ask('cutover', id)));
+      expect(await seen()).toEqual(all);
+    },
+  );
+
+  it.each(['volume', 'point', 'half'] as const)(
+    'finds it when the source is slow to say that it does not know the %s any more',
+    async (method) => {
+      const of = management();
+      const { id, seen, all } = await replica(of);
+      of.cluster.moved();
+      a1.before.set(method, async () => void (await of.ask('cutover', id)));
+      expect(await seen()).toEqual(all);
+    },
+  );
 });

@@ -131,7 +131,6 @@ export class Move {
     }
     const adopted = await this.settle();
     passFaultPoint('migration.unit.settled');
-    this.#parts.moved();
     // Sessions go on where the unit is now.
     sessions.resumeFromSystem(id);
     if (!adopted) throw failure ?? new Error('the destination has not taken it over');
@@ -146,12 +145,12 @@ export class Move {
     for (;;) {
       try {
         const { adopted } = await destination.settleArrival(id);
-        if (!adopted) {
-          await source.stay(id);
-          return false;
-        }
-        await source.departed(id);
-        return true;
+        // Nobody may still take the source for the owner when it knows the unit no more: it would seem that there is no such unit.
+        this.#parts.moved();
+        if (adopted) await source.departed(id);
+        else await source.stay(id);
+        this.#parts.moved();
+        return adopted;
       } catch {
         await clock.sleep(moveLimits.retry_ms);
       }
