@@ -140,8 +140,9 @@ const bugs = [
     name: 'copies-of-policies-stay',
     what: 'the copy of a policy stays when its session is over',
     file: `${replication}/sessions.ts`,
-    right: '      if (policy?.is_replica) {\n',
-    wrong: "      if (policy?.is_replica && record.half.role === 'source') {\n",
+    right: '.filter(isOf)) ',
+    wrong: ".filter(isOf)) if (record.half.role === 'source') ",
+    also: [['if (policy?.is_replica)\n', "if (policy?.is_replica && record.half.role === 'source')\n"]],
   },
   {
     name: 'diverged-is-lost',

@@ -60,7 +60,8 @@ describe('hours of cycles of many sessions', () => {
       expect(second?.alertsRaised).toBe(1 + 12);
       expect(third?.alertsRaised).toBe(second?.alertsRaised);
       expect(second?.cycles).toBeLessThan(first!.cycles);
-      expect(third?.cycles).toBeGreaterThanOrEqual(12 * 15);
+      // Due fifteen times an hour; one of each may come just after its end.
+      expect(third?.cycles).toBeGreaterThanOrEqual(12 * 14);
       for (const hour of hours) {
         expect(hour.sessionsBeyondObjective).toBe(0);
         expect(hour.alertsActive).toBe(0);
