@@ -74,8 +74,8 @@ export class MemoryDataPlane {
   async halves(): Promise<readonly HalfInfo[]> {
     return [...this.#halves.values()];
   }
-  async tombstones(): Promise<readonly never[]> {
-    return [];
+  async tombstone(): Promise<undefined> {
+    return undefined;
   }
   async points(): Promise<readonly PointInfo[]> {
     return [...this.#points.values()];
