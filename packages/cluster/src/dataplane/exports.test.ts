@@ -75,7 +75,7 @@ async function depart(): Promise<() => Promise<void>> {
   const [from, to] = [engineOf('A1').moving, engineOf('A2').moving];
   const spec = { id: pointId(systemRandom.uuid()), kind: 'internal', instant_ms: 1, tag: {} } as const;
   const manifest = await from.depart(move, [volume], spec);
-  for (const image of from.images([volume])) {
+  for (const image of await from.images([volume])) {
     await to.openImage(move, image);
     const difference = await from.imageDifference(image.parent, image.image);
     for await (const { kind, block, count } of difference.extents(0)) {
@@ -84,7 +84,7 @@ async function depart(): Promise<() => Promise<void>> {
       if (kind === 'data') await from.readImage(image.image, block, count, payload, checksums);
       await to.writeImage(move, image.image, [{ block, count, ...(kind === 'data' && { payload, checksums }) }]);
     }
-    await to.closeImage(move, image.image);
+    await to.proveImage(move, image.image, await to.closeImage(move, image.image));
   }
   return async () => {
     await to.adopt(move, to.arrivals()[0]!.epoch, manifest);
