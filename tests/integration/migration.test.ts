@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { connectNbd, type NbdClient } from '../../packages/hosts/src/index.ts';
 import { eventually, MiB, noise, Pair, readVolume, refusal } from './pair.ts';
 
 /** Two real clusters of two appliances each. */
@@ -27,6 +28,12 @@ const inState = async (id: string, ...states: string[]): Promise<string> => {
   );
   return seen;
 };
+/** A host that comes in at one of the appliances. */
+const openAt = async (appliance: string, name: string): Promise<NbdClient> => {
+  const { body } = await client().request('GET', '/api/antipode/v1/appliances');
+  const found = (body as { id: string; nbd: { host: string; port: number } }[]).find(({ id }) => id === appliance)!;
+  return connectNbd({ host: found.nbd.host, port: found.nbd.port, exportName: name });
+};
 const write = async (name: string, at: number, bytes: Uint8Array) => {
   const host = await pair.a.open(name);
   await host.write(at, bytes, { fua: true });
@@ -44,7 +51,7 @@ const migrate = async (id: string, to: string, more: object = {}, kind: 'volume'
 const act = (id: string, name: string, body: object = {}) => client().action('migration_session', id, name, body);
 
 describe('a migration', () => {
-  it('takes a volume with its snapshots and clones to another appliance while a host writes; every byte is there', async () => {
+  it('takes a volume with its snapshots and clones to another appliance while hosts write that come in at either; every byte is there', async () => {
     const volume = await client().create('volume', { name: 'mover', size: 64 * MiB, appliance_id: 'A1' });
     await write('mover', 0, noise(8 * MiB, 1));
     const { id: first } = (await client().action('volume', volume, 'snapshot', { name: 'mover-1' })) as Made;
@@ -53,25 +60,28 @@ describe('a migration', () => {
     await write('mover-clone', 4 * MiB, noise(MiB, 3));
     const before = { mover: await readVolume(pair.a, 'mover'), clone: await readVolume(pair.a, 'mover-clone') };
 
-    const host = await pair.a.open('mover');
     const expected = before.mover.slice();
-    let writes = 0;
+    const here = await pair.a.open('mover');
+    const there = await openAt('A2', 'mover');
+    const writes = { here: 0, there: 0 };
+    const fewest = () => Math.min(writes.here, writes.there);
     let stop = false;
-    let failure: unknown;
-    const writing = (async () => {
+    const failures: unknown[] = [];
+    const write16MiB = async (host: NbdClient, name: keyof typeof writes, from: number) => {
       while (!stop) {
-        const at = 16 * MiB + (writes % 512) * 64 * 1024;
-        const bytes = noise(64 * 1024, writes + 10);
-        await host.write(at, bytes, { fua: writes % 16 === 0 });
+        const at = from + (writes[name] % 256) * 64 * 1024;
+        const bytes = noise(64 * 1024, writes[name] + from);
+        await host.write(at, bytes, { fua: writes[name] % 16 === 0 });
         expected.set(bytes, at);
         const back = new Uint8Array(bytes.length);
         await host.read(at, back);
-        if (Buffer.compare(back, bytes) !== 0) throw new Error(`write ${writes} cannot be read back`);
-        writes += 1;
+        if (Buffer.compare(back, bytes) !== 0) throw new Error(`write ${writes[name]} ${name} cannot be read back`);
+        writes[name] += 1;
       }
-    })().catch((error: unknown) => {
-      failure = error;
-    });
+    };
+    const writing = [write16MiB(here, 'here', 16 * MiB), write16MiB(there, 'there', 32 * MiB)].map((host) =>
+      host.catch((error: unknown) => void failures.push(error)),
+    );
     const id = await migrate(volume, 'A2', { name: 'first' });
     expect(await migration(id)).toMatchObject({
       state: 'Initialized',
@@ -82,16 +92,16 @@ describe('a migration', () => {
     expect(await refusal(migrate(volume, 'A2', { name: 'again' }))).toMatchObject({ status: 422 });
     await act(id, 'sync');
     await inState(id, 'Idle');
-    const atSync = writes;
-    await eventually('more writes', async () => writes > atSync + 20);
+    const atSync = fewest();
+    await eventually('more writes', async () => fewest() > atSync + 20);
     await act(id, 'cutover');
     expect(await migration(id)).toMatchObject({ state: 'Completed', progress_percentage: 100 });
-    const atCutover = writes;
-    await eventually('more writes', async () => writes > atCutover + 20);
+    const atCutover = fewest();
+    await eventually('more writes', async () => failures.length > 0 || fewest() > atCutover + 20);
     stop = true;
-    await writing;
-    expect(failure).toBeUndefined();
-    await host.close();
+    await Promise.all(writing);
+    expect(failures).toEqual([]);
+    for (const host of [here, there]) await host.close();
 
     for (const one of [volume, first, clone])
       expect(await client().get('volume', one)).toMatchObject({

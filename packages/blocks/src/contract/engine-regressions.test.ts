@@ -469,4 +469,85 @@ describe('the embedded engine', () => {
     disk.faults = {};
     await expect.poll(() => told).toEqual([{ kind: 'committed', session, cycle, points: [p('p')] }]);
   });
+
+  it('what is named to another appliance as an image is durable: after a crash nothing else may have its name [C6.1]', async () => {
+    const { engine, disk } = await start();
+    await engine.createVolume({ id: a, name: 'a', size: MiB, tag: {} });
+    await write(engine, a, 0, 1);
+    let release = () => {};
+    disk.faults = { sync: () => new Promise((resolve) => (release = () => resolve(undefined))) };
+    const freezing = engine.freeze(spec('p'), [a]);
+    let named: number | undefined;
+    const naming = engine.moving.images([a]).then((images) => (named = images.length));
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    const early = named;
+    disk.faults = {};
+    release();
+    await Promise.all([freezing, naming]);
+    expect([early, named]).toEqual([undefined, 1]);
+  });
+
+  it('an image that was half over when the one below it was deleted arrives as it is, not on what it stood on before [C1.2]', async () => {
+    const [{ engine: source }, { engine: destination }] = [await start(), await start()];
+    await source.createVolume({ id: a, name: 'a', size: MiB, tag: {} });
+    await source.freeze(spec('p1'), [a]);
+    await write(source, a, 100, 1);
+    await source.freeze(spec('p2'), [a]);
+    // What the second one has and the first and the third one have not is in no difference of these two.
+    await source.open(a).trim(100 * BLOCK_BYTES, BLOCK_BYTES, false);
+    await write(source, a, 2, 2);
+    await source.freeze(spec('p3'), [a]);
+    const ship = async (most = Number.POSITIVE_INFINITY) => {
+      for (const image of await source.moving.images([a])) {
+        const { next, complete } = await destination.moving.openImage('m', image);
+        if (complete) continue;
+        const difference = await source.moving.imageDifference(image.parent, image.image);
+        for await (const { kind, block, count } of difference.extents(next)) {
+          if (--most < 0) return;
+          const payload = new Uint8Array(count * BLOCK_BYTES);
+          const checksums = new Uint8Array(count * 8);
+          if (kind === 'data') await source.moving.readImage(image.image, block, count, payload, checksums);
+          const run = { block, count, ...(kind === 'data' && { payload, checksums }) };
+          await destination.moving.writeImage('m', image.image, [run]);
+          await destination.moving.syncImage('m', image.image, block + count);
+        }
+        const digest = await destination.moving.closeImage('m', image.image);
+        expect(digest).toBe(await source.moving.imageDigest(image.image));
+        await destination.moving.proveImage('m', image.image, digest);
+      }
+    };
+    // All of the second image, and of the third one its first block alone.
+    await ship(2);
+    await source.dropPoint(p('p2'));
+    await ship();
+    const manifest = await source.moving.depart('m', [a], spec('p4', 'internal'));
+    await ship();
+    await destination.moving.adopt('m', 1, manifest);
+    const tokens = await imageOf(destination.open(a));
+    expect([...tokens.slice(0, 101)].filter((token) => token !== 0)).toEqual([2]);
+  });
+
+  it('an image that is not what the sender says is not kept: it is shipped anew, not taken for complete [C8.2]', async () => {
+    const [{ engine: source }, { engine: destination }] = [await start(), await start()];
+    await source.createVolume({ id: a, name: 'a', size: MiB, tag: {} });
+    await write(source, a, 1, 1);
+    await source.freeze(spec('p1'), [a]);
+    const [image] = await source.moving.images([a]);
+    const ship = async (token: number) => {
+      const { next } = await destination.moving.openImage('m', image!);
+      const payload = bytesOf(token, 1);
+      const checksums = new Uint8Array(new BigUint64Array([sumOf(payload)]).buffer);
+      await destination.moving.writeImage('m', image!.image, [{ block: 1, count: 1, payload, checksums }]);
+      await destination.moving.syncImage('m', image!.image, 2);
+      await destination.moving.closeImage('m', image!.image);
+      const proven = await destination.moving.proveImage(
+        'm',
+        image!.image,
+        await source.moving.imageDigest(image!.image),
+      );
+      return [next, proven];
+    };
+    expect(await ship(7)).toEqual([0, { next: 0, complete: false }]);
+    expect(await ship(1)).toEqual([0, { next: MiB / BLOCK_BYTES, complete: true }]);
+  });
 });

@@ -320,7 +320,7 @@ export async function shipImages(
   destination: BlockEngine,
   alive: () => boolean,
 ): Promise<void> {
-  for (const image of source.moving.images([first])) {
+  for (const image of await source.moving.images([first])) {
     if (!alive()) return;
     const { next, complete } = await destination.moving.openImage(move, image);
     if (complete) continue;
@@ -339,5 +339,7 @@ export async function shipImages(
     if (!alive()) return;
     const digest = await destination.moving.closeImage(move, image.image);
     expect(digest).toBe(await source.moving.imageDigest(image.image));
+    if (!alive()) return;
+    expect(await destination.moving.proveImage(move, image.image, digest)).toMatchObject({ complete: true });
   }
 }

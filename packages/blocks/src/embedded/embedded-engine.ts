@@ -58,6 +58,7 @@ export class EmbeddedEngine implements BlockEngine {
   readonly #core: EngineCore;
   readonly #housekeeper: Housekeeper;
   readonly moving: Moving;
+  readonly durable = (): Promise<void> => this.#core.log.durable();
   /** To be told of once the log takes writes again: then all that was ordered is durable. */
   readonly #untold: (() => unknown)[] = [];
 
@@ -195,8 +196,7 @@ export class EmbeddedEngine implements BlockEngine {
   }
 
   points(): readonly PointInfo[] {
-    const { graph } = this.#core;
-    return [...graph.points.values()].map((point) => pointInfo(graph, point));
+    return [...this.#core.graph.points.values()].map((point) => pointInfo(this.#core.graph, point));
   }
 
   pointsOf(volumes: readonly VolumeId[], since?: PointId): readonly PointInfo[] {

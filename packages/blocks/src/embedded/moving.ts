@@ -17,7 +17,15 @@ import type { Chain } from './chain.ts';
 import type { EngineCore } from './core.ts';
 import { differenceOf } from './difference.ts';
 import type { Change } from './graph/changes.ts';
-import { checkManifest, needArrival, needImage, planAdopt, planArrive, planDepart } from './graph/plan-moving.ts';
+import {
+  checkManifest,
+  needArrival,
+  needImage,
+  planAdopt,
+  planArrive,
+  planArriveAnew,
+  planDepart,
+} from './graph/plan-moving.ts';
 import { imagesOf, livingOf, manifestOf, unitOf } from './graph/unit.ts';
 import type { LayerId } from './log/types.ts';
 import { readBack, storeRuns } from './staging.ts';
@@ -38,12 +46,14 @@ export class Moving implements MovingEngine {
     return { volumes: livingOf(graph, unit), sessions: [...unit.halves] };
   }
 
-  images(volumes: readonly VolumeId[]): readonly MovingImage[] {
-    const { graph } = this.#core;
+  async images(volumes: readonly VolumeId[]): Promise<readonly MovingImage[]> {
+    const { graph, log } = this.#core;
     const unit = unitOf(graph, volumes);
     // What the other engine could not take over is not copied either.
     checkManifest(manifestOf(graph, unit, '', undefined));
-    return imagesOf(graph, unit);
+    const images = imagesOf(graph, unit);
+    await log.durable();
+    return images;
   }
 
   imageDifference(from: ImageId | undefined, to: ImageId): Promise<Difference> {
@@ -118,10 +128,23 @@ export class Moving implements MovingEngine {
       await readBack(core, layer, undefined, () => undefined);
       core.digests.forget(layer);
     }
-    const digest = await core.digests.root(core.chains.of(layer));
-    const next = core.graph.layers.get(layer)!.size / BLOCK_BYTES;
-    await this.#do(complete ? undefined : { op: 'image_address', move, image, next, complete: true });
-    return digest;
+    return core.digests.root(core.chains.of(layer));
+  }
+
+  async proveImage(move: string, image: ImageId, digest: Digest): Promise<ArrivingImage> {
+    const { graph, chains, digests } = this.#core;
+    const { layer } = needImage(graph, move, image);
+    const equal = (await digests.root(chains.of(layer))) === digest;
+    // Meanwhile it may have begun anew, or have been proven by another connection.
+    const now = needImage(graph, move, image);
+    if (now.layer === layer && !now.complete) {
+      const next = graph.layers.get(layer)!.size / BLOCK_BYTES;
+      await this.#do(
+        equal ? { op: 'image_address', move, image, next, complete: true } : planArriveAnew(graph, move, image),
+      );
+    }
+    const { next, complete } = needImage(graph, move, image);
+    return { next, complete };
   }
 
   async adopt(move: string, epoch: number, manifest: Manifest): Promise<void> {

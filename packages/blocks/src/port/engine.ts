@@ -267,6 +267,8 @@ export interface BlockEngine {
    */
   verifyStored(from: VerifyPosition | undefined, most_bytes: number): Promise<VerifyStep>;
   on(listener: (event: EngineEvent) => void): () => void;
+  /** Resolves when all that can be seen now is on stable storage: what others rely on may be told then. Rejects while the medium refuses it. */
+  durable(): Promise<void>;
   /** Makes everything durable and lets go of the medium. */
   close(): Promise<void>;
 }

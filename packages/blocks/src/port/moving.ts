@@ -84,8 +84,11 @@ export interface Arrival {
 export interface MovingEngine {
   /** @throws not_found */
   unitOf(volumes: readonly VolumeId[]): MovingUnit;
-  /** Frozen images of a unit, parents first. */
-  images(volumes: readonly VolumeId[]): readonly MovingImage[];
+  /**
+   * Frozen images of a unit, parents first; all of them are durable when it resolves. What is known of an image at the other engine
+   * outlives a crash here, after which nothing else may come to have its name.
+   */
+  images(volumes: readonly VolumeId[]): Promise<readonly MovingImage[]>;
   imageDifference(from: ImageId | undefined, to: ImageId): Promise<Difference>;
   /** As {@link BlockEngine.readBlocks}. */
   readImage(
@@ -105,14 +108,16 @@ export interface MovingEngine {
   departed(move: string): Promise<void>;
   departures(): readonly Departure[];
 
-  /** Makes room for an image, or finds it again. */
+  /** Makes room for an image, or finds it again. One that is half here and stands on another image now begins anew. */
   openImage(move: string, image: MovingImage): Promise<ArrivingImage>;
   /** Checked and stored as runs of a cycle are; ascending; not yet durable. */
   writeImage(move: string, image: ImageId, runs: readonly BlockRun[]): void | Promise<void>;
   /** Everything below `next` is durable when this resolves. */
   syncImage(move: string, image: ImageId, next: number): Promise<void>;
-  /** Reads the image back, and answers its digest: it is complete. */
+  /** Reads the image back, and answers its digest. */
   closeImage(move: string, image: ImageId): Promise<Digest>;
+  /** Complete, once `digest` says that it is at the other engine what was read back here; otherwise it begins anew. */
+  proveImage(move: string, image: ImageId, digest: Digest): Promise<ArrivingImage>;
   /** One record makes the unit this engine's. Refused (`stale`) unless the epoch is the present one. */
   adopt(move: string, epoch: number, manifest: Manifest): Promise<void>;
   /** Whether the unit was adopted; if not, what was proposed so far will not be. */

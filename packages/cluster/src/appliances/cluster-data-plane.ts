@@ -94,6 +94,7 @@ export function clusterDataPlane(
     changeHalf: async (session, change) => (await ofHalf(session)).changeHalf(session, change),
     removeHalf: async (session) => (await ofHalf(session)).removeHalf(session),
     half: async (session) => (await ofHalf(session)).half(session),
+    settled: async (session) => (await ofHalf(session)).settled(session),
     advanceBase: async (session, generation, base) => (await ofHalf(session)).advanceBase(session, generation, base),
     resetBase: async (session, generation, base) => (await ofHalf(session)).resetBase(session, generation, base),
     abandonStage: async (session, cycle) => (await ofHalf(session)).abandonStage(session, cycle),

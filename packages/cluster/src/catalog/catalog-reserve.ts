@@ -19,13 +19,13 @@ export class CatalogReserve {
     this.#path = join(directory, 'reserve');
   }
 
-  /** Takes it, if it is not taken and there is room. */
-  take(): void {
+  /** Takes it, if it is not taken and there is room; true when it is taken. */
+  take(): boolean {
     const held = statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0;
-    if (held >= limits.reserve_bytes) return;
+    if (held >= limits.reserve_bytes) return true;
     try {
       const { bsize, bavail } = statfsSync(join(this.#path, '..'));
-      if (bsize * bavail < limits.free_bytes + limits.reserve_bytes) return;
+      if (bsize * bavail < limits.free_bytes + limits.reserve_bytes) return false;
       const file = openSync(this.#path, 'w', 0o600);
       try {
         const zeros = new Uint8Array(1024 * 1024);
@@ -34,8 +34,10 @@ export class CatalogReserve {
       } finally {
         closeSync(file);
       }
+      return true;
     } catch {
       // No room after all: what was taken of it stays useful, and the rest is taken later.
+      return false;
     }
   }
 

@@ -6,6 +6,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { volume } from '../rest/testing/rest-fixture.ts';
 import { Catalog } from './catalog.ts';
 import { tables, timestamp } from './documents.ts';
+import { isMediumRefusal } from './medium-errors.ts';
+import { FullDatabase } from './testing/full-database.ts';
 
 let directory: string;
 let open: Catalog[];
@@ -275,6 +277,64 @@ describe('copies', () => {
     } finally {
       rmSync(after, { recursive: true, force: true });
     }
+  });
+});
+
+describe('a medium that takes nothing', () => {
+  it('refuses what is asked for, does the rest in order once it takes it, and says so until then [C7.3]', () => {
+    const database = new FullDatabase(join(directory, 'full.db'));
+    const catalog = new Catalog(database);
+    open.push(catalog);
+    const done: string[] = [];
+    const later = (id: number) =>
+      catalog.eventually(() => {
+        catalog.put('volume', volume(id));
+        done.push(`v${id}`);
+        catalog.eventually(() => void done.push(`after v${id}`));
+      });
+    later(1);
+    expect(catalog.refused).toBe(undefined);
+    database.isFull = true;
+    const put = (): unknown => {
+      try {
+        return catalog.transaction(() => catalog.put('volume', volume(9)));
+      } catch (error) {
+        return error;
+      }
+    };
+    expect(isMediumRefusal(put())).toBe(true);
+    later(2);
+    later(3);
+    expect(catalog.settle()).toBe(false);
+    expect(catalog.refused).toContain('full');
+    expect(done).toEqual(['v1', 'after v1']);
+    expect(catalog.list('volume').length).toBe(1);
+    database.isFull = false;
+    // Nothing overtakes what waits.
+    later(4);
+    expect(done).toEqual(['v1', 'after v1']);
+    expect(catalog.settle()).toBe(true);
+    expect(catalog.refused).toBe(undefined);
+    expect(done.filter((name) => !name.startsWith('after'))).toEqual(['v1', 'v2', 'v3', 'v4']);
+    expect(done.length).toBe(8);
+    expect(put()).toBe(undefined);
+  });
+
+  it('has what fails for another reason told at once, and forgets it', () => {
+    const database = new FullDatabase(join(directory, 'full.db'));
+    const catalog = new Catalog(database);
+    open.push(catalog);
+    const wrong = () => {
+      throw new Error('wrong');
+    };
+    expect(() => catalog.eventually(wrong)).toThrow('wrong');
+    database.isFull = true;
+    catalog.eventually(() => catalog.put('volume', volume(1)));
+    catalog.eventually(wrong);
+    database.isFull = false;
+    expect(() => catalog.settle()).toThrow('wrong');
+    expect(catalog.settle()).toBe(true);
+    expect(catalog.list('volume').length).toBe(1);
   });
 });
 

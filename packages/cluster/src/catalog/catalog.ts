@@ -82,6 +82,10 @@ export class Catalog {
   readonly #statements = new Map<string, StatementSync>();
   readonly #reserve: CatalogReserve | undefined;
   readonly #watchers = new Map<Table, (() => void)[]>();
+  /** What waits for the medium, in order; see {@link eventually}. */
+  readonly #owed: (() => void)[] = [];
+  #settling = false;
+  #refused: string | undefined;
   /** The file was made by this opening. */
   readonly isNew: boolean;
 
@@ -227,8 +231,28 @@ export class Catalog {
     ).run(table, table, asideMost);
   }
 
-  /** Stores what was kept in memory, and takes the reserve again, as far as the medium allows. */
-  settle(): void {
+  /** Why the medium has refused something since it was known to take everything. */
+  get refused(): string | undefined {
+    return this.#refused;
+  }
+
+  /**
+   * Does something that nobody waits for: now, or in {@link settle} once the medium takes changes again, one such thing after the
+   * other. `work` is done as a whole or not at all, and goes by what there is when it is done. Within a transaction it is part of that.
+   */
+  eventually(work: () => void): void {
+    if (this.#db.isTransaction) return work();
+    if (this.#owed.length > 0 && !this.#settling) return void this.#owed.push(work);
+    try {
+      work();
+    } catch (error) {
+      if (!isMediumRefusal(error)) throw error;
+      this.#owed.push(work);
+    }
+  }
+
+  /** Stores what was kept in memory, does what waits, and takes the reserve again. False: the medium does not take all of it. */
+  settle(): boolean {
     const kept = this.#prepare('SELECT resource, id, doc FROM temp.aside ORDER BY place').all() as {
       resource: TellingTable;
       id: string;
@@ -239,9 +263,28 @@ export class Catalog {
         this.put(resource, JSON.parse(doc) as Documents[TellingTable]);
         this.#prepare('DELETE FROM temp.aside WHERE resource = ? AND id = ?').run(resource, id);
       }
-      this.#reserve?.take();
+      this.#payOwed();
+      this.#refused = undefined;
     } catch (error) {
       if (!isMediumRefusal(error)) throw error;
+      return false;
+    }
+    return this.#reserve?.take() ?? true;
+  }
+
+  #payOwed(): void {
+    this.#settling = true;
+    try {
+      for (let work = this.#owed.shift(); work !== undefined; work = this.#owed.shift()) {
+        try {
+          work();
+        } catch (error) {
+          if (isMediumRefusal(error)) this.#owed.unshift(work);
+          throw error;
+        }
+      }
+    } finally {
+      this.#settling = false;
     }
   }
 
@@ -270,13 +313,15 @@ export class Catalog {
   /** Keeps the newest `most` of the rows whose attribute equals a value. `attribute` is a name of ours. */
   trimWhere<T extends Table>(table: T, attribute: keyof Documents[T] & string, value: string, most: number): void {
     const matching = `doc ->> '$.${attribute}' = ?`;
-    this.#prepare(
-      `DELETE FROM ${table} WHERE ${matching} AND rowid <= (SELECT rowid FROM ${table} WHERE ${matching} ORDER BY rowid DESC LIMIT 1 OFFSET ?)`,
-    ).run(value, value, most);
+    this.#write(() =>
+      this.#prepare(
+        `DELETE FROM ${table} WHERE ${matching} AND rowid <= (SELECT rowid FROM ${table} WHERE ${matching} ORDER BY rowid DESC LIMIT 1 OFFSET ?)`,
+      ).run(value, value, most),
+    );
   }
 
   removeWhere<T extends Table>(table: T, attribute: keyof Documents[T] & string, value: string): void {
-    this.#prepare(`DELETE FROM ${table} WHERE doc ->> '$.${attribute}' = ?`).run(value);
+    this.#write(() => this.#prepare(`DELETE FROM ${table} WHERE doc ->> '$.${attribute}' = ?`).run(value));
   }
 
   /** Attributes that pass: shown merged into the row, lost with the process. */
@@ -350,14 +395,20 @@ export class Catalog {
     try {
       return work();
     } catch (error) {
-      if (!isMediumError(error)) throw error;
-      if (!isFull(error) || this.#reserve?.release() !== true) throw mediumRefusal(error);
+      if (!isFull(error) || this.#reserve?.release() !== true) throw this.#refusal(error);
     }
     try {
       return work();
     } catch (error) {
-      throw isMediumError(error) ? mediumRefusal(error) : error;
+      throw this.#refusal(error);
     }
+  }
+
+  /** What a caller is told; what is no fault of the medium as it is. */
+  #refusal(error: unknown): unknown {
+    if (!isMediumError(error)) return error;
+    this.#refused = (error as Error).message;
+    return mediumRefusal(error);
   }
 
   #prepare(sql: string): StatementSync {

@@ -23,4 +23,15 @@ export function mediumRefusal(error: unknown): RestError {
   return refusal;
 }
 
+/** Does what is found undone later, and done then; false: the medium takes nothing now. */
+export function isTaken(work: () => void): boolean {
+  try {
+    work();
+    return true;
+  } catch (error) {
+    if (!isMediumRefusal(error)) throw error;
+    return false;
+  }
+}
+
 export const isMediumRefusal = (error: unknown): boolean => error instanceof RestError && refusals.has(error);

@@ -17,7 +17,7 @@ import { KeptLimits } from './kept-limits.ts';
 import { localFrames } from './local-frames.ts';
 import { scrubFile } from './scrub-job.ts';
 import { checkDataPlane } from './self-check.ts';
-import { Siblings } from './siblings.ts';
+import { connectSibling, Siblings } from './siblings.ts';
 import { VolumeLimits } from './volume-limits.ts';
 
 /** A data plane, and where it listens. */
@@ -58,7 +58,7 @@ export async function startDataPlane(
   const keptLimits = new KeptLimits(join(directory, 'limits.json'));
   limits.set(keptLimits.load());
   const others = appliances.filter((id) => id !== appliance);
-  const siblings = new Siblings(others, clock);
+  const siblings = new Siblings(new Map(others.map((id) => [id, connectSibling(id, clock)])));
   // Hosts and peers know the first one's addresses. Hosts may reach the others directly, at ports of their own.
   const isFirst = appliance === firstAppliance;
   const nbdPort = isFirst ? ('nbd' as const) : (`nbd.${appliance}` as const);

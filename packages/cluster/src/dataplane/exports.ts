@@ -4,7 +4,7 @@ import { type ExportSource, isNbdError, type NbdClientIdentity, type OpenExport 
 import type { HostAccessTable } from './host-access.ts';
 import type { IoStatistics } from './io-statistics.ts';
 import { type Route, RoutedDevice, routing } from './routed-device.ts';
-import type { Siblings } from './siblings.ts';
+import type { Search, Siblings } from './siblings.ts';
 import type { VolumeLimits } from './volume-limits.ts';
 
 interface Parts {
@@ -24,7 +24,11 @@ export const ownExports = (parts: Parts): ExportSource => ({
 
 /** Every volume of the cluster that a client may open is an export, by name and by id, whichever appliance has it. */
 export function clusterExports(
-  parts: Parts & { readonly access: HostAccessTable; readonly siblings: Siblings; readonly clock: Clock },
+  parts: Parts & {
+    readonly access: HostAccessTable;
+    readonly siblings: Pick<Siblings, 'ids' | 'list' | 'find' | 'open'>;
+    readonly clock: Clock;
+  },
 ): ExportSource {
   const { engine, access, siblings, clock } = parts;
   const alone = siblings.ids.length === 0;
@@ -55,8 +59,7 @@ export function clusterExports(
   async function openElsewhere(name: string, client: NbdClientIdentity): Promise<OpenExport | undefined> {
     const end = clock.monotonic() + routing.openMost_ms;
     for (;;) {
-      const here = findHere(engine, name);
-      const found = here ?? (await siblings.find(name));
+      const found = await search(parts, name);
       if (typeof found !== 'string') {
         if (!access.mayOpen(client, found.id)) return undefined;
         const id = volumeId(found.id);
@@ -64,14 +67,14 @@ export function clusterExports(
         const device = await routeOf(parts, id, refusal);
         if (typeof device !== 'string')
           return opened(parts, found, ofHost(parts, client, routed(parts, id, device, refusal)));
-      } else if (found === 'nowhere' && !isLeaving(engine, name)) return undefined;
+      } else if (found === 'nowhere') return undefined;
       if (clock.monotonic() > end) throw new BlockError('closed', 'the volume is served by no appliance now');
       await clock.sleep(routing.retry_ms);
     }
   }
 }
 
-type RoutingParts = Parts & { readonly siblings: Siblings; readonly clock: Clock };
+type RoutingParts = Parts & { readonly siblings: Pick<Siblings, 'find' | 'open'>; readonly clock: Clock };
 
 /** Why a request that had to wait is not served any more. */
 type Refusal = () => BlockError | undefined;
@@ -81,19 +84,32 @@ const routed = (parts: RoutingParts, id: VolumeId, device: BlockDevice, refusal:
 
 /** Where a volume is served now. */
 async function routeOf(parts: RoutingParts, id: VolumeId, refusal: Refusal): Promise<Route> {
-  const { engine, siblings } = parts;
-  const here = engine.volume(id);
-  if (here !== undefined && !here.departing) return deviceHere(parts, id, refusal);
-  const found = await siblings.find(id);
-  if (found === 'nowhere') return here === undefined ? 'nowhere' : 'unknown';
+  const found = await search(parts, id);
+  if (found === 'nowhere') return 'nowhere';
   if (found === 'away') return 'unknown';
+  if (!('appliance' in found)) return deviceHere(parts, id, refusal);
   try {
-    return await siblings.open(found);
+    return await parts.siblings.open(found);
   } catch (error) {
     // It was there a moment ago: it is being started again, or the volume has moved on.
     if (isNbdError(error)) return 'unknown';
     throw error;
   }
+}
+
+/**
+ * Who serves a volume of this id or name. One look may meet a move half-way: the new owner before it was one, and the old one when it
+ * was one no more. The next look finds it.
+ */
+async function search({ engine, siblings }: RoutingParts, name: string): Promise<VolumeInfo | Search> {
+  const look = async (): Promise<VolumeInfo | Search> => {
+    const here = named(engine, name);
+    if (here !== undefined && !here.departing) return here;
+    const found = await siblings.find(name);
+    return found === 'nowhere' && here !== undefined ? 'away' : found;
+  };
+  const found = await look();
+  return found === 'nowhere' ? look() : found;
 }
 
 /** Hosts are counted, and held to their rates, where the volume is: however they come there. */
@@ -121,5 +137,3 @@ function findHere(engine: BlockEngine, name: string): VolumeInfo | undefined {
   const volume = named(engine, name);
   return volume?.departing ? undefined : volume;
 }
-
-const isLeaving = (engine: BlockEngine, name: string): boolean => named(engine, name)?.departing ?? false;

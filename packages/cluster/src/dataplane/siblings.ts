@@ -13,15 +13,24 @@ export interface FoundElsewhere {
   readonly name: string;
 }
 
-/** `away`: not all of the others could be asked, so that nothing is known of what was not found. */
+/** `away`: nothing is known of what was not found, because one of the others could not be asked or it is on its way from one to another. */
 export type Search = FoundElsewhere | 'nowhere' | 'away';
+
+/** What is asked of another data plane. */
+type Asked = Pick<DataPlane, 'volume' | 'volumes'>;
+export type Sibling = Asked & Pick<RemoteDataPlane, 'isUp' | 'close'>;
+
+/** Another data plane of this machine. */
+export const connectSibling = (appliance: string, clock: Clock): Sibling =>
+  connectDataPlane(() => connect(dataPlaneSocket(appliance)), clock);
 
 /** The other data planes of the cluster, as one of them sees them: it asks what they have and passes hosts' requests on. */
 export class Siblings {
-  readonly #planes: ReadonlyMap<string, RemoteDataPlane>;
+  readonly #planes: ReadonlyMap<string, Sibling>;
 
-  constructor(appliances: readonly string[], clock: Clock) {
-    this.#planes = new Map(appliances.map((id) => [id, connectDataPlane(() => connect(dataPlaneSocket(id)), clock)]));
+  /** @param planes by appliance */
+  constructor(planes: ReadonlyMap<string, Sibling>) {
+    this.#planes = planes;
   }
 
   get ids(): readonly string[] {
@@ -36,11 +45,12 @@ export class Siblings {
 
   /** Who has a volume of this id or name, and serves it. */
   async find(name: string): Promise<Search> {
-    const byId = await this.#ask((plane) => plane.volume(volumeId(name)));
-    const found = firstOf(byId);
-    if (found !== undefined) return found;
-    const byName = await this.#ask(async (plane) => (await plane.volumes()).find((volume) => volume.name === name));
-    return firstOf(byName) ?? (byName.some(([, volume]) => volume === 'away') ? 'away' : 'nowhere');
+    const byId = searchOf(await this.#ask((plane) => plane.volume(volumeId(name))));
+    if (typeof byId !== 'string') return byId;
+    const byName = searchOf(
+      await this.#ask(async (plane) => (await plane.volumes()).find((volume) => volume.name === name)),
+    );
+    return byName === 'nowhere' ? byId : byName;
   }
 
   /** A device on a volume of another appliance, over a connection of its own. */
@@ -60,7 +70,7 @@ export class Siblings {
     for (const plane of this.#planes.values()) plane.close();
   }
 
-  #ask<T>(question: (plane: DataPlane) => Promise<T>): Promise<readonly (readonly [string, T | 'away'])[]> {
+  #ask<T>(question: (plane: Asked) => Promise<T>): Promise<readonly (readonly [string, T | 'away'])[]> {
     return Promise.all(
       [...this.#planes].map(async ([id, plane]) => {
         if (!plane.isUp()) return [id, 'away'] as const;
@@ -78,9 +88,9 @@ export class Siblings {
 /** One that is leaving is served by nobody until it has arrived. */
 const isServed = (volume: VolumeInfo): boolean => !volume.departing;
 
-function firstOf(answers: readonly (readonly [string, VolumeInfo | undefined | 'away'])[]): FoundElsewhere | undefined {
-  for (const [appliance, volume] of answers)
-    if (volume !== undefined && volume !== 'away' && isServed(volume))
-      return { appliance, id: volume.id, name: volume.name };
-  return undefined;
+function searchOf(answers: readonly (readonly [string, VolumeInfo | undefined | 'away'])[]): Search {
+  const known = answers.flatMap(([appliance, volume]) => (volume === undefined ? [] : [{ appliance, volume }]));
+  for (const { appliance, volume } of known)
+    if (volume !== 'away' && isServed(volume)) return { appliance, id: volume.id, name: volume.name };
+  return known.length === 0 ? 'nowhere' : 'away';
 }

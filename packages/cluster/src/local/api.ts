@@ -175,6 +175,8 @@ export interface DataPlane extends Remote<EngineControl>, Remote<MovingControl> 
   /** Stops a ship order at the next window; its outcome is `cancelled`. Resolves when nothing of it is running. */
   cancelShip(session: SessionId): Promise<void>;
   progress(session: SessionId): Promise<ShipProgress | undefined>;
+  /** Resolves when all that can be seen of a half now is on stable storage: peers rely on what they are told. */
+  settled(session: SessionId): Promise<void>;
   /** Opens one TLS connection to a peer's data listener, checks its pin, and closes it; the round trip in ms. */
   probePeer(peer: PeerEndpoint): Promise<number>;
   /** Begins to verify everything that is stored, in the background; joins a scrub that runs, with its new rate. */

@@ -39,6 +39,7 @@ const listed: Readonly<Record<Method, true>> = {
   removeHalf: true,
   halves: true,
   half: true,
+  settled: true,
   tombstones: true,
   advanceBase: true,
   resetBase: true,

@@ -14,6 +14,7 @@ import { RemoteSystems } from '../replication/remote-systems.ts';
 import { sessionHandlers } from '../replication/session-handlers.ts';
 import { Sessions } from '../replication/sessions.ts';
 import { AccessPublisher } from '../services/access-table.ts';
+import { CatalogWatch } from '../services/catalog-watch.ts';
 import { VolumeGroupService } from '../services/groups.ts';
 import { HostService } from '../services/hosts.ts';
 import { ioLimitRuleHandlers } from '../services/io-limit-rules.ts';
@@ -180,6 +181,16 @@ export function makeClusterServices(parts: ClusterServicesParts) {
     parts.cluster &&
     new MigrationService({ ...{ catalog, reporter, random, sessions }, cluster: parts.cluster, clock: waits });
   const pairing = new Pairing({ catalog, remotes, trust, reporter, self });
+  const watch = new CatalogWatch({
+    catalog,
+    clock: waits,
+    reporter,
+    about: () => ({ type: 'cluster', id: '0', name: clusterName() }),
+    resumed: () => {
+      sessions.catchUp();
+      void unfinished.retry();
+    },
+  });
 
   return {
     clusterName,
@@ -256,10 +267,12 @@ export function makeClusterServices(parts: ClusterServicesParts) {
     },
     /** Snapshot rules begin to fire: when everything else is in place. */
     startSchedules: () => {
+      watch.start();
       scheduler.start();
       migrations?.start();
     },
     stop(): void {
+      watch.stop();
       scrubs.close();
       migrations?.stop();
       scheduler.stop();

@@ -43,8 +43,6 @@ import { rebuildDone, rebuildRequested } from './rebuild-request.ts';
 import { checkManagement } from './self-check.ts';
 
 const backupEvery_ms = 6 * 3_600_000;
-/** How often what the catalog could not store is tried again. */
-const settleEvery_ms = 2_000;
 
 /** The management process: REST, sessions, catalog. Its loss does not stop hosts' I/O [C9.1]. */
 export async function startManagement(
@@ -249,14 +247,6 @@ export async function startManagement(
       log.warn({ err: error }, 'the catalog could not be copied');
     }
   };
-  const nextSettle = () => {
-    settling = waits.after(settleEvery_ms, () => {
-      catalog.settle();
-      nextSettle();
-    });
-  };
-  let settling = waits.after(0, () => undefined);
-  nextSettle();
   const nextBackup = () => {
     timer = waits.after(backupEvery_ms, () => {
       backup();
@@ -277,7 +267,6 @@ export async function startManagement(
     check: () => checkManagement(info.url, dataPlane),
     async stop() {
       timer.cancel();
-      settling.cancel();
       await app.close();
       metrics.stop();
       webhook?.stop();

@@ -4,13 +4,15 @@ import { join } from 'node:path';
 import { sessionId, systemClock, systemRandom, type VolumeId, volumeId } from '@antipode/base';
 import { BLOCK_BYTES, type BlockEngine } from '@antipode/blocks';
 import { simulatedEngine } from '@antipode/blocks/testing';
+import { RestError } from '@antipode/contract';
 import type { MoveOrder, MoveProgress } from '@antipode/replication';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { clusterDataPlane } from '../appliances/cluster-data-plane.ts';
 import { Catalog } from '../catalog/catalog.ts';
 import type { DataPlane } from '../local/api.ts';
 import { DataPlaneAway } from '../local/client.ts';
 import type { RequestContext } from '../rest/handlers.ts';
+import { answered } from '../services/jobs.ts';
 import { Reporter } from '../services/occurrences.ts';
 import { SnapshotService } from '../services/snapshots.ts';
 import { newVolumeDocument, protectionOf } from '../services/volume-document.ts';
@@ -19,6 +21,7 @@ import { MigrationService } from './migration-service.ts';
 
 /** What is waited for comes at once; what is given up after a time is given up as late as ever. */
 const clock = { ...systemClock, sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms / 100, signal) };
+const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
 const MiB = 1024 * 1024;
 type Simulated = Awaited<ReturnType<typeof simulatedEngine>>;
 
@@ -93,7 +96,7 @@ class Appliance {
     const from = this.engine.moving;
     const to = this.#peer().moving;
     let bytes = 0;
-    for (const image of from.images(volumes)) {
+    for (const image of await from.images(volumes)) {
       const { next, complete } = await to.openImage(move, image);
       if (complete) continue;
       const difference = await from.imageDifference(image.parent, image.image);
@@ -105,7 +108,7 @@ class Appliance {
         await to.syncImage(move, image.image, block + count);
         bytes += payload.length;
       }
-      await to.closeImage(move, image.image);
+      await to.proveImage(move, image.image, await to.closeImage(move, image.image));
     }
     return { total_bytes: bytes, copied_bytes: bytes };
   }
@@ -244,6 +247,112 @@ describe('a migration whose data planes die', () => {
     expect(catalog.get('volume', volume)?.migration_session_id).toBeNull();
     await next.life.destroy(catalog.get('volume', volume)!);
     expectNothing();
+  });
+});
+
+describe('what is asked of a migration at once', () => {
+  it.each([
+    ['pause', 'delete'],
+    ['delete', 'pause'],
+    ['delete', 'delete'],
+    ['delete', 'resume'],
+    ['cutover', 'delete'],
+    ['pause', 'cutover'],
+    ['pause', 'sync'],
+  ])('%s and %s: each is done, or refused with a reason, and a deletion leaves nothing', async (first, second) => {
+    const of = management();
+    for (let turns = 0; turns < 60; turns += 15) {
+      const volume = await makeVolume(of, `v${turns}`);
+      const { id } = await of.ask('create', '', {
+        resource_type: 'volume',
+        family_id: volume,
+        destination_appliance_id: 'A2',
+      });
+      await of.ask('sync', id, { automatic_cutover: turns % 2 === 1 });
+      for (let turn = 0; turn < turns; turn++) await nextTurn();
+      const at = [first, second].map((verb) => answered(() => of.ask(verb, id)));
+      for (const end of await Promise.allSettled(at)) {
+        if (end.status === 'fulfilled') continue;
+        expect(end.reason).toBeInstanceOf(RestError);
+        expect((end.reason as RestError).status).toBeLessThan(500);
+      }
+      // A cutover that was under way is not interrupted: the deletion comes after it.
+      if (catalog.get('migration_session', id) !== undefined) {
+        await vi.waitFor(() => expect(catalog.get('migration_session', id)?.state).not.toBe('Cutting_Over'), 60_000);
+        await of.ask('delete', id);
+      }
+      expect(catalog.get('migration_session', id)).toBeUndefined();
+      expect([...of.paused]).toEqual([]);
+      const kept = catalog.get('volume', volume)!;
+      expect(kept.migration_session_id).toBeNull();
+      const having = Object.entries({ A1: a1, A2: a2 }).filter(([, { engine }]) => engine.volume(volume) !== undefined);
+      expect(having.map(([name]) => name)).toEqual([kept.appliance_id]);
+      await of.life.destroy(kept);
+      expectNothing();
+    }
+  });
+});
+
+describe('a deletion', () => {
+  const refused = expect.objectContaining({ status: 422 });
+  const nothingLeft = async (of: Management, id: string, volume: VolumeId) => {
+    expect(catalog.get('migration_session', id)).toBeUndefined();
+    expect([...of.paused]).toEqual([]);
+    const kept = catalog.get('volume', volume)!;
+    expect(kept).toMatchObject({ appliance_id: 'A1', migration_session_id: null });
+    await of.life.destroy(kept);
+    expectNothing();
+  };
+  const begun = async (of: Management, automatic_cutover: boolean) => {
+    const volume = await makeVolume(of, 'churn');
+    const { id } = await of.ask('create', '', {
+      resource_type: 'volume',
+      family_id: volume,
+      destination_appliance_id: 'A2',
+    });
+    await of.ask('sync', id, { automatic_cutover });
+    return { id, volume };
+  };
+
+  it('stays one while a pause of the same moment ends: nobody resumes what is going', async () => {
+    const of = management();
+    const { id, volume } = await begun(of, false);
+    const asked = ['pause', 'delete'].map((verb) => answered(() => of.ask(verb, id)));
+    let seen: unknown;
+    a2.after.set('forgetArrival', async () => {
+      seen = [catalog.get('migration_session', id)?.state, await of.ask('resume', id).catch((error: unknown) => error)];
+    });
+    const [paused, deleted] = await Promise.allSettled(asked);
+    expect(seen).toEqual(['Deleting', refused]);
+    expect([paused, deleted]).toMatchObject([{ status: 'rejected', reason: refused }, { status: 'fulfilled' }]);
+    await nothingLeft(of, id, volume);
+  });
+
+  it('that is asked for twice at once is one', async () => {
+    const of = management();
+    const { id, volume } = await begun(of, false);
+    await of.inState(id, 'Idle');
+    let again: Promise<unknown> | undefined;
+    a1.after.set('dropPoint', async () => {
+      again = of.ask('delete', id);
+    });
+    await of.ask('delete', id);
+    await expect(again).resolves.toBe(undefined);
+    await nothingLeft(of, id, volume);
+  });
+
+  it('comes before a cutover that is about to begin', async () => {
+    const of = management();
+    const { id, volume } = await begun(of, true);
+    let deleted: Promise<unknown> | undefined;
+    const look = async () => {
+      a1.after.set('unitOf', look);
+      if (catalog.get('migration_session', id)?.state === 'Idle') deleted ??= of.ask('delete', id);
+    };
+    await look();
+    await vi.waitFor(() => expect(deleted).toBeDefined(), 60_000);
+    await deleted;
+    await nothingLeft(of, id, volume);
   });
 });
 

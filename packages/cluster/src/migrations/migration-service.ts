@@ -4,6 +4,7 @@ import { type Static, Type } from 'typebox';
 import type { ClusterDataPlane } from '../appliances/cluster-data-plane.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { timestamp, type VolumeDocument, type VolumePrivate } from '../catalog/documents.ts';
+import { isMediumRefusal } from '../catalog/medium-errors.ts';
 import { DataPlaneAway } from '../local/client.ts';
 import { type Handlers, handler } from '../rest/handlers.ts';
 import type { Reporter } from '../services/occurrences.ts';
@@ -35,6 +36,7 @@ const follow_ms = 500;
 export class MigrationService {
   readonly #deps: MigrationDeps;
   readonly #running = new Map<string, { readonly move: Move; readonly ended: Promise<void> }>();
+  readonly #deletions = new Map<string, Promise<void>>();
   #stopped = false;
 
   constructor(deps: MigrationDeps) {
@@ -152,6 +154,9 @@ export class MigrationService {
     this.#allowed(id, 'pause');
     this.#show(id, { state: 'Pausing' });
     await this.#halt(id);
+    // It may have been deleted meanwhile, or be about to go.
+    const { state } = this.#document(id);
+    if (state !== 'Pausing') throw this.#illegal('pause', state);
     this.#show(id, { state: 'Paused' });
   }
 
@@ -168,7 +173,14 @@ export class MigrationService {
     }
   }
 
-  async #delete(id: string): Promise<void> {
+  /** Asked for again while it is under way it is the same one. */
+  #delete(id: string): Promise<void> {
+    const deletion = this.#deletions.get(id) ?? this.#remove(id).finally(() => this.#deletions.delete(id));
+    this.#deletions.set(id, deletion);
+    return deletion;
+  }
+
+  async #remove(id: string): Promise<void> {
     const { catalog } = this.#deps;
     const { state } = this.#document(id);
     if (state === 'Cutting_Over') throw new RestError('migration_state', 'delete', display(state), 'any other');
@@ -209,7 +221,10 @@ export class MigrationService {
   }
 
   async #cutOver(id: string, move: Move): Promise<void> {
-    this.#show(id, { state: 'Cutting_Over', session_ids: await move.sessions() });
+    const session_ids = await move.sessions();
+    // Paused or deleted while that was asked; from here on neither can be.
+    if (move.cancelled) throw this.#illegal('cutover', this.#document(id).state);
+    this.#show(id, { state: 'Cutting_Over', session_ids });
     try {
       await move.cutOver();
     } catch (error) {
@@ -238,33 +253,39 @@ export class MigrationService {
       reason: 'Manual',
       reason_l10n: 'Manual',
     };
-    catalog.transaction(() => {
-      for (const volume of catalog.list('volume', 'appliance_id', from)) {
-        const of = volume.type === 'Snapshot' ? catalog.private<VolumePrivate>('volume', volume.id)?.of : volume.id;
-        if (of === undefined || !moved.has(of)) continue;
-        const location_history = [...volume.location_history, entry];
-        catalog.change('volume', volume.id, { appliance_id: to, location_history, migration_session_id: null });
-      }
-      this.#mark(catalog.list('volume', 'migration_session_id', id), null);
-      this.#show(id, {
-        state: 'Completed',
-        progress_percentage: 100,
-        last_sync_timestamp: timestamp(clock.now()),
-      });
-    });
+    await this.#answered(async () =>
+      catalog.transaction(() => {
+        for (const volume of catalog.list('volume', 'appliance_id', from)) {
+          const of = volume.type === 'Snapshot' ? catalog.private<VolumePrivate>('volume', volume.id)?.of : volume.id;
+          if (of === undefined || !moved.has(of)) continue;
+          const location_history = [...volume.location_history, entry];
+          catalog.change('volume', volume.id, { appliance_id: to, location_history, migration_session_id: null });
+        }
+        this.#mark(catalog.list('volume', 'migration_session_id', id), null);
+        this.#show(id, {
+          state: 'Completed',
+          progress_percentage: 100,
+          last_sync_timestamp: timestamp(clock.now()),
+        });
+      }),
+    );
     passFaultPoint('migration.catalog.followed');
     await this.#answered(() => destination.forgetArrival(id));
     this.#clear(id);
     this.#tell('migration_completed', document, to);
   }
 
-  /** What a data plane answers, however long it takes to be started again; a process that ends leaves that to the next one. */
+  /**
+   * What a data plane answers, however long it takes to be started again, or what the catalog takes, once it takes anything; a process
+   * that ends leaves that to the next one.
+   */
   async #answered<T>(ask: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
         return await ask();
       } catch (error) {
-        if (!(error instanceof DataPlaneAway) || this.#stopped) throw error;
+        const passes = error instanceof DataPlaneAway || isMediumRefusal(error);
+        if (!passes || this.#stopped) throw error;
         await this.#deps.clock.sleep(moveLimits.retry_ms);
       }
     }
@@ -273,8 +294,12 @@ export class MigrationService {
   #failed(id: string, move: Move, error: unknown): void {
     if (move.cancelled || this.#stopped || this.#deps.catalog.get('migration_session', id) === undefined) return;
     const reason = error instanceof Error ? error.message : String(error);
-    this.#show(id, { state: 'System_Paused' });
-    this.#tell('migration_parked', this.#document(id), reason);
+    this.#deps.catalog.eventually(() => {
+      const document = this.#deps.catalog.get('migration_session', id);
+      if (document === undefined || !underWay.has(document.state)) return;
+      this.#show(id, { state: 'System_Paused' });
+      this.#tell('migration_parked', document, reason);
+    });
   }
 
   async #halt(id: string): Promise<void> {
@@ -340,8 +365,12 @@ export class MigrationService {
     const document = this.#document(id);
     const states: readonly MigrationState[] = legalStates[command];
     if (!states.includes(document.state) || this.#running.has(id) !== (document.state === 'Synchronizing'))
-      throw new RestError('migration_state', command, display(document.state), states.map(display).join(', '));
+      throw this.#illegal(command, document.state);
     return document;
+  }
+
+  #illegal(command: MigrationCommand, state: MigrationState): RestError {
+    return new RestError('migration_state', command, display(state), legalStates[command].map(display).join(', '));
   }
 
   /** What is shown from now on; what was measured before it counts no more. */

@@ -7,13 +7,19 @@ import type { RemoteRecord, RemoteStore, TrustRecord, TrustStore } from './remot
 
 /** Peers and exchanged certificates, as rows of the catalog. */
 export function remoteStore(catalog: Catalog): RemoteStore {
+  const save = (record: RemoteRecord) => catalog.put('remote_system', remoteDocument(record), record);
   return {
     list: () =>
       catalog
         .list('remote_system')
         .map((row) => catalog.private<RemoteRecord>('remote_system', row.id))
         .filter((record) => record !== undefined),
-    save: (record) => catalog.put('remote_system', remoteDocument(record), record),
+    save,
+    follow: (record) =>
+      catalog.eventually(() => {
+        const present = record();
+        if (present !== undefined) save(present);
+      }),
     remove: (id) => catalog.remove('remote_system', id),
   };
 }

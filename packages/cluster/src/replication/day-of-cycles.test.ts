@@ -41,4 +41,32 @@ describe('hours of cycles of many sessions', () => {
       rmSync(directory, { recursive: true, force: true });
     }
   }, 120_000);
+
+  it('catalogs that take nothing for a while, at both sides: nothing ends, everybody is told, and all go on by themselves [C5.5] [C7.3]', async () => {
+    const directory = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'cycles-'));
+    try {
+      const hours = await dayOfCycles({
+        sessions: 12,
+        hours: 3,
+        cyclesAtOnce: 4,
+        schedule: 'share_of_rpo',
+        mix: [['Five_Minutes', 1]],
+        full: { atHour: 1, minutes: 20 },
+        directory,
+      });
+      const [first, second, third] = hours;
+      expect(first?.alertsRaised).toBe(0);
+      // One alert about the catalog, and one for each objective that was missed meanwhile.
+      expect(second?.alertsRaised).toBe(1 + 12);
+      expect(third?.alertsRaised).toBe(second?.alertsRaised);
+      expect(second?.cycles).toBeLessThan(first!.cycles);
+      expect(third?.cycles).toBeGreaterThanOrEqual(12 * 15);
+      for (const hour of hours) {
+        expect(hour.sessionsBeyondObjective).toBe(0);
+        expect(hour.alertsActive).toBe(0);
+      }
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  }, 120_000);
 });

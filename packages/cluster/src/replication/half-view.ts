@@ -15,6 +15,7 @@ import { driverLimits } from './limits.ts';
 export async function viewOf(half: Half, dataPlane: DataPlane): Promise<HalfView> {
   const engine = await dataPlane.half(half.id);
   const points = await heldPoints(half, engine, dataPlane);
+  await tellable(half, dataPlane);
   const pairs = engine === undefined ? half.pairs : [...engine.pairs, ...engine.joining];
   return {
     generation: half.generation,
@@ -48,7 +49,13 @@ export async function withSnapshots(
   if (half.role !== 'destination' || (common !== undefined && common.point === view.base?.point)) return view;
   const here = await dataPlane.pointsOf(half.pairs.map(({ local }) => local));
   const snapshots = here.filter(({ kind }) => kind === 'snapshot').slice(-driverLimits.snapshotsTold);
+  await tellable(half, dataPlane);
   return { ...view, snapshots: snapshots.map(({ id }) => id) };
+}
+
+/** A source gives the base before up when it hears of a newer one: a death must not take that one back at the destination [C3.4]. */
+async function tellable(half: Half, dataPlane: DataPlane): Promise<void> {
+  if (half.role === 'destination') await dataPlane.settled(half.id);
 }
 
 /** The points that may serve as common base: the base itself, the target under way, and the replica [C2.3]. */

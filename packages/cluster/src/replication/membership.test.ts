@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pointId, sessionId, systemClock, systemRandom, volumeId } from '@antipode/base';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Catalog } from '../catalog/catalog.ts';
 import { Reporter } from '../services/occurrences.ts';
 import { newVolumeDocument, protectionOf } from '../services/volume-document.ts';
@@ -106,4 +106,70 @@ it('an offer whose source gave up while it was carried out, or before it came, l
     kind: 'refused',
   });
   expect([sessions.records().length, (await plane.halves()).length]).toEqual([0, 0]);
+});
+
+describe('a name that two sources offer at once', () => {
+  const another = { id: 'another', serial: 'C', name: 'elsewhere' } as RemoteRecord;
+  const offers = (change: { readonly volume?: string; readonly group?: string }) => {
+    const of = (id: string, serial: string, volume: string) => {
+      const common = {
+        ...offer,
+        session: sessionId(id),
+        generation: { number: 1, site: serial, nonce: id },
+        protection: { ...offer.protection, id, name: id },
+      };
+      const volumes = [volume, `only-${id}`].map((name) => ({ ...offered, id: `${id}-${name}`, name }));
+      if (change.group === undefined) return { kind: 'offer', offer: { ...common, volume: volumes[0]! } } as const;
+      const group = { id: `group-${id}`, name: change.group, description: null, isWriteOrderConsistent: true };
+      return { kind: 'offer_group', offer: { ...common, group, volumes } } as const;
+    };
+    const { volume = 'v' } = change;
+    return [
+      sessions.answer(peer, of('one', 'A', volume)),
+      sessions.answer(another, of('two', 'C', change.volume ?? (change.group ? 'w' : volume))),
+    ];
+  };
+  const expectOne = async (answers: readonly Promise<unknown>[], volumes: readonly string[]) => {
+    const [won, lost] = await Promise.all(answers);
+    expect([won, lost]).toMatchObject([
+      { kind: expect.stringMatching(/^accepted/) },
+      { kind: 'refused', message: expect.stringContaining('in use') },
+    ]);
+    expect((await plane.halves()).map((half) => half.session)).toEqual(['one']);
+    expect(sessions.records().map(({ half }) => half.id)).toEqual(['one']);
+    expect(catalog.list('volume').map(({ name, state }) => [name, state])).toEqual(
+      volumes.map((name) => [name, 'Ready']),
+    );
+    expect(catalog.list('policy').map(({ name }) => name)).toEqual(['one']);
+    for (const { id } of catalog.list('volume')) expect(await plane.volume(volumeId(id))).toBeDefined();
+    expect(plane.kept.length).toBe(volumes.length);
+  };
+
+  it('is given to one of them, and the other is told why', async () => {
+    await expectOne(offers({}), ['v']);
+  });
+
+  it('is given to one of them where there is a copy of before', async () => {
+    await setAside('v');
+    await expectOne(offers({}), ['v']);
+  });
+
+  it('of a group, or of a member, is given to one, and nothing of the other stays', async () => {
+    await expectOne(offers({ group: 'g' }), ['v', 'only-one']);
+    expect(catalog.list('volume_group').map(({ name }) => name)).toEqual(['g']);
+  });
+
+  it('is taken by somebody here meanwhile: the source is told', async () => {
+    const appliances = plane.appliances.bind(plane);
+    plane.appliances = async () => {
+      const protection = protectionOf('mine', null, null, null, 'User');
+      const parts = { id: 'mine', name: 'v', size: 4096, type: 'Primary', protection } as const;
+      const mine = newVolumeDocument({ clock: systemClock, random: systemRandom }, parts);
+      if (catalog.get('volume', 'mine') === undefined) catalog.put('volume', mine, {});
+      return appliances();
+    };
+    expect(await offers({})[0]).toMatchObject({ kind: 'refused', message: expect.stringContaining('in use') });
+    expect(catalog.list('volume').map(({ id }) => id)).toEqual(['mine']);
+    expect([sessions.records(), await plane.halves(), plane.kept]).toEqual([[], [], []]);
+  });
 });

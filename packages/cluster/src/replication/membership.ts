@@ -8,7 +8,8 @@ import { enterSnapshot } from '../services/found-snapshots.ts';
 import { changeMembership, labelMembers, membersOf } from '../services/group-document.ts';
 import { forgetVolume } from '../services/snapshots.ts';
 import { Turns } from '../services/turns.ts';
-import { copyDocument, offeredVolume, refusedBy } from './offers.ts';
+import type { CopyPlaces } from './copy-places.ts';
+import { copyDocument, offeredVolume } from './offers.ts';
 import type { OfferedVolume, PeerAnswer } from './peer-wire.ts';
 import type { RemoteRecord } from './remote-systems.ts';
 import type { SessionEntry, SessionRegistry, SessionsDeps } from './session-parts.ts';
@@ -22,13 +23,15 @@ import { PeerUnreachable, type Recruited } from './step-runner.ts';
 export class Membership {
   readonly #deps: SessionsDeps;
   readonly #registry: SessionRegistry;
+  readonly #places: CopyPlaces;
 
   /** What is under way for a session: volumes are not set aside while another turn looks which of them are needed. */
   readonly #turns = new Turns<SessionId>();
 
-  constructor(deps: SessionsDeps, registry: SessionRegistry) {
+  constructor(deps: SessionsDeps, registry: SessionRegistry, places: CopyPlaces) {
     this.#deps = deps;
     this.#registry = registry;
+    this.#places = places;
   }
 
   // --- at the source ------------------------------------------------------------------------------------------------
@@ -148,7 +151,9 @@ export class Membership {
     volumes: readonly OfferedVolume[],
     check: boolean,
   ): Promise<PeerAnswer> {
-    return this.#turns.take(sessionId(session), () => this.#setAside(remote, session, volumes, check));
+    return this.#turns.take(sessionId(session), () =>
+      this.#places.take(volumes, () => this.#setAside(remote, session, volumes, check)),
+    );
   }
 
   async #setAside(
@@ -174,7 +179,7 @@ export class Membership {
     }
     const known = new Map([...engine.pairs, ...engine.joining].map(({ local, remote }) => [remote as string, local]));
     const wanted = volumes.filter((volume) => !known.has(volume.id));
-    const found = await findPlaces(this.#deps, wanted);
+    const found = await this.#places.find(wanted);
     if (found.kind === 'refused') return found;
     if (check) return { kind: 'members', volumes: [] };
     const joining: Pair[] = [...engine.joining];
@@ -289,29 +294,3 @@ const samePairs = (engine: HalfInfo, half: Half): boolean =>
   engine.pairs.every(
     ({ local, remote }, index) => half.pairs[index]?.local === local && half.pairs[index]?.remote === remote,
   );
-
-/** Where copies could be kept: a flagged leftover of the same name that no session uses; a name that is in use otherwise refuses all. */
-export async function findPlaces(
-  { catalog, dataPlane }: SessionsDeps,
-  volumes: readonly { readonly name: string }[],
-): Promise<
-  | { readonly kind: 'found'; readonly leftovers: ReadonlyMap<string, VolumeDocument> }
-  | Extract<PeerAnswer, { kind: 'refused' }>
-> {
-  const leftovers = new Map<string, VolumeDocument>();
-  for (const { name } of volumes) {
-    const named = catalog.list('volume', 'name', name).find((volume) => volume.type !== 'Snapshot');
-    if (named === undefined) continue;
-    const info = await dataPlane.volume(volumeId(named.id));
-    const owner = named.group_id == null ? undefined : catalog.get('volume_group', named.group_id);
-    const isFree = named.is_replication_destination && info?.session === undefined;
-    if (!isFree || (owner !== undefined && !owner.is_replication_destination))
-      return refusedBy(catalog, new RestError('name_in_use', name));
-    leftovers.set(name, named);
-  }
-  const [first, ...others] = leftovers.values();
-  const apart = others.find(({ appliance_id }) => appliance_id !== first?.appliance_id);
-  if (first !== undefined && apart !== undefined)
-    return refusedBy(catalog, new RestError('other_appliance', apart.name, apart.appliance_id, first.appliance_id));
-  return { kind: 'found', leftovers };
-}

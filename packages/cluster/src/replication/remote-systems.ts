@@ -24,6 +24,8 @@ export interface RemoteRecord {
 export interface RemoteStore {
   list(): readonly RemoteRecord[];
   save(record: RemoteRecord): void;
+  /** As `save`, for what nobody waits for: once it can be stored. */
+  follow(record: () => RemoteRecord | undefined): void;
   remove(id: string): void;
 }
 
@@ -150,18 +152,19 @@ export class RemoteSystems {
   change(id: string, change: Partial<Pick<RemoteRecord, 'description' | 'latency' | 'managementAddress'>>): void {
     const link = this.#links.get(id);
     if (link === undefined) return;
-    link.record = { ...link.record, ...change };
-    this.#deps.remotes.save(link.record);
+    const record = { ...link.record, ...change };
+    this.#deps.remotes.save(record);
+    link.record = record;
   }
 
   /** Forgets a peer and its certificate. */
   forget(id: string): void {
     const link = this.#links.get(id);
     if (link === undefined) return;
-    this.#close(link);
-    this.#links.delete(id);
     this.#deps.remotes.remove(id);
     this.#deps.trust.remove(link.record.serial);
+    this.#close(link);
+    this.#links.delete(id);
     this.#deps.trustChanged();
   }
 
@@ -209,9 +212,9 @@ export class RemoteSystems {
   }
 
   #reopen(record: RemoteRecord): void {
+    this.#deps.remotes.save(record);
     const known = this.#links.get(record.id);
     if (known !== undefined) this.#close(known);
-    this.#deps.remotes.save(record);
     this.#open(record);
   }
 
@@ -245,7 +248,7 @@ export class RemoteSystems {
         hello.name !== link.record.name);
     if (moved) {
       link.record = { ...link.record, data: hello.data, peer: hello.peer, version: hello.version, name: hello.name };
-      this.#deps.remotes.save(link.record);
+      this.#deps.remotes.follow(() => this.#links.get(id)?.record);
     }
     this.#deps.linkChanged(link.record, state, before);
   }

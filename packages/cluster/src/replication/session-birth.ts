@@ -15,8 +15,8 @@ import { rpo_ms } from '../services/policies.ts';
 import type { ResourceKind } from '../services/replication-hooks.ts';
 import { Turns } from '../services/turns.ts';
 import { protectionOf } from '../services/volume-document.ts';
+import type { CopyPlaces } from './copy-places.ts';
 import { driverLimits } from './limits.ts';
-import { findPlaces } from './membership.ts';
 import { copyDocument, notKnown, offeredVolume, refusedBy } from './offers.ts';
 import type { GroupOffer, PeerAnswer, PeerRequest, PolicyCopy, SessionOffer } from './peer-wire.ts';
 import type { RemoteRecord } from './remote-systems.ts';
@@ -42,6 +42,7 @@ export class SessionBirth {
   readonly #deps: SessionsDeps;
   readonly #registry: SessionRegistry;
   readonly #reports: SessionReports;
+  readonly #places: CopyPlaces;
   /** Births to be undone once more. */
   readonly #again = new Map<string, Timer>();
   #stopped = false;
@@ -50,10 +51,11 @@ export class SessionBirth {
   /** Sessions that their sources gave up lately: an offer that was slower than that comes too late. */
   readonly #withdrawn = new Set<string>();
 
-  constructor(deps: SessionsDeps, registry: SessionRegistry, reports: SessionReports) {
+  constructor(deps: SessionsDeps, registry: SessionRegistry, reports: SessionReports, places: CopyPlaces) {
     this.#deps = deps;
     this.#registry = registry;
     this.#reports = reports;
+    this.#places = places;
   }
 
   // --- at the source ------------------------------------------------------------------------------------------------
@@ -92,8 +94,8 @@ export class SessionBirth {
   /** A session that was not completed must not live on, here or there. Who cannot be told now is told later, by the next start at the latest. */
   async undo(id: string, remoteId: string): Promise<void> {
     const { catalog, clock, remotes, waits = clock } = this.#deps;
-    if (this.#registry.entries.has(sessionId(id))) return catalog.remove('intent', id);
     try {
+      if (this.#registry.entries.has(sessionId(id))) return catalog.remove('intent', id);
       await this.#removeUnheard(id, () => true);
       if (remotes.get(remoteId) !== undefined) await remotes.ask(remoteId, { kind: 'withdraw', session: id });
       catalog.remove('intent', id);
@@ -170,7 +172,7 @@ export class SessionBirth {
 
   /** A source wants its volume kept here: the volume, its half and the policy's copy exist when this resolves. */
   accept(remote: RemoteRecord, offer: SessionOffer): Promise<PeerAnswer> {
-    return this.#turns.take(offer.session, () => this.#accept(remote, offer));
+    return this.#turns.take(offer.session, () => this.#places.take([offer.volume], () => this.#accept(remote, offer)));
   }
 
   async #accept(remote: RemoteRecord, offer: SessionOffer): Promise<PeerAnswer> {
@@ -178,7 +180,7 @@ export class SessionBirth {
     const known = this.#registry.entries.get(sessionId(offer.session));
     if (known !== undefined && known.record.remoteSystemId !== remote.id) return notKnown;
     if (known !== undefined) return { kind: 'accepted', volume: known.record.localResourceId };
-    const places = await findPlaces(this.#deps, [offer.volume]);
+    const places = await this.#places.find([offer.volume]);
     if (places.kind === 'refused') return places;
     const { pairs } = await this.#copies([offer.volume], places.leftovers);
     const local = pairs[0]!.local;
@@ -189,7 +191,9 @@ export class SessionBirth {
 
   /** The same for a group: a group of the same name with volumes of the same names. Any name in use refuses it all before anything exists. */
   acceptGroup(remote: RemoteRecord, offer: GroupOffer): Promise<PeerAnswer> {
-    return this.#turns.take(offer.session, () => this.#acceptGroup(remote, offer));
+    return this.#turns.take(offer.session, () =>
+      this.#places.take(offer.volumes, () => this.#acceptGroup(remote, offer), offer.group),
+    );
   }
 
   async #acceptGroup(remote: RemoteRecord, offer: GroupOffer): Promise<PeerAnswer> {
@@ -205,9 +209,8 @@ export class SessionBirth {
     const isFree =
       named === undefined || (named.is_replication_destination && this.#registry.sessionOf(named.id) === undefined);
     if (!isFree) return refusedBy(catalog, new RestError('group_name_in_use', offer.group.name));
-    const places = await findPlaces(this.#deps, offer.volumes);
+    const places = await this.#places.find(offer.volumes);
     if (places.kind === 'refused') return places;
-    const { pairs } = await this.#copies(offer.volumes, places.leftovers);
     const id = named?.id ?? random.uuid();
     const document = {
       ...(named ??
@@ -221,13 +224,12 @@ export class SessionBirth {
         })),
       is_replication_destination: true,
     };
-    catalog.transaction(() => {
+    const { pairs } = await this.#copies(offer.volumes, places.leftovers, (copies) => {
       catalog.put('volume_group', document, {});
-      const members = new Set(pairs.map(({ local }) => local as string));
       const before = membersOf(catalog, id).map((member) => member.id);
       changeMembership(catalog, id, {
-        add: [...members].filter((member) => !before.includes(member)),
-        remove: before.filter((member) => !members.has(member)),
+        add: copies.filter((member) => !before.includes(member)),
+        remove: before.filter((member) => !copies.includes(member)),
       });
     });
     await labelMembers(this.#deps, id);
@@ -265,10 +267,11 @@ export class SessionBirth {
     return { kind: 'accepted_group', group: record.localResourceId, volumes };
   }
 
-  /** A copy of each volume: a leftover of the same name, or a new one. */
+  /** A copy of each volume: a leftover of the same name, or a new one. All names are taken at once, with what `alongside` takes, or none. */
   async #copies(
     offered: readonly SessionOffer['volume'][],
     leftovers: ReadonlyMap<string, VolumeDocument>,
+    alongside: (copies: readonly string[]) => void = () => undefined,
   ): Promise<{ readonly pairs: readonly Pair[] }> {
     const { catalog, dataPlane } = this.#deps;
     // All of a session are on one appliance: its cycles are committed as a whole.
@@ -279,6 +282,7 @@ export class SessionBirth {
     }));
     catalog.transaction(() => {
       for (const { copy } of copies) if (!leftovers.has(copy.name)) catalog.put('volume', copy, {});
+      alongside(copies.map(({ copy }) => copy.id));
     });
     const pairs: Pair[] = [];
     for (const { volume, copy } of copies) {
@@ -336,11 +340,14 @@ export class SessionBirth {
   /** From here on it is a session, under the rule that `alongside` names. */
   #enter(record: SessionRecord, alongside: () => string | undefined): SessionEntry {
     const { catalog } = this.#deps;
-    const entry = catalog.transaction(() => {
+    const born = catalog.transaction(() => {
       const rule = catalog.get('replication_rule', alongside() ?? '');
       const half = { ...record.half, rpo_ms: rule === undefined ? 0 : rpo_ms[rule.rpo] };
-      return this.#registry.open({ ...record, half, ruleId: rule?.id });
+      const kept = { ...record, half, ruleId: rule?.id };
+      this.#registry.keep(kept);
+      return kept;
     });
+    const entry = this.#registry.open(born);
     this.#deps.reporter.tell('session_created', this.#reports.about(entry.record));
     entry.driver.start();
     return entry;
@@ -370,7 +377,7 @@ export class SessionBirth {
       const volume = catalog.get('volume', aside);
       if (volume !== undefined) catalog.put('volume', volume, { joined: id });
     }
-    return this.#registry.open({
+    const record = {
       half,
       remoteSystemId: remote.id,
       ruleId: rule?.id,
@@ -378,7 +385,9 @@ export class SessionBirth {
       localResourceId,
       remoteResourceId: isGroup ? String(tag.peer) : (engine.pairs[0]?.remote ?? ''),
       shippedTotal_bytes: 0,
-    });
+    };
+    this.#registry.keep(record);
+    return this.#registry.open(record);
   }
 
   /** What the policy of a volume or group says of the copy at a peer. None: the session goes on without a schedule until a policy is assigned. */

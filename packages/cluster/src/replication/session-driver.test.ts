@@ -45,6 +45,7 @@ function driven(half: Half) {
     gate: new LinkGate(1),
     linkUp: () => false,
     persist: () => undefined,
+    eventually: (work) => work(),
     notify: () => undefined,
     removed: () => undefined,
     world: {

@@ -15,6 +15,7 @@ import {
   type Notice,
   newestCommon,
   nextStart_ms,
+  type Outcome,
   type PeerMessage,
   type PeerReply,
   type Rejection,
@@ -43,8 +44,10 @@ export interface DriverDeps {
   readonly localPauseResume: Context['localPauseResume'];
   /** How many cycles may run on the link to the peer at once. */
   readonly gate: LinkGate;
-  /** Durable when it returns [C7.3]. */
+  /** Durable when it returns [C7.3]; throws, and nothing has changed, where that cannot be. */
   readonly persist: (half: Half) => void;
+  /** Does what nobody waits for: now, or once what it makes durable can be stored. */
+  readonly eventually: (work: () => void) => void;
   readonly notify: (notice: Notice, half: Half) => void;
   /** The half is gone: nothing of it is left here. */
   readonly removed: (half: Half) => void;
@@ -86,7 +89,7 @@ export class SessionDriver {
   /** Looks at the half as it was loaded and sets what it wants in motion. */
   start(): void {
     void this.#admit();
-    this.submit({ kind: 'tick' });
+    this.hear({ kind: 'tick' });
   }
 
   /** No new steps; what runs is left to end. */
@@ -96,6 +99,11 @@ export class SessionDriver {
     this.#alarm?.cancel();
     this.#slot?.drop();
     this.#wakeWaiters();
+  }
+
+  /** One input that nobody waits for, and that is never refused: time, the link, what a step has come to. */
+  hear(input: Exclude<Input, { kind: 'command' | 'message' }>): void {
+    this.#deps.eventually(() => void this.submit(input));
   }
 
   /** One input: decided, durable and set in motion when this returns. */
@@ -117,7 +125,8 @@ export class SessionDriver {
     this.#setAlarm();
     this.#wakeWaiters();
     // What waited for the place alone can go on.
-    return granted ? this.submit({ kind: 'tick' }) : ok(undefined);
+    if (granted) this.hear({ kind: 'tick' });
+    return ok(undefined);
   }
 
   /** An operator's command; resolves when the verb may be answered (REPLICATION A27). */
@@ -153,7 +162,7 @@ export class SessionDriver {
 
   /** What {@link suspend} was for is over: the session is what it was before. */
   lift(by: string): void {
-    this.submit({ kind: 'lift', by });
+    this.hear({ kind: 'lift', by });
   }
 
   /** Resolves true when the peer has heard of the state, false after `most_ms`. */
@@ -185,17 +194,20 @@ export class SessionDriver {
 
   /** The rule's objective was changed: the schedule follows at once. */
   changeObjective(rpo_ms: number): void {
-    if (this.#gone || this.#half.rpo_ms === rpo_ms) return;
-    this.#half = { ...this.#half, rpo_ms };
-    this.#deps.persist(this.#half);
-    this.submit({ kind: 'tick' });
+    this.#deps.eventually(() => {
+      if (this.#gone || this.#half.rpo_ms === rpo_ms) return;
+      const half = { ...this.#half, rpo_ms };
+      this.#deps.persist(half);
+      this.#half = half;
+      this.submit({ kind: 'tick' });
+    });
   }
 
   /** The data plane came back: it has forgotten what it was told, and a ship order has ended. */
   dataPlaneUp(): void {
     this.#admission = undefined;
     void this.#admit();
-    this.submit({ kind: 'tick' });
+    this.hear({ kind: 'tick' });
   }
 
   #context(): Context {
@@ -216,7 +228,7 @@ export class SessionDriver {
     if (this.#slot !== undefined) return false;
     const first = isInitialSync(this.#half);
     const claim = { session: this.#half.id, first, since_ms: this.#deps.clock.now() };
-    this.#slot = this.#deps.gate.claim(claim, () => this.submit({ kind: 'tick' }));
+    this.#slot = this.#deps.gate.claim(claim, () => this.hear({ kind: 'tick' }));
     return this.#slot.held;
   }
 
@@ -261,21 +273,34 @@ export class SessionDriver {
     const step = this.#desired;
     if (step === undefined || this.#running !== undefined || this.#stopped || this.#gone) return;
     const key = stepKey(step);
-    this.#running = { key, step, cancelling: false };
-    void runStep(this.#half, step, this.#deps.world).then((outcome) => {
-      this.#running = undefined;
-      this.#repeats = this.#lastKey === key ? this.#repeats + 1 : 1;
-      this.#lastKey = key;
-      if (outcome.kind === 'remove') return this.#finish();
-      this.submit({ kind: 'outcome', outcome });
-    });
+    const running = { key, step, cancelling: false };
+    this.#running = running;
+    void runStep(this.#half, step, this.#deps.world).then((outcome) =>
+      this.#deps.eventually(() => {
+        // Until what it came to is durable it counts as running: nothing is begun on the strength of what a death would forget.
+        try {
+          this.#running = undefined;
+          this.#ended(key, outcome);
+        } catch (error) {
+          this.#running = running;
+          throw error;
+        }
+      }),
+    );
+  }
+
+  #ended(key: string, outcome: Outcome): void {
+    if (outcome.kind === 'remove') return this.#finish();
+    this.#repeats = this.#lastKey === key ? this.#repeats + 1 : 1;
+    this.#lastKey = key;
+    this.submit({ kind: 'outcome', outcome });
   }
 
   #finish(): void {
+    this.#deps.removed(this.#half);
     this.#gone = true;
     this.#slot?.drop();
     this.#alarm?.cancel();
-    this.#deps.removed(this.#half);
     this.#wakeWaiters();
   }
 
@@ -311,7 +336,7 @@ export class SessionDriver {
       Math.max(due - this.#deps.clock.now(), driverLimits.alarmLeast_ms),
       driverLimits.alarmMost_ms,
     );
-    this.#alarm = this.#deps.clock.after(wait_ms, () => this.submit({ kind: 'tick' }));
+    this.#alarm = this.#deps.clock.after(wait_ms, () => this.hear({ kind: 'tick' }));
   }
 
   #until(check: (half: Half) => boolean, most_ms: number): Promise<boolean> {

@@ -90,7 +90,6 @@ export class SessionMonitor {
     this.#figures.delete(record.half.id);
     this.#missed.delete(record.half.id);
     this.#deps.reporter.clear('rpo_missed', this.#deps.about(record));
-    this.#deps.catalog.removeWhere('cycle_record', 'session_id', record.half.id);
   }
 
   /** The newest cycles of a session, newest first. */
@@ -103,20 +102,25 @@ export class SessionMonitor {
     const shipped = record.shippedTotal_bytes - (figures.shippedBefore_bytes ?? record.shippedTotal_bytes);
     figures.shippedBefore_bytes = record.shippedTotal_bytes;
     const now_ms = clock.now();
-    catalog.transaction(() => {
-      catalog.put('cycle_record', {
-        id: `${record.half.id}.${now_ms}.${figures.cyclesDone}`,
-        session_id: record.half.id,
-        trigger: notice.trigger,
-        instant_timestamp: timestamp(notice.instant_ms),
-        completed_timestamp: timestamp(now_ms),
-        duration_ms: notice.duration_ms,
-        achieved_rpo_ms: notice.oldest_ms ?? null,
-        rpo_ms: record.half.rpo_ms,
-        shipped_bytes: shipped,
-      });
-      catalog.trimWhere('cycle_record', 'session_id', record.half.id, driverLimits.cyclesKept);
-    });
+    const cycle: CycleDocument = {
+      id: `${record.half.id}.${now_ms}.${figures.cyclesDone}`,
+      session_id: record.half.id,
+      trigger: notice.trigger,
+      instant_timestamp: timestamp(notice.instant_ms),
+      completed_timestamp: timestamp(now_ms),
+      duration_ms: notice.duration_ms,
+      achieved_rpo_ms: notice.oldest_ms ?? null,
+      rpo_ms: record.half.rpo_ms,
+      shipped_bytes: shipped,
+    };
+    catalog.eventually(() =>
+      catalog.transaction(() => {
+        // What waited for the medium may come after the session's end.
+        if (catalog.get('replication_session', cycle.session_id) === undefined) return;
+        catalog.put('cycle_record', cycle);
+        catalog.trimWhere('cycle_record', 'session_id', cycle.session_id, driverLimits.cyclesKept);
+      }),
+    );
   }
 
   #look(): void {

@@ -44,6 +44,8 @@ export interface SessionRegistry {
   sessionOf(resource: string): SessionDocument | undefined;
   /** A peer's policy as its copy is kept here from now on; `held`: what its session's volume or group has. */
   keepPolicy(remote: RemoteRecord, copy: PolicyCopy, held?: PolicyDocument): KeptPolicy;
-  /** Keeps a record and drives its half from now on; the caller starts it. */
+  /** Keeps a record, durable when it returns. */
+  keep(record: SessionRecord): void;
+  /** Drives the half of a record that is kept from now on; the caller starts it. */
   open(record: SessionRecord): SessionEntry;
 }

@@ -71,11 +71,11 @@ export class SessionReports {
         reporter.clear('session_parked', about);
         return tell('failed_over', String(notice.generation));
       case 'test_started':
-        void this.sizesFollow(half);
+        this.#sizesFollow(half).catch(() => undefined);
         return tell('test_started');
       case 'test_stopped':
         if (notice.kept !== undefined) this.enterKept(record, notice.kept).catch(() => undefined);
-        void this.sizesFollow(half);
+        this.#sizesFollow(half).catch(() => undefined);
         return tell('test_stopped', notice.kept === undefined ? 'given up' : 'kept as a snapshot');
       case 'failover_aborted':
         return tell('failover_aborted', notice.message);
@@ -124,11 +124,13 @@ export class SessionReports {
   /** Whether hosts can write here: of a group and all its members at once. */
   #flag(record: SessionRecord, half: Half, is_replication_destination: boolean): void {
     const { catalog } = this.#deps;
-    catalog.transaction(() => {
-      for (const { local } of half.pairs) catalog.change('volume', local, { is_replication_destination });
-      if (record.resourceKind === 'volume_group')
-        catalog.change('volume_group', record.localResourceId, { is_replication_destination });
-    });
+    catalog.eventually(() =>
+      catalog.transaction(() => {
+        for (const { local } of half.pairs) catalog.change('volume', local, { is_replication_destination });
+        if (record.resourceKind === 'volume_group')
+          catalog.change('volume_group', record.localResourceId, { is_replication_destination });
+      }),
+    );
   }
 
   /** Whether hosts can write here, as the engine knows it: a catalog that is an older copy may say another thing of a group [C7.2]. */
@@ -137,11 +139,12 @@ export class SessionReports {
     if (resourceOf(this.#deps.catalog, record)?.is_replication_destination !== isCopy)
       this.#flag(record, record.half, isCopy);
     // A process may have died between a reprotection and the policy's becoming this cluster's own.
-    if (!isCopy && !undecided.includes(record.half.state)) flipProtection(this.#deps.catalog, record, 'source');
+    if (!isCopy && !undecided.includes(record.half.state))
+      this.#deps.catalog.eventually(() => void flipProtection(this.#deps.catalog, record, 'source'));
   }
 
-  /** A copy's size follows what was committed, a tested one's its image: the engine knows. */
-  async sizesFollow(half: Half): Promise<void> {
+  /** A copy's size follows what was committed, a tested one's its image: the engine knows, and is asked again where this fails. */
+  async #sizesFollow(half: Half): Promise<void> {
     const { catalog, dataPlane } = this.#deps;
     for (const { local } of half.pairs) {
       const info = await dataPlane.volume(local).catch(() => undefined);

@@ -5,7 +5,6 @@ import {
   type Half,
   isDecidingDirection,
   type Notice,
-  nextStart_ms,
   type PeerMessage,
   type PeerReply,
   recoverHalf,
@@ -17,6 +16,7 @@ import type { Assignee } from '../services/assignments.ts';
 import { membersOf } from '../services/group-document.ts';
 import { rpo_ms } from '../services/policies.ts';
 import type { ReplicationHooks, ResourceKind } from '../services/replication-hooks.ts';
+import { CopyPlaces } from './copy-places.ts';
 import { driverLimits } from './limits.ts';
 import { LinkGate } from './link-gate.ts';
 import { LostSessions } from './lost-sessions.ts';
@@ -37,10 +37,9 @@ import { SessionDriver } from './session-driver.ts';
 import { sessionFigures, sessionPreview } from './session-figures.ts';
 import { SessionMonitor } from './session-monitor.ts';
 import type { SessionEntry, SessionRegistry, SessionsDeps } from './session-parts.ts';
+import { type Progress, SessionProgress } from './session-progress.ts';
 import { SessionReports } from './session-reports.ts';
 import { resourceOf, type SessionRecord, SessionStore } from './session-store.ts';
-
-type Progress = (percent: number) => void;
 
 /** The sessions of this cluster: born by policies and offers, driven one by one, gone with their policies. */
 export class Sessions implements ReplicationHooks, SessionRegistry {
@@ -52,8 +51,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   readonly #membership: Membership;
   readonly #copies: PolicyCopies;
   readonly #gates = new Map<string, LinkGate>();
-  /** Commands under way that tell how far their session's copying is. */
-  readonly #followers = new Map<SessionId, Set<Progress>>();
+  readonly #progress: SessionProgress;
   readonly monitor: SessionMonitor;
   readonly lost: LostSessions;
 
@@ -61,8 +59,9 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     this.#deps = deps;
     this.#store = new SessionStore(deps.catalog);
     this.#reports = new SessionReports(deps);
-    this.#birth = new SessionBirth(deps, this, this.#reports);
-    this.#membership = new Membership(deps, this);
+    const places = new CopyPlaces(deps);
+    this.#birth = new SessionBirth(deps, this, this.#reports, places);
+    this.#membership = new Membership(deps, this, places);
     this.#copies = new PolicyCopies({
       catalog: deps.catalog,
       waits: deps.waits ?? deps.clock,
@@ -86,6 +85,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
       records: () => this.records(),
       about: (record) => this.#reports.about(record),
     });
+    this.#progress = new SessionProgress({ ...deps, monitor: this.monitor });
   }
 
   /** Puts catalog and engine together and sets every session in motion [C7.2]. */
@@ -96,8 +96,11 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
       const engine = halves.get(record.half.id);
       halves.delete(record.half.id);
       // Its half is gone: the deletion was durable before the catalog heard of it.
-      if (engine === undefined) this.#forget(record);
-      else this.open({ ...record, half: recoverHalf(record.half, engine) });
+      if (engine === undefined) catalog.eventually(() => this.#forget(record));
+      else {
+        const entry = this.open({ ...record, half: recoverHalf(record.half, engine) });
+        catalog.eventually(() => this.keep(entry.record));
+      }
     }
     for (const intent of catalog.list('intent', 'kind', 'create_session')) {
       halves.delete(sessionId(intent.id));
@@ -126,8 +129,9 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     if (resource === undefined || resource.protection_policy_id !== null || record.ruleId === undefined) return;
     const { ruleId } = record;
     const policy = catalog.list('policy').find((one) => !one.is_replica && one.replication_rule_ids.includes(ruleId));
-    if (policy !== undefined)
-      catalog.change(record.resourceKind ?? 'volume', resource.id, { protection_policy_id: policy.id });
+    if (policy === undefined) return;
+    const given = { protection_policy_id: policy.id };
+    catalog.eventually(() => catalog.change(record.resourceKind ?? 'volume', resource.id, given));
   }
 
   records(): readonly SessionRecord[] {
@@ -157,28 +161,13 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   async command(id: string, command: Command, progress?: Progress): Promise<void> {
     const entry = this.entries.get(sessionId(id));
     if (entry === undefined) throw new RestError('not_found', 'replication_session', id);
-    const unfollow = progress && this.#followProgress(entry.record.half.id, progress);
+    const unfollow = progress && this.#progress.follow(entry.record.half.id, progress);
     try {
       const result = await entry.driver.command(command);
       if (!result.ok) throw rejectionError(result.error);
     } finally {
       unfollow?.();
     }
-  }
-
-  #followProgress(session: SessionId, progress: Progress): () => void {
-    let furthest = 0;
-    const follower: Progress = (percent) => {
-      // A failover catches up in several cycles; none of them is the end of it.
-      furthest = Math.max(furthest, Math.min(percent, 99));
-      progress(furthest);
-    };
-    const followers = this.#followers.get(session) ?? new Set();
-    this.#followers.set(session, followers.add(follower));
-    return () => {
-      followers.delete(follower);
-      if (followers.size === 0) this.#followers.delete(session);
-    };
   }
 
   /** Ends a failover test; answers the snapshot that keeps what it has written, if that was asked for. */
@@ -419,7 +408,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
 
   linkChanged(remote: RemoteRecord, up: boolean): void {
     for (const entry of this.entries.values())
-      if (entry.record.remoteSystemId === remote.id) entry.driver.submit({ kind: 'link', up });
+      if (entry.record.remoteSystemId === remote.id) entry.driver.hear({ kind: 'link', up });
     if (!up) return;
     this.#reports.linkBack(remote.id);
     this.#copies.linkUp(remote.id);
@@ -433,18 +422,26 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     // Where this side has lost the link too, they do so when it is back.
     if (!this.#deps.remotes.isUp(remote.id)) return;
     for (const entry of this.entries.values())
-      if (entry.record.remoteSystemId === remote.id) entry.driver.submit({ kind: 'link', up: true });
+      if (entry.record.remoteSystemId === remote.id) entry.driver.hear({ kind: 'link', up: true });
   }
 
   dataPlaneEvent(event: DataPlaneEvent): void {
     if (event.kind === 'up') {
       for (const entry of this.entries.values()) entry.driver.dataPlaneUp();
-      this.lost.look();
-      void this.#followAll();
+      this.catchUp();
     }
-    if (event.kind === 'ship_progress') this.#showProgress(event.session, event.progress);
+    if (event.kind === 'ship_progress') {
+      const entry = this.entries.get(event.session);
+      if (entry !== undefined) this.#progress.show(entry.record, event.progress);
+    }
     // What is missed while the data plane is away is caught up with when it is back.
     if (event.kind === 'committed') this.#membership.follow(event.session, event.points).catch(() => undefined);
+  }
+
+  /** The data plane is back, or the catalog takes changes again: what could not be looked at, or not be stored, is now. */
+  catchUp(): void {
+    this.lost.look();
+    void this.#followAll();
   }
 
   /** Catalog and halves catch up with what the engine has committed and changed without them. */
@@ -458,42 +455,9 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     await this.#membership.align(entry).catch(() => undefined);
   }
 
-  #showProgress(
-    session: SessionId,
-    progress: { readonly total_bytes: number; readonly copied_bytes: number; readonly phase: string },
-  ): void {
-    const entry = this.entries.get(session);
-    if (entry === undefined) return;
-    const { total_bytes, copied_bytes } = progress;
-    const share = total_bytes === 0 ? 1 : copied_bytes / total_bytes;
-    const started = entry.record.half.cycle?.started_ms ?? this.#deps.clock.now();
-    const elapsed = this.#deps.clock.now() - started;
-    this.monitor.progress(session, progress);
-    for (const follower of this.#followers.get(session) ?? []) follower(share * 100);
-    this.#deps.catalog.live('replication_session', session, {
-      ...this.#linkFields(entry.record),
-      progress_percentage: Math.floor(share * 100),
-      estimated_completion_timestamp: share > 0 && share < 1 ? timestamp(started + elapsed / share) : null,
-    });
-  }
-
   /** Fields that pass, for REST. */
   refresh(): void {
-    for (const { record } of this.entries.values()) {
-      if (record.half.cycle === undefined)
-        this.#deps.catalog.live('replication_session', record.half.id, this.#linkFields(record));
-    }
-  }
-
-  #linkFields(record: SessionRecord) {
-    const state = this.#deps.remotes.state(record.remoteSystemId);
-    const { half } = record;
-    const due = half.state === 'OK' || half.state === 'Synchronizing' ? nextStart_ms(half) : undefined;
-    return {
-      // Overdue or in line: from now on at any moment.
-      ...(due !== undefined && { next_sync_timestamp: timestamp(Math.max(due, this.#deps.clock.now())) }),
-      data_connection_state: state?.up !== true || state.data === 'lost' ? 'Complete_Data_Connection_Loss' : 'OK',
-    };
+    for (const { record } of this.entries.values()) if (record.half.cycle === undefined) this.#progress.stands(record);
   }
 
   // --- inside ---------------------------------------------------------------------------------------------------------
@@ -519,14 +483,18 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
           recruit: (half, newcomers) => this.#membership.recruit(half, newcomers),
         },
         persist: (half) => this.#persist(half),
+        eventually: (work) => this.#deps.catalog.eventually(work),
         notify: (notice, half) => this.#notify(notice, half),
         removed: (half) => this.#removed(half),
       },
     );
     const entry: SessionEntry = { record, driver };
     this.entries.set(record.half.id, entry);
-    this.#store.save(record);
     return entry;
+  }
+
+  keep(record: SessionRecord): void {
+    this.#store.save(record);
   }
 
   #persist(half: Half): void {
@@ -534,14 +502,14 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     if (entry === undefined) return;
     const before = entry.record.half;
     const another = before.cycle?.id !== half.cycle?.id;
-    entry.record = { ...entry.record, half };
-    this.#store.save(entry.record);
+    const record = { ...entry.record, half };
+    this.#store.save(record);
+    entry.record = record;
     // Who came or went while a failover was in doubt: when this is still the source it takes effect now.
     if (isDecidingDirection(before) && !isDecidingDirection(half))
       queueMicrotask(() => void this.#membership.align(entry).catch(() => undefined));
     // What passed belonged to another cycle.
-    if (half.cycle === undefined || another)
-      this.#deps.catalog.live('replication_session', half.id, this.#linkFields(entry.record));
+    if (half.cycle === undefined || another) this.#progress.stands(entry.record);
   }
 
   #shipped(id: SessionId, bytes: number): void {
@@ -553,12 +521,12 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
   #removed(half: Half): void {
     const entry = this.entries.get(half.id);
     if (entry === undefined) return;
+    const about = this.#reports.about(entry.record);
+    this.#forget(entry.record);
     this.entries.delete(half.id);
     this.monitor.removed(entry.record);
-    const { reporter } = this.#deps;
-    reporter.tell('session_deleted', this.#reports.about(entry.record), 'on request');
+    this.#deps.reporter.tell('session_deleted', about, 'on request');
     this.#membership.ended(half.id).catch(() => undefined);
-    this.#forget(entry.record);
   }
 
   /** The half is gone: now, or before the catalog could hear of it. */
@@ -568,6 +536,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
       reporter.clear(name, this.#reports.about(record));
     catalog.transaction(() => {
       this.#store.remove(record.half.id);
+      catalog.removeWhere('cycle_record', 'session_id', record.half.id);
       // A copy's policy was the source's: it goes with the session. The copy itself stays, flagged (REPLICATION 2.12).
       const held = resourceOf(catalog, record)?.protection_policy_id;
       const policy = held == null ? undefined : catalog.get('policy', held);
@@ -582,14 +551,17 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     const entry = this.entries.get(half.id);
     if (entry === undefined) return;
     this.#reports.notice(notice, entry.record, half);
-    if (notice.kind === 'reprotected' && flipProtection(this.#deps.catalog, entry.record, half.role)) {
-      const policy = resourceOf(this.#deps.catalog, entry.record)?.protection_policy_id;
-      if (policy != null) this.#copies.changed(policy);
-    }
+    if (notice.kind === 'reprotected') this.#deps.catalog.eventually(() => this.#protectionTurned(entry.record));
     this.monitor.notice(notice, entry.record);
     // Who had come since the last agreement, and was never copied, is no member of what is a destination now.
     if (notice.kind === 'fenced' || notice.kind === 'failed_over')
       this.#membership.follow(half.id).catch(() => undefined);
+  }
+
+  #protectionTurned(record: SessionRecord): void {
+    if (!flipProtection(this.#deps.catalog, record, record.half.role)) return;
+    const policy = resourceOf(this.#deps.catalog, record)?.protection_policy_id;
+    if (policy != null) this.#copies.changed(policy);
   }
 
   #entryOf(resource: string): SessionEntry | undefined {

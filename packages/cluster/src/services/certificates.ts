@@ -13,6 +13,7 @@ import {
 import type { Static } from 'typebox';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { CertificateDocument } from '../catalog/documents.ts';
+import { isTaken } from '../catalog/medium-errors.ts';
 import { type Handlers, handler } from '../rest/handlers.ts';
 import { certificateMember, isValidAt } from '../security/certificate-member.ts';
 import { type KeyPair, requestCertificate, selfSigned } from '../security/certificates.ts';
@@ -87,7 +88,7 @@ export class CertificateService {
       const members = row.members.map(({ certificate, depth }) => certificateMember(certificate, depth));
       const is_valid = members.length > 0 && members.every((member) => isValidAt(member, clock.now()));
       const shown = { ...row, members, is_valid };
-      if (JSON.stringify(shown) !== JSON.stringify(row)) catalog.put('x509_certificate', shown);
+      if (JSON.stringify(shown) !== JSON.stringify(row)) isTaken(() => catalog.put('x509_certificate', shown));
     }
     this.#lookAhead();
   }

@@ -2,7 +2,7 @@ import type { Clock, Random } from '@antipode/base';
 import { display, type EnumValue } from '@antipode/contract';
 import type { Catalog } from '../catalog/catalog.ts';
 import { type Documents, timestamp } from '../catalog/documents.ts';
-import { isMediumRefusal } from '../catalog/medium-errors.ts';
+import { isMediumRefusal, isTaken } from '../catalog/medium-errors.ts';
 import { restLimits } from '../rest/limits.ts';
 import type { Told } from './webhook.ts';
 
@@ -250,6 +250,14 @@ export const occurrences = {
     'Add space or repair the medium; it goes on by itself.',
   ),
   writes_resumed: told('0x02020103', 'Info', 'Appliance {0} takes writes again.'),
+  catalog_stopped: raised(
+    '0x02020105',
+    'Critical',
+    'The catalog of {0} cannot be written: {1}',
+    'Nothing can be changed, and sessions stand still; what there is can be read, and hosts are served.',
+    'Add space or repair the medium; it goes on by itself.',
+  ),
+  catalog_resumed: told('0x02020106', 'Info', 'The catalog of {0} takes changes again.'),
   unexplained: raised(
     '0x02020104',
     'Major',
@@ -360,11 +368,7 @@ export class Reporter {
 
   /** What is over is kept up to a bound; what is active always. */
   #trimAlerts(): void {
-    try {
-      this.#catalog.trimWhere('alert', 'state', 'CLEARED', restLimits.alerts);
-    } catch (error) {
-      if (!isMediumRefusal(error)) throw error;
-    }
+    isTaken(() => this.#catalog.trimWhere('alert', 'state', 'CLEARED', restLimits.alerts));
   }
 
   #pass(told: Told): void {

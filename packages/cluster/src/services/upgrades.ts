@@ -72,16 +72,17 @@ export class Upgrades {
 
   /** Goes on with what was under way when this process was started, or ends it as the supervisor did. */
   start(): void {
-    const { software, supervisor } = this.#deps;
+    const { catalog, software, supervisor } = this.#deps;
     const running = this.#running();
     if (running !== undefined && software.upgrade?.id !== running.id) {
       const last = software.last?.id === running.id ? software.last : undefined;
-      this.#end(last ?? { ...gone(running), reason: 'the cluster was restarted before it had begun' });
+      const end = last ?? { ...gone(running), reason: 'the cluster was restarted before it had begun' };
+      catalog.eventually(() => this.#end(end));
     } else if (running !== undefined) {
-      this.#deps.packages.show(running.package, 'Installing');
-      this.#deps.catalog.live('job', running.job, { progress_percentage: percentAt.management });
+      catalog.eventually(() => this.#deps.packages.show(running.package, 'Installing'));
+      catalog.live('job', running.job, { progress_percentage: percentAt.management });
     }
-    supervisor.onUpgradeStatus((status) => this.#follow(status));
+    supervisor.onUpgradeStatus((status) => catalog.eventually(() => this.#follow(status)));
   }
 
   handlers(): Handlers {

@@ -85,6 +85,7 @@ const examples: { readonly [T in ChannelType]: Extract<ChannelMessage, { type: T
   arriving: { type: 'arriving', next: 5, complete: false },
   close_image: { type: 'close_image' },
   image_closed: { type: 'image_closed', digest },
+  image_proof: { type: 'image_proof', digest },
   ping: { type: 'ping' },
   pong: { type: 'pong' },
 };

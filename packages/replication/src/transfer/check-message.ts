@@ -74,6 +74,7 @@ const schemas: Readonly<Record<ChannelType, v.GenericSchema>> = {
   arriving: v.object({ type: v.literal('arriving'), next: count, complete: v.boolean() }),
   close_image: v.object({ type: v.literal('close_image') }),
   image_closed: v.object({ type: v.literal('image_closed'), digest }),
+  image_proof: v.object({ type: v.literal('image_proof'), digest }),
   ping: v.object({ type: v.literal('ping') }),
   pong: v.object({ type: v.literal('pong') }),
 };

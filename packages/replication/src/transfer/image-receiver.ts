@@ -43,6 +43,11 @@ async function receiveImage(
       case 'close_image':
         await link.send({ type: 'image_closed', digest: await engine.moving.closeImage(move, image) });
         break;
+      case 'image_proof': {
+        const { next, complete } = await engine.moving.proveImage(move, image, message.digest);
+        await link.send({ type: 'arriving', next, complete });
+        break;
+      }
       case 'image':
         return message;
       default:

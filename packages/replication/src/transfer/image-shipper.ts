@@ -80,7 +80,7 @@ class ImageShipment {
   async run(connect: () => Promise<Link>): Promise<MoveProgress> {
     const { signal } = this.#stop;
     const { moving } = this.#engine;
-    const images = moving.images(this.#order.volumes);
+    const images = await moving.images(this.#order.volumes);
     const differences: Difference[] = [];
     for (const { image, parent } of images) {
       signal.throwIfAborted();
@@ -139,10 +139,12 @@ class ImageShipment {
     for (; unanswered > 0; unanswered -= 1) await answer(link, 'durable');
     // What an order before this one has brought.
     this.#copied((data_blocks - shipped) * BLOCK_BYTES);
+    // Both read at the same time; what is not the same is not kept there.
     await link.send({ type: 'close_image' });
-    const { digest } = await answer(link, 'image_closed');
-    const own = await this.#engine.moving.imageDigest(image.image);
-    if (digest !== own)
+    const [digest] = await Promise.all([this.#engine.moving.imageDigest(image.image), answer(link, 'image_closed')]);
+    await link.send({ type: 'image_proof', digest });
+    const proven = await answer(link, 'arriving');
+    if (!proven.complete)
       throw new ShipRefused('proof_mismatch', `image ${image.image} is not at the other appliance what it is here`);
   }
 

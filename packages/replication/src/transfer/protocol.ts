@@ -62,6 +62,8 @@ export type ChannelMessage =
   | { readonly type: 'arriving'; readonly next: number; readonly complete: boolean }
   | { readonly type: 'close_image' }
   | { readonly type: 'image_closed'; readonly digest: Digest }
+  /** What it is at the sender; answered by `arriving`, which says whether it is here. */
+  | { readonly type: 'image_proof'; readonly digest: Digest }
   | { readonly type: 'ping' }
   | { readonly type: 'pong' };
 
@@ -89,6 +91,7 @@ const numbers: Readonly<Record<ChannelType, number>> = {
   close_image: 19,
   image_closed: 20,
   points: 21,
+  image_proof: 22,
 };
 const names = new Map(Object.entries(numbers).map(([name, number]) => [number, name as ChannelType]));
 

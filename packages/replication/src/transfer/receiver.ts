@@ -188,8 +188,8 @@ class Reception {
     const target = this.#plan.points.at(-1)!;
     if (half.base?.point === target.id) {
       // Committed before, and the acknowledgement was lost, or the record's way to stable storage took longer than the link lasted: the source
-      // gives up the base before this one [C3.4]. Nothing is staged; this resolves when all before it is durable.
-      await engine.abandonStage(this.session, this.#plan.cycle);
+      // gives up the base before this one [C3.4].
+      await engine.durable();
       await this.#link.send({ type: 'committed', digests: half.base.digests });
       return this.#link.end();
     }

@@ -66,7 +66,8 @@ export function applyMoving(graph: Graph, change: MovingChange, tools: GraphTool
       const { move, image, layer, parent, size } = change;
       tools.addLayer(graph, layer, parent, size);
       const arrival = graph.arrivals.get(move) ?? { move, epoch: 1, adopted: false, images: [] };
-      arrival.images = [...arrival.images, { key: image, layer, next: 0, complete: false }];
+      const others = arrival.images.filter(({ key }) => key !== image);
+      arrival.images = [...others, { key: image, layer, next: 0, complete: false }];
       graph.arrivals.set(move, arrival);
       return;
     }

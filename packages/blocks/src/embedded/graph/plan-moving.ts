@@ -42,11 +42,20 @@ export function needImage(graph: Graph, move: string, image: string) {
 export function planArrive(graph: Graph, move: string, { image, parent, size }: MovingImage): Change | undefined {
   const known = graph.arrivals.get(move);
   if (known?.adopted) refuse('stale', `migration ${move} is complete`);
-  if (known?.images.some(({ key }) => key === image)) return undefined;
+  const here = known?.images.find(({ key }) => key === image);
+  if (here?.complete) return undefined;
   const below = parent === undefined ? undefined : needImage(graph, move, parent);
   if (below !== undefined && !below.complete) refuse('stale', `image ${parent} is not complete`);
+  // What is shipped of it from now on is the difference from that one: on another one it would be another image.
+  if (here !== undefined && graph.layers.get(here.layer)!.parent === below?.layer) return undefined;
   const layer = fresh(graph, 1)[0]!;
   return { op: 'arrive', move, image, layer, size, ...(below && { parent: below.layer }) };
+}
+
+/** What has come of the image is given up: all of it is shipped again. */
+export function planArriveAnew(graph: Graph, move: string, image: string): Change {
+  const { size, parent } = graph.layers.get(needImage(graph, move, image).layer)!;
+  return { op: 'arrive', move, image, layer: fresh(graph, 1)[0]!, size, ...(parent !== undefined && { parent }) };
 }
 
 export function planAdopt(graph: Graph, move: string, epoch: number, manifest: Manifest): Change | undefined {

@@ -1,9 +1,11 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemRandom } from '@antipode/base';
 import type { EnumValue } from '@antipode/contract';
 import type { PeerMessage, ScheduleRule } from '@antipode/replication';
 import { Catalog } from '../../catalog/catalog.ts';
+import { FullDatabase } from '../../catalog/testing/full-database.ts';
+import { CatalogWatch } from '../../services/catalog-watch.ts';
 import { Reporter } from '../../services/occurrences.ts';
 import { newVolumeDocument, protectionOf } from '../../services/volume-document.ts';
 import type { PeerRequest } from '../peer-wire.ts';
@@ -22,6 +24,8 @@ export interface DaySetting {
   readonly mix: readonly (readonly [EnumValue<'RPO'>, number])[];
   /** The link is down from this hour on, for so many minutes. */
   readonly outage?: { readonly atHour: number; readonly minutes: number };
+  /** The catalogs of both sides take nothing from this hour on, for so many minutes. */
+  readonly full?: { readonly atHour: number; readonly minutes: number };
   /** Where the two catalogs are put; a directory in memory makes it a test of the program and not of the disk. */
   readonly directory: string;
   readonly tell?: (hour: HourOfCycles) => void;
@@ -82,7 +86,9 @@ class PairOfSites {
   readonly #clock: VirtualClock;
   readonly #setting: DaySetting;
   readonly #planes: readonly [MemoryDataPlane, MemoryDataPlane];
+  readonly #databases: readonly FullDatabase[];
   readonly #catalogs: readonly [Catalog, Catalog];
+  readonly #watches: readonly CatalogWatch[];
   readonly #sites: readonly [Sessions, Sessions];
   readonly #records: readonly [RemoteRecord, RemoteRecord];
   #up = true;
@@ -103,12 +109,18 @@ class PairOfSites {
     };
     this.#planes = [new MemoryDataPlane(clock, cost), new MemoryDataPlane(clock, cost)];
     this.#planes[0].connect(this.#planes[1]);
-    this.#catalogs = ['a', 'b'].map((name) => {
-      mkdirSync(join(home, name));
-      return new Catalog(join(home, name));
-    }) as unknown as readonly [Catalog, Catalog];
+    this.#databases = ['a.db', 'b.db'].map((name) => new FullDatabase(join(home, name)));
+    this.#catalogs = this.#databases.map((database) => new Catalog(database)) as unknown as readonly [Catalog, Catalog];
     this.#records = [remoteRecord('to-b', 'B'), remoteRecord('to-a', 'A')];
     this.#sites = [this.#site(0), this.#site(1)];
+    this.#watches = ([0, 1] as const).map((side) => {
+      const [catalog, sessions] = [this.#catalogs[side], this.#sites[side]];
+      const about = () => ({ type: 'cluster', id: '0', name: 'cluster' });
+      const reporter = new Reporter(catalog, clock, systemRandom);
+      const watch = new CatalogWatch({ catalog, clock, reporter, about, resumed: () => sessions.catchUp() });
+      if (setting.full !== undefined) watch.start();
+      return watch;
+    });
     const { monitor } = this.#sites[0];
     const follow = monitor.notice.bind(monitor);
     monitor.notice = (notice, record) => {
@@ -172,7 +184,12 @@ class PairOfSites {
       this.#waitingMost = Math.max(this.#waitingMost, gate.waiting().length);
     };
     const until = this.#clock.now() + 3_600_000;
-    const { outage } = this.#setting;
+    const { outage, full } = this.#setting;
+    if (full?.atHour === hour) {
+      for (const database of this.#databases) database.isFull = true;
+      await this.#clock.runUntil(this.#clock.now() + full.minutes * 60_000, look);
+      for (const database of this.#databases) database.isFull = false;
+    }
     if (outage?.atHour === hour) {
       this.#setLink(false);
       await this.#clock.runUntil(this.#clock.now() + outage.minutes * 60_000, look);
@@ -202,6 +219,7 @@ class PairOfSites {
   }
 
   close(): void {
+    for (const watch of this.#watches) watch.stop();
     for (const site of this.#sites) site.stop();
     for (const catalog of this.#catalogs) catalog.close();
   }
@@ -240,7 +258,9 @@ class PairOfSites {
     const record = this.#records[side];
     const ask = (request: PeerRequest) =>
       across(async () => {
-        const answer = await this.#sites[other].answer(this.#records[other], request);
+        const answer = await this.#sites[other].answer(this.#records[other], request).catch((error: unknown) => {
+          throw new PeerUnreachable(String(error));
+        });
         if (answer === undefined) throw new Error(`${request.kind} is not part of a day of cycles`);
         return answer;
       });

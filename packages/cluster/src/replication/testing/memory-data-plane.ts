@@ -56,15 +56,21 @@ export class MemoryDataPlane {
     return this.#volumes.get(id);
   }
   async changeVolume(): Promise<void> {}
+  get kept(): readonly VolumeInfo[] {
+    return [...this.#volumes.values()];
+  }
   async createHalf(half: Omit<HalfInfo, 'refused' | 'joining'>): Promise<void> {
     this.#halves.set(half.session, { ...half, refused: [], joining: [] });
+    this.#inSession(half.session, half.session);
   }
   async removeHalf(session: SessionId): Promise<void> {
+    this.#inSession(session, undefined);
     this.#halves.delete(session);
   }
   async half(session: SessionId): Promise<HalfInfo | undefined> {
     return this.#halves.get(session);
   }
+  async settled(): Promise<void> {}
   async halves(): Promise<readonly HalfInfo[]> {
     return [...this.#halves.values()];
   }
@@ -139,6 +145,13 @@ export class MemoryDataPlane {
     this.#points.set(id, { id, kind, instant_ms, tag, members, holds: [], dropped: false });
     for (const { local } of half.pairs) this.#volumes.set(local, { ...this.#volumes.get(local)!, replica: id });
     this.#setBase(session, { point: id, digests });
+  }
+
+  #inSession(session: SessionId, shown: SessionId | undefined): void {
+    for (const { local } of this.#halves.get(session)?.pairs ?? []) {
+      const { session: _, ...volume } = this.#volumes.get(local) ?? {};
+      if ('id' in volume) this.#volumes.set(local, { ...(volume as VolumeInfo), ...(shown && { session: shown }) });
+    }
   }
 
   #setBase(session: SessionId, base: NonNullable<HalfInfo['base']>): void {

@@ -6,6 +6,7 @@ import {
   type VolumeDocument,
   type VolumeGroupDocument,
 } from '../../catalog/documents.ts';
+import { isTaken } from '../../catalog/medium-errors.ts';
 import type { About, Reporter } from '../occurrences.ts';
 import type { SnapshotService } from '../snapshots.ts';
 import { checkUnlocked } from '../volume-document.ts';
@@ -244,9 +245,10 @@ export class SnapshotScheduler {
     return run?.schedule === scheduleText(rule) ? run : undefined;
   }
 
+  /** What cannot be stored now is found done at a later look. */
   #done(rule: SnapshotRuleDocument, until_ms: number): void {
     const value: RuleRun = { until_ms, schedule: scheduleText(rule) };
-    this.#deps.catalog.put('setting', { id: runId(rule.id), value });
+    isTaken(() => this.#deps.catalog.put('setting', { id: runId(rule.id), value }));
   }
 }
 
