@@ -80,7 +80,7 @@ it('frames of any size come whole over a link, in order, and its payloads are ta
   const gone = new Promise<void>((resolve) => near.once('close', resolve));
   from.close();
   await gone;
-  await expect.poll(() => taken).toBe(payloads.length + 40);
+  await expect.poll(() => taken, { timeout: 30_000 }).toBe(payloads.length + 40);
   to.close();
   await close();
 });
