@@ -252,9 +252,9 @@ export function makeClusterServices(parts: ClusterServicesParts) {
       showTrust();
       await access.publish();
       await limits.again();
-      await rebuild();
-      // Where volumes are comes before anything that asks them.
+      // Where volumes are comes before anything that asks them, or enters them.
       await migrations?.recover();
+      await rebuild();
       await volumes.recover();
       await showWriteState(dataPlane, reporter);
       groups.recover();

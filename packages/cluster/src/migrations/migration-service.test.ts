@@ -356,6 +356,84 @@ describe('a deletion', () => {
   });
 });
 
+describe('a start with a catalog that does not know what the engines know', () => {
+  /** Management dies in the middle of a cutover, once this has been carried out; what follows has nothing to do with it. */
+  async function cutOff(of: Management, id: string, at: Appliance, method: string): Promise<void> {
+    const reached = new Promise<void>((resolve) => {
+      at.after.set(method, () => {
+        resolve();
+        return new Promise(() => undefined);
+      });
+    });
+    of.ask('cutover', id).catch(() => undefined);
+    await reached;
+    of.service.stop();
+  }
+
+  /** As it was before the migration was made. */
+  function forgetIt(id: string): void {
+    catalog.remove('migration_session', id);
+    for (const { id: one } of catalog.list('volume', 'migration_session_id', id))
+      catalog.change('volume', one, { migration_session_id: null });
+  }
+
+  const isWritable = async (volume: VolumeId, { engine }: Appliance) => {
+    const back = new Uint8Array(BLOCK_BYTES);
+    await engine.open(volume).write(BLOCK_BYTES, back.fill(9), true);
+    await engine.open(volume).read(0, back);
+    return back[0] === 7;
+  };
+
+  it.each([
+    ['that has departed is where it was', 'a1', 'depart', 'A1'],
+    ['that was adopted is at the destination', 'a2', 'adopt', 'A2'],
+    ['that the source has let go of is at the destination', 'a1', 'departed', 'A2'],
+  ] as const)('a unit %s, though nobody knows of its migration', async (_, at, method, owner) => {
+    const of = management();
+    const volume = await makeVolume(of, 'stray');
+    const id = await copied(of, volume);
+    await cutOff(of, id, at === 'a1' ? a1 : a2, method);
+    forgetIt(id);
+    const next = management();
+    await next.service.recover();
+    expect(await isWritable(volume, owner === 'A1' ? a1 : a2)).toBe(true);
+    expect(catalog.list('volume').map(({ appliance_id }) => appliance_id)).toEqual([owner, owner]);
+    await next.life.destroy(catalog.get('volume', volume)!);
+    expectNothing();
+  });
+
+  it('nothing stays of a migration that had copied, and that nobody knows of', async () => {
+    const of = management();
+    const volume = await makeVolume(of, 'copied');
+    const id = await copied(of, volume);
+    forgetIt(id);
+    const next = management();
+    await next.service.recover();
+    expect(await isWritable(volume, a1)).toBe(true);
+    await next.life.destroy(catalog.get('volume', volume)!);
+    expectNothing();
+  });
+
+  it('a migration that is complete is so, though the catalog is of the time before', async () => {
+    const of = management();
+    const volume = await makeVolume(of, 'older');
+    const id = await copied(of, volume);
+    const hidden = catalog.private('migration_session', id)!;
+    const before = { migration: catalog.get('migration_session', id)!, volumes: catalog.list('volume') };
+    await of.ask('cutover', id);
+    of.service.stop();
+    catalog.put('migration_session', before.migration, hidden);
+    for (const { id: one, appliance_id } of before.volumes) catalog.change('volume', one, { appliance_id });
+    const next = management();
+    await next.service.recover();
+    expect(catalog.get('migration_session', id)).toMatchObject({ state: 'Completed' });
+    expect(catalog.list('volume').map(({ appliance_id }) => appliance_id)).toEqual(['A2', 'A2']);
+    await next.ask('delete', id);
+    await next.life.destroy(catalog.get('volume', volume)!);
+    expectNothing();
+  });
+});
+
 describe('what a migration shows', () => {
   it('is complete when it is complete, whatever the appliance still says of what it copies', async () => {
     const of = management();

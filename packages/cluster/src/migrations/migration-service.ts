@@ -3,7 +3,7 @@ import { display, MigrationCreate, MigrationDelete, MigrationSync, RestError } f
 import { type Static, Type } from 'typebox';
 import type { ClusterDataPlane } from '../appliances/cluster-data-plane.ts';
 import type { Catalog } from '../catalog/catalog.ts';
-import { timestamp, type VolumeDocument, type VolumePrivate } from '../catalog/documents.ts';
+import { timestamp, type VolumeDocument } from '../catalog/documents.ts';
 import { isMediumRefusal } from '../catalog/medium-errors.ts';
 import { DataPlaneAway } from '../local/client.ts';
 import { type Handlers, handler } from '../rest/handlers.ts';
@@ -16,6 +16,7 @@ import {
   type MigrationState,
 } from './migration-document.ts';
 import { Move, moveLimits, type SessionPauses } from './move.ts';
+import { endStrayMoves, followPlaces, headOf } from './whereabouts.ts';
 
 export interface MigrationDeps {
   readonly catalog: Catalog;
@@ -56,12 +57,27 @@ export class MigrationService {
 
   /** Before anything else asks where volumes are: what a restart found half-way is on one appliance when it resolves. */
   async recover(): Promise<void> {
-    const { catalog } = this.#deps;
+    const { catalog, cluster } = this.#deps;
+    const planes = new Map(catalog.list('appliance').map(({ id }) => [id, cluster.plane(id)]));
+    if (planes.size < 2) return;
     for (const document of catalog.list('migration_session')) {
       if (document.state === 'Completed') continue;
-      if (await this.#moveOf(document).settle()) await this.#complete(document);
+      if ((await this.#moveOf(document).settle()) || (await this.#isThere(document))) await this.#complete(document);
       else if (document.state === 'Cutting_Over') this.#show(document.id, { state: 'System_Paused' });
     }
+    await endStrayMoves(
+      planes,
+      (move) => catalog.get('migration_session', move) !== undefined,
+      (id, from, to) => this.#move(id, [], from, to),
+    );
+    await followPlaces(catalog, planes);
+  }
+
+  /** An older catalog may know of a move that has been complete, and forgotten by its destination. */
+  async #isThere({ id, destination_appliance_id: to }: MigrationDocument): Promise<boolean> {
+    const destination = this.#deps.cluster.plane(to);
+    const present = await Promise.all(this.#hidden(id).seeds.map((seed) => destination.volume(seed as never)));
+    return present.some((volume) => volume !== undefined && !volume.departing);
   }
 
   /** Goes on with what was being copied. */
@@ -256,7 +272,7 @@ export class MigrationService {
     await this.#answered(async () =>
       catalog.transaction(() => {
         for (const volume of catalog.list('volume', 'appliance_id', from)) {
-          const of = volume.type === 'Snapshot' ? catalog.private<VolumePrivate>('volume', volume.id)?.of : volume.id;
+          const of = headOf(catalog, volume);
           if (of === undefined || !moved.has(of)) continue;
           const location_history = [...volume.location_history, entry];
           catalog.change('volume', volume.id, { appliance_id: to, location_history, migration_session_id: null });
@@ -336,14 +352,16 @@ export class MigrationService {
 
   // --- small things -------------------------------------------------------------------------------------------------
 
-  #moveOf(document: MigrationDocument): Move {
+  #moveOf({ id, source_appliance_id: from, destination_appliance_id: to }: MigrationDocument): Move {
+    return this.#move(id, this.#hidden(id).seeds, from, to);
+  }
+
+  #move(id: string, seeds: readonly string[], from: string, to: string): Move {
     const { cluster, sessions, clock, random } = this.#deps;
     return new Move({
-      id: document.id,
-      seeds: this.#hidden(document.id).seeds,
-      to: document.destination_appliance_id,
-      source: cluster.plane(document.source_appliance_id),
-      destination: cluster.plane(document.destination_appliance_id),
+      ...{ id, seeds, to },
+      source: cluster.plane(from),
+      destination: cluster.plane(to),
       sessions,
       moved: () => cluster.moved(),
       clock,

@@ -45,7 +45,11 @@ export const moveLimits = {
   again_ms: 1_000,
 } as const;
 
-const holderOf = (move: string): string => `migration:${move}`;
+const holdPrefix = 'migration:';
+const holderOf = (move: string): string => `${holdPrefix}${move}`;
+/** The move that a hold on a point is for, if it is one's. */
+export const moveOf = (holder: string): string | undefined =>
+  holder.startsWith(holdPrefix) ? holder.slice(holdPrefix.length) : undefined;
 
 /** One unit on its way from one appliance to another. Every step may be repeated after a restart; what is durable is in the two engines. */
 export class Move {
