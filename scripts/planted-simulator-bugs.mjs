@@ -171,14 +171,20 @@ const bugs = [
     file: `${graph}/plan.ts`,
     right: 'if (grave !== undefined && grave.number >= half.generation.number)',
     wrong: 'if (grave !== undefined && grave.number < 0)',
-    also: [['(stone) => stone.session === session', '() => false', `${replication}/session-birth.ts`]],
+    also: [
+      [
+        'tombstone(sessionId(session))) !== undefined',
+        'tombstone(sessionId(session))) === null',
+        `${replication}/session-birth.ts`,
+      ],
+    ],
   },
   {
     name: 'old-offers-make-copies',
     what: 'an old offer makes the copies of a session that is over, and no half',
     file: `${replication}/session-birth.ts`,
-    right: '(stone) => stone.session === session',
-    wrong: '() => false',
+    right: 'tombstone(sessionId(session))) !== undefined',
+    wrong: 'tombstone(sessionId(session))) === null',
   },
   {
     name: 'catalog-says-otherwise',

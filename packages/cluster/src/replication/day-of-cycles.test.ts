@@ -60,7 +60,7 @@ describe('hours of cycles of many sessions', () => {
       expect(second?.alertsRaised).toBe(1 + 12);
       expect(third?.alertsRaised).toBe(second?.alertsRaised);
       expect(second?.cycles).toBeLessThan(first!.cycles);
-      // Due fifteen times an hour; one of each may come just after its end.
+      // Every 4 minutes of 60, one more or less at the edges of the hour.
       expect(third?.cycles).toBeGreaterThanOrEqual(12 * 14);
       for (const hour of hours) {
         expect(hour.sessionsBeyondObjective).toBe(0);

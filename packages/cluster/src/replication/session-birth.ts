@@ -242,7 +242,7 @@ export class SessionBirth {
 
   /** An offer may come again when its session is long over: nothing is made or taken for it [C5.6]. */
   async #isOver(session: string): Promise<boolean> {
-    return (await this.#deps.dataPlane.tombstones()).some((stone) => stone.session === session);
+    return (await this.#deps.dataPlane.tombstone(sessionId(session))) !== undefined;
   }
 
   /** The source gave up creating a session. */

@@ -341,7 +341,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     const entry = this.entries.get(message.session);
     if (entry !== undefined && entry.record.remoteSystemId === remote.id) return entry.driver.message(message);
     if (entry !== undefined) return { kind: 'unknown_session' };
-    const grave = (await this.#deps.dataPlane.tombstones()).find((stone) => stone.session === message.session);
+    const grave = await this.#deps.dataPlane.tombstone(message.session);
     return grave === undefined ? { kind: 'unknown_session' } : { kind: 'tombstone', generation: grave.generation };
   }
 

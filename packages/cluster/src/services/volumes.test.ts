@@ -464,4 +464,16 @@ describe('a catalog that was lost', () => {
     agree();
     expect(site.engine.volume(volumeId(id))?.name).toBe('a');
   });
+
+  it('is rebuilt where the log has one name twice: a name was free again here before the log heard of it [C7.1]', async () => {
+    const [a, b] = [await create('a'), await create('b')];
+    await site.write(b, 0, 2);
+    await site.engine.changeVolume(volumeId(b), { name: 'a' });
+    await lost();
+    expect(await rebuildCatalog(site.storage, async () => undefined)).toEqual({ volumes: 2, snapshots: 0 });
+    await site.volumes.recover();
+    agree();
+    expect([site.volume(a)?.name, site.volume(b)?.name]).toEqual(['a', 'a (2)']);
+    expect([site.engine.volume(volumeId(b))?.name, await site.read(b, 0)]).toEqual(['a (2)', 2]);
+  });
 });

@@ -95,6 +95,7 @@ export interface Graph {
   readonly volumes: Map<VolumeId, VolumeNode>;
   readonly points: Map<PointId, PointNode>;
   readonly halves: Map<SessionId, HalfNode>;
+  /** Of deleted sessions. They stay: nobody knows when the last word of one has been said (docs/decisions/0017-tombstones-stay.md). */
   readonly tombstones: Map<SessionId, Generation>;
   readonly arrivals: Map<string, ArrivalNode>;
   readonly departures: Map<string, DepartureNode>;

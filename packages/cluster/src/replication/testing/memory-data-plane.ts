@@ -77,8 +77,8 @@ export class MemoryDataPlane {
   async halves(): Promise<readonly HalfInfo[]> {
     return [...this.#halves.values()];
   }
-  async tombstones(): Promise<readonly Tombstone[]> {
-    return [...this.#graves.values()];
+  async tombstone(session: SessionId): Promise<Tombstone | undefined> {
+    return this.#graves.get(session);
   }
   async points(): Promise<readonly PointInfo[]> {
     return [...this.#points.values()];
