@@ -140,8 +140,9 @@ const bugs = [
     name: 'copies-of-policies-stay',
     what: 'the copy of a policy stays when its session is over',
     file: `${replication}/sessions.ts`,
-    right: '      if (policy?.is_replica) {\n',
-    wrong: "      if (policy?.is_replica && record.half.role === 'source') {\n",
+    right: '.filter(isOf)) ',
+    wrong: ".filter(isOf)) if (record.half.role === 'source') ",
+    also: [['if (policy?.is_replica)\n', "if (policy?.is_replica && record.half.role === 'source')\n"]],
   },
   {
     name: 'diverged-is-lost',
@@ -166,10 +167,24 @@ const bugs = [
   },
   {
     name: 'the-dead-return',
-    what: 'a half that was removed can be made again by an old offer',
+    what: 'a half that was removed can be made again by an old offer: neither management nor the engine knows it for an old one',
     file: `${graph}/plan.ts`,
     right: 'if (grave !== undefined && grave.number >= half.generation.number)',
     wrong: 'if (grave !== undefined && grave.number < 0)',
+    also: [
+      [
+        'tombstone(sessionId(session))) !== undefined',
+        'tombstone(sessionId(session))) === null',
+        `${replication}/session-birth.ts`,
+      ],
+    ],
+  },
+  {
+    name: 'old-offers-make-copies',
+    what: 'an old offer makes the copies of a session that is over, and no half',
+    file: `${replication}/session-birth.ts`,
+    right: 'tombstone(sessionId(session))) !== undefined',
+    wrong: 'tombstone(sessionId(session))) === null',
   },
   {
     name: 'catalog-says-otherwise',

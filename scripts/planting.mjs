@@ -17,7 +17,7 @@ export const root = join(import.meta.dirname, '..');
 
 /**
  * Each bug: `name`, `what` is wrong, the `file`, the text that is `right` and the one that is `wrong`; `also` has more pairs of them, of the
- * same file. A text that is right must be there once, or with `all` at least once. `try` answers whether anything found the bug. Bugs may be
+ * same file or of the one that is named third. A text that is right must be there once, or with `all` at least once. `try` answers whether anything found the bug. Bugs may be
  * named on the command line.
  */
 export async function plantEach({ bugs, packages, parts, files = [], try: tried }) {
@@ -54,12 +54,14 @@ function copyOf(packages, parts, files) {
 }
 
 function plant(copy, { file, right, wrong, name, also = [], all }) {
-  const path = join(copy, file);
-  let text = readFileSync(path, 'utf8');
-  for (const [from, to] of [[right, wrong], ...also]) {
+  for (const [from, to, where = file] of [[right, wrong], ...also]) {
+    const path = join(copy, where);
+    const text = readFileSync(path, 'utf8');
     const found = text.split(from).length - 1;
-    if (found === 0 || (found > 1 && !all)) throw new Error(`${name}: its place in ${file} is there ${found} times`);
-    text = text.replaceAll(from, () => to);
+    if (found === 0 || (found > 1 && !all)) throw new Error(`${name}: its place in ${where} is there ${found} times`);
+    writeFileSync(
+      path,
+      text.replaceAll(from, () => to),
+    );
   }
-  writeFileSync(path, text);
 }

@@ -12,6 +12,7 @@ describe('command line', () => {
     [[], /a command is needed/],
     [['sreve'], /unknown command 'sreve': one of serve, recover, fsck, package, upgrade, scrub, lab, drill/],
     [['constructor'], /unknown command/],
+    [['recover', '--data', '/'], /\/ is no directory of a cluster/],
     [['serve', '--frob'], /unknown option '--frob'/],
     [['serve', '--data', '/nowhere', '--nbd', '0.0.0.0:1'], /--nbd-open/],
     [['lab', '--base-port', '80'], /--base-port must be a whole number from 1024 to 65500, not '80'/],

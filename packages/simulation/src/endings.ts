@@ -25,10 +25,10 @@ const freed_ms = 20 * minute;
 const other = (side: SideIndex): SideIndex => (side === 0 ? 1 : 0);
 
 /** An administrator takes the policy away, mostly where that is allowed: the session is to go, whatever it is doing. */
-export function unprotect(world: World, volumes: ProtectedVolumes): void {
+export function unprotect(world: World, volumes: ProtectedVolumes, where: 'source' | 'either' = 'either'): void {
   const { endingRandom: random, without } = world;
   const source = ([0, 1] as const).find((side) => volumes.half(side)?.role === 'source') ?? 0;
-  const side = random.fraction() < 0.7 ? source : other(source);
+  const side = where === 'source' || random.fraction() < 0.7 ? source : other(source);
   const force = random.fraction() < 0.3;
   if (without.has('unprotect')) return;
   tried(world, volumes, side, 'unprotect', () => takePolicy(world, volumes, side, force));
@@ -38,7 +38,25 @@ export function unprotect(world: World, volumes: ProtectedVolumes): void {
 export function protectAgain(world: World, volumes: ProtectedVolumes): void {
   const side = world.endingRandom.fraction() < 0.5 ? 0 : 1;
   if (world.without.has('protect') || volumes.half(side) !== undefined) return;
-  tried(world, volumes, side, 'protect', () => protect(world, volumes, side));
+  tried(world, volumes, side, 'protect', async () => {
+    if (world.aimed.deletesCopies()) await deleteLeft(world, volumes, other(side));
+    await protect(world, volumes, side);
+  });
+}
+
+/** What a session has left at a side is deleted: copies that nobody has opened. */
+async function deleteLeft(world: World, volumes: ProtectedVolumes, side: SideIndex): Promise<void> {
+  const { site, volumes: own, buried } = volumes.sides[side];
+  const resource = volumes.resource(side);
+  const infos = own.map((id) => site.dataPlane?.engine.volume(id));
+  const isLeft = infos.every((info) => info?.destination && info.session === undefined);
+  if (resource === undefined || !isLeft) return;
+  for (const { site: each } of volumes.sides) each.dropCopies();
+  const body = volumes.kind === 'volume_group' ? { delete_members: true } : {};
+  await world.call(site.index, `${volumes.kind}.delete`, resource, body);
+  world.trace.count('copies deleted');
+  world.aimed.copiesDeleted(site, buried);
+  await world.scheduler.wait(minute);
 }
 
 function tried(
@@ -161,6 +179,7 @@ async function remove(world: World, volumes: ProtectedVolumes, side: SideIndex):
   await world.until(takePolicy(world, volumes, side, false));
   const body = volumes.kind === 'volume_group' ? { delete_members: true } : {};
   await world.until(world.call(site.index, `${volumes.kind}.delete`, resource, body));
+  world.aimed.copiesDeleted(site, volumes.sides[side].buried);
 }
 
 async function changed(world: World, volumes: ProtectedVolumes, side: SideIndex, body: object): Promise<void> {

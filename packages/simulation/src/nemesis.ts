@@ -81,6 +81,7 @@ export class Nemesis {
       case 'cut_one_way': {
         const cut = evil === 'cut_link' ? [out, back] : [out];
         for (const path of cut) path.faults = { ...path.faults, cut: true };
+        this.#world.aimed.linkCut([site, other], lasting);
         return void for_a_while(() => {
           for (const path of cut) path.heal({ ...path.faults, cut: false });
         });

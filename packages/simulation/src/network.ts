@@ -17,6 +17,17 @@ export interface Station {
 
 const connect_ms = 8_000;
 const saidMost = 256;
+const offersMost = 64;
+
+/** A message that has arrived. */
+interface Said {
+  readonly from: number;
+  readonly to: number;
+  readonly text: string;
+}
+
+/** Whether a message asks for a session's copy to be kept. */
+export const isOffer = (text: string): boolean => text.includes('"kind":"offer');
 
 /** The links between the sites of a world, each direction for itself. Sites are known by their index, which is also their port. */
 export class Network {
@@ -35,7 +46,9 @@ export class Network {
   ) => work();
   counts = { messages: 0, again: 0, replayed: 0, connections: 0 };
   /** Messages about sessions that have arrived, the newest last, bounded. */
-  readonly #said: { readonly from: number; readonly to: number; readonly text: string }[] = [];
+  readonly #said: Said[] = [];
+  /** Those among them that sessions begin with. */
+  readonly #offers: Said[] = [];
 
   constructor(scheduler: Scheduler, fraction: () => number) {
     this.#scheduler = scheduler;
@@ -99,6 +112,8 @@ export class Network {
     if (copy === 'again') this.counts.again += 1;
     else if (text.includes('"session":')) this.#said.push({ from, to, text });
     if (this.#said.length > saidMost) this.#said.shift();
+    if (copy === 'first' && isOffer(text)) this.#offers.push({ from, to, text });
+    if (this.#offers.length > offersMost) this.#offers.shift();
     this.onMessage(from, to, text, copy);
     try {
       const given = (await this.around(to, copy, text, () => answer(this.stations[from]!.fingerprint, text))) as {
@@ -116,8 +131,18 @@ export class Network {
   replay(share: number): void {
     const message = this.#said[Math.floor(share * this.#said.length)];
     if (message === undefined) return;
+    this.#again(message);
+  }
+
+  /** What a session at a site began with, if it began there by being offered, arrives once more. */
+  replayOffer(to: number, session: string): void {
+    const offer = this.#offers.find((said) => said.to === to && said.text.includes(session));
+    if (offer !== undefined) this.#again(offer);
+  }
+
+  #again({ from, to, text }: Said): void {
     this.counts.replayed += 1;
-    void this.#deliver(message.from, message.to, message.text, 'again', () => undefined);
+    void this.#deliver(from, to, text, 'again', () => undefined);
   }
 
   /** Data connections of a process at a site. */

@@ -1,3 +1,6 @@
+/** What is aimed at moments. */
+const aimed = 'end_unheard,old_offer,delete_copies,unheard_turn,older_catalog,refuse_snapshot';
+
 /** Runs that have found something wrong: each failed until it was put right, and is run again ever since. */
 export const regressions: readonly {
   readonly name: string;
@@ -13,7 +16,7 @@ export const regressions: readonly {
     seed: 6,
     hours: 16,
     calm: 1,
-    without: 'rot,misread,unprotect,lose_whole_catalog,rot_header',
+    without: `rot,misread,unprotect,lose_whole_catalog,rot_header,${aimed}`,
   },
   // A destination took an old word of its source for news; with an older catalog it had forgotten that it was activated.
   {
@@ -21,7 +24,7 @@ export const regressions: readonly {
     seed: 52,
     hours: 168,
     calm: 8,
-    without: 'rot,misread,unprotect,lose_whole_catalog,rot_header',
+    without: `rot,misread,unprotect,lose_whole_catalog,rot_header,${aimed}`,
   },
   // A source took its base back because a destination's words came again that were older than its last commit: every cycle was refused since,
   // because its points were there already.
@@ -30,7 +33,7 @@ export const regressions: readonly {
     seed: 9017,
     hours: 12,
     calm: 8,
-    without: 'rot,misread,unprotect,lose_whole_catalog,rot_header',
+    without: `rot,misread,unprotect,lose_whole_catalog,rot_header,${aimed}`,
   },
   // The same, with a target that was gone with the base.
   {
@@ -38,7 +41,7 @@ export const regressions: readonly {
     seed: 9020,
     hours: 96,
     calm: 8,
-    without: 'rot,misread,unprotect,lose_whole_catalog,rot_header',
+    without: `rot,misread,unprotect,lose_whole_catalog,rot_header,${aimed}`,
   },
   // A disk that failed while a segment's file was made, or was kept to be used again, left a file that nobody knew of until the next start.
   {
@@ -46,7 +49,7 @@ export const regressions: readonly {
     seed: 20212,
     hours: 18,
     calm: 1,
-    without: 'misread,unprotect,lose_whole_catalog,rot_header',
+    without: `misread,unprotect,lose_whole_catalog,rot_header,${aimed}`,
   },
   // A session whose half was gone before the catalog heard of it left its alert behind.
   {
@@ -54,7 +57,8 @@ export const regressions: readonly {
     seed: 511,
     hours: 7,
     calm: 1,
-    without: 'lose_whole_catalog,rot_header',
+    // Snapshots: of a volume without a session, taken since the copy of the catalog that is put back, none is entered (docs/reliability.md).
+    without: `lose_whole_catalog,rot_header,snapshot,${aimed}`,
   },
   // A process that died at the birth of a session left the copy of a policy that protects nothing.
   {
@@ -62,12 +66,24 @@ export const regressions: readonly {
     seed: 30125,
     hours: 5,
     calm: 12,
-    without: 'lose_whole_catalog,rot_header',
+    without: `lose_whole_catalog,rot_header,${aimed}`,
   },
   // A process that died between a reprotection and the policy's becoming this side's own left a source under a copy.
-  { name: 'a source under the copy of a policy', seed: 41009, hours: 5, calm: 12 },
+  { name: 'a source under the copy of a policy', seed: 41009, hours: 5, calm: 12, without: aimed },
   // Hosts whose look at a volume was never answered, because its process died, never came back to it: nothing wrote its damaged blocks again.
-  { name: 'a look that nobody answered', seed: 7, hours: 15, calm: 1, without: 'lose_whole_catalog,rot_header' },
+  {
+    name: 'a look that nobody answered',
+    seed: 7,
+    hours: 15,
+    calm: 1,
+    without: `lose_whole_catalog,rot_header,${aimed}`,
+  },
   // A data plane that died between the record of a fence and its answer left what had diverged where nobody saw it until the next start.
-  { name: 'what diverged and nobody sees', seed: 30126, hours: 5, calm: 12, without: 'lose_whole_catalog,rot_header' },
+  {
+    name: 'what diverged and nobody sees',
+    seed: 30126,
+    hours: 5,
+    calm: 12,
+    without: `lose_whole_catalog,rot_header,${aimed}`,
+  },
 ];

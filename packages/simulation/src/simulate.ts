@@ -149,6 +149,7 @@ async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void
   const { evilRandom, operatorRandom, endingRandom, scheduler, calm } = world;
   let over = false;
   nemesis.awake = true;
+  world.aimed.awake = true;
   world.onMoment = (what, volumes) => {
     nemesis.moment(
       what,
@@ -203,6 +204,7 @@ async function trouble(world: World, nemesis: Nemesis, ms: number): Promise<void
 
 /** Nothing goes wrong any more: each session comes to rest by itself, or by what the guide asks of operators. */
 async function healed(world: World, nemesis: Nemesis): Promise<void> {
+  world.aimed.awake = false;
   nemesis.heal();
   for (const site of world.sites) readsWell(site);
   for (const site of world.sites) await madeAnew(world, site);

@@ -3,10 +3,7 @@ import type { Path } from './path.ts';
 import type { Scheduler } from './scheduler.ts';
 
 type Listener = (argument?: never) => void;
-type EventName = 'data' | 'error' | 'close' | 'drain' | 'connect';
-
-/** Written and not yet delivered, before the writer is asked to wait. */
-const roomy_bytes = 1024 * 1024;
+type EventName = 'data' | 'error' | 'close' | 'connect';
 
 /**
  * One end of a connection between two processes: bytes in order, after as long as the path takes, or never. Serves data connections and
@@ -20,8 +17,6 @@ export class SimulatedSocket {
   readonly #received: Buffer[] = [];
   #other!: SimulatedSocket;
   #paused = false;
-  #delivering = 0;
-  #full = false;
   destroyed = false;
 
   private constructor(scheduler: Scheduler, life: Life, out: Path) {
@@ -43,27 +38,14 @@ export class SimulatedSocket {
     return [a, b];
   }
 
-  get writableLength(): number {
-    return this.#delivering;
-  }
-
   setNoDelay(): void {}
 
   write(content: Uint8Array | string, taken?: () => void): boolean {
     if (this.destroyed || !this.#life.step()) return false;
     const bytes = Buffer.from(content as Uint8Array);
     if (taken !== undefined) this.#scheduler.turn(() => this.#life.alive && taken());
-    this.#delivering += bytes.length;
-    this.#out.carry(bytes.length, () => {
-      this.#delivering -= bytes.length;
-      if (this.#full && this.#delivering < roomy_bytes / 2) {
-        this.#full = false;
-        this.#emit('drain');
-      }
-      this.#other.#arrive(bytes);
-    });
-    if (this.#delivering > roomy_bytes) this.#full = true;
-    return !this.#full;
+    this.#out.carry(bytes.length, () => this.#other.#arrive(bytes));
+    return true;
   }
 
   isPaused(): boolean {

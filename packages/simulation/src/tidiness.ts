@@ -44,6 +44,21 @@ export function untidy(site: Site): string | undefined {
   return unlisted(site) ?? unended(site);
 }
 
+/**
+ * Roles or generations that management does not have from the engine, after it has put catalog and engine together [C7.2]: what it would do next
+ * rests on what is over.
+ */
+export function remembersOtherwise({ management, dataPlane }: Site): string | undefined {
+  for (const [id, { record }] of management?.services.sessions.entries ?? []) {
+    const held = dataPlane?.engine.half(id);
+    const { role, generation, operation } = record.half;
+    if (held === undefined || operation !== undefined) continue;
+    if (held.role !== role || held.generation.number !== generation.number)
+      return `session ${id} as ${role} of generation ${generation.number}; the engine has ${held.role} of ${held.generation.number}`;
+  }
+  return undefined;
+}
+
 /** Points that operators may see and no snapshot shows, and snapshots whose point is gone. */
 function unlisted({ management, dataPlane }: Site): string | undefined {
   const { catalog } = management!;

@@ -1,12 +1,15 @@
 import { type Random, type SessionId, sessionId, type VolumeId, volumeId } from '@antipode/base';
-import type { BlockEngine, Pair } from '@antipode/blocks';
+import type { BlockEngine, Pair, PointSpec } from '@antipode/blocks';
 import { seededRandom } from '@antipode/blocks/testing';
+import { Aimed } from './aimed.ts';
 import { addressOf, Network } from './network.ts';
+import { OldMessages } from './old-messages.ts';
 import { ProcessDied } from './process-died.ts';
 import { ProtectedVolumes } from './protected-volumes.ts';
 import { type Invariant, Trace, Violated, type Violation } from './report.ts';
 import type { Scheduler } from './scheduler.ts';
 import { type Engine, Site } from './site.ts';
+import { remembersOtherwise } from './tidiness.ts';
 
 const MiB = 2 ** 20;
 /** Blocks a volume: the smallest that there is. */
@@ -42,6 +45,10 @@ export class World {
   readonly endingRandom: Random;
   /** Of those whose whole catalog is lost. */
   readonly lossRandom: Random;
+  /** Of what is aimed at moments. */
+  readonly aimedRandom: Random;
+  readonly aimed: Aimed;
+  readonly oldMessages: OldMessages;
   /** Kinds of faults and commands that do not happen in this world. */
   readonly without: ReadonlySet<string>;
   readonly network: Network;
@@ -72,13 +79,16 @@ export class World {
     this.endingRandom = seededRandom(options.seed * 16 + 5_000_011);
     this.headerRandom = seededRandom(options.seed * 16 + 7_000_003);
     this.lossRandom = seededRandom(options.seed * 16 + 6_000_011);
+    this.aimedRandom = seededRandom(options.seed * 16 + 8_000_009);
+    this.aimed = new Aimed(this);
+    this.oldMessages = new OldMessages(this);
     const linkRandom = seededRandom(options.seed * 16 + 3_000_017);
     this.begun_ms = scheduler.now_ms;
     this.trace = new Trace(options.keep);
     this.random = seededRandom(options.seed);
     this.network = new Network(scheduler, () => linkRandom.fraction());
     this.network.onMessage = (from, to, text, copy) => this.tell(`${from}>${to} ${copy} ${text.length}`);
-    this.network.around = (to, copy, text, work) => this.#answered(to, copy, text, work);
+    this.network.around = (to, copy, text, work) => this.oldMessages.answered(to, copy, text, work);
     this.sites = Array.from(
       { length: options.sites },
       (_, index) =>
@@ -87,7 +97,11 @@ export class World {
           network: this.network,
           seed: options.seed,
           observe: (site, engine) => this.#observed(site, engine),
-          started: (site, kind) => this.tell(`${site.name} ${kind} is up`),
+          started: (site, kind) => {
+            this.tell(`${site.name} ${kind} is up`);
+            const otherwise = kind === 'management' ? remembersOtherwise(site) : undefined;
+            if (otherwise !== undefined) this.violate('g-old-messages', `${site.name} began with ${otherwise}`);
+          },
           tell: (site, what) => {
             this.tell(`${site.name} ${what}`);
             this.trace.count(what.includes('did not start') ? 'starts refused' : what);
@@ -259,10 +273,16 @@ export class World {
               ? this.protectedVolumes.find(({ session }) => session === sessionIn(String(key), args))
               : undefined;
           const result: unknown = Reflect.apply(value, target, args);
-          if (key === 'createHalf') this.#noRevenant(site, args[0] as Newborn, result as Promise<void>);
-          if (key === 'removeHalf') this.#buried(site, args[0] as SessionId, result as Promise<void>);
+          if (key === 'createHalf') this.oldMessages.reborn(site, args[0] as Newborn, result as Promise<void>);
+          if (key === 'freeze' && (args[0] as PointSpec).kind === 'snapshot') this.aimed.snapshotAsked(site);
+          if (key === 'removeHalf') this.oldMessages.buried(site, args[0] as SessionId, result as Promise<void>);
           if (watched === undefined) return result;
           this.tell(`${site.name} ${String(key)}`);
+          if (key === 'promote' || key === 'demote')
+            (result as Promise<unknown>).then(
+              () => this.aimed.turned(site, watched),
+              () => undefined,
+            );
           if (key !== 'abandonStage') this.onMoment(String(key), watched);
           watched.observe(watched.sideOf(site)!, String(key), args, () => Promise.resolve(result));
           return result;
@@ -280,53 +300,6 @@ export class World {
         volumes.born(side, session, pairs);
       if (volumes.session === session) this.onMoment('createHalf', volumes);
     }
-  }
-
-  /** Halves that are gone, by site and session. */
-  readonly #graves = new Set<string>();
-
-  #buried(site: Site, session: SessionId, removed: Promise<void>): void {
-    removed.then(
-      () => this.#graves.add(`${site.name} ${session}`),
-      () => undefined,
-    );
-  }
-
-  /** A half that was removed never comes back, whoever says once more that it is to be made. */
-  #noRevenant(site: Site, { session }: Newborn, made: Promise<void>): void {
-    if (!this.#graves.has(`${site.name} ${session}`)) return;
-    made.then(
-      () => this.violate('g-old-messages', `a half of ${session} that was removed at ${site.name} came back`),
-      () => undefined,
-    );
-  }
-
-  /** A message that was sent before the half moved on, come late or come again, leaves it as it is [g]. */
-  async #answered(to: number, copy: 'first' | 'again', text: string, work: () => Promise<unknown>): Promise<unknown> {
-    const watched = this.protectedVolumes.find(({ session }) => text.includes(session));
-    const side = watched?.sideOf(this.sites[to]!);
-    const summary = () => {
-      const half = side === undefined ? undefined : watched?.half(side);
-      return (
-        half && {
-          generation: half.generation.number,
-          role: half.role,
-        }
-      );
-    };
-    const before = summary();
-    const generation = Number(/"generation":\{"number":(\d+)/.exec(text)?.[1] ?? 0);
-    const answer = await work();
-    const after = summary();
-    if (before === undefined || after === undefined) return answer;
-    const where = this.sites[to]!.name;
-    const which = copy === 'again' ? 'that came again' : 'that came late';
-    if (after.generation < before.generation)
-      this.violate('g-old-messages', `a message ${which} took ${where} back to generation ${after.generation}`);
-    if (after.role !== before.role && after.generation === before.generation)
-      this.violate('g-old-messages', `a message ${which} made ${where} a ${after.role}`);
-    if (generation < before.generation) this.trace.count('messages of older generations');
-    return answer;
   }
 }
 

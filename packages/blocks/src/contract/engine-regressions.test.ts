@@ -296,6 +296,39 @@ describe('the embedded engine', () => {
     expect(source.engine.point(p('snap'))?.holds).toEqual([]);
   });
 
+  it('a copy that was left behind by one session does not keep what the copies beside it were [C2.6]', async () => {
+    const [c, d] = [volumeId('c'), volumeId('d')];
+    const [source, target] = [await start(), await start()];
+    for (const id of [a, c]) await source.engine.createVolume({ id, name: id, size: MiB, tag: {} });
+    for (const id of [b, d]) await target.engine.createVolume({ id, name: id, size: MiB, destination: true, tag: {} });
+    const later = sessionId('t');
+    const cycle = async (id: typeof session, point: string, pairs: typeof toB, base?: string) => {
+      await source.engine.freeze({ ...spec(point, 'internal'), tag: { session: id } }, [a, c]);
+      const points = [{ ...spec(point, 'internal'), tag: { session: id }, sizes: pairs.map(() => MiB) }];
+      const plan = { session: id, cycle: cycleId(point), generation: first, points, pairs };
+      await shipCycle(source.engine, target.engine, { ...plan, ...(base && { base: p(base) }) });
+      const digests = (await target.engine.verifyStage(id, plan.cycle, () => undefined)).at(-1)!;
+      await target.engine.commitStage(id, plan.cycle, first, digests);
+    };
+    const bear = (id: typeof session, pairs: typeof toB) =>
+      target.engine.createHalf({
+        ...{ session: id, role: 'destination', generation: first, tag: {} },
+        pairs: pairs.map(({ local, remote }) => ({ local: remote, remote: local })),
+      });
+    const both = [...toB, { local: c, remote: d }];
+    await bear(session, both);
+    await cycle(session, 'p1', both);
+    await target.engine.removeHalf(session);
+    expect(target.engine.point(p('p1'))?.members.map(({ volume }) => volume)).toEqual([b, d]);
+    await bear(later, toB);
+    await cycle(later, 'p2', toB);
+    await cycle(later, 'p3', toB, 'p2');
+    expect(target.engine.point(p('p1'))?.members.map(({ volume }) => volume)).toEqual([d]);
+    expect(await tokenAt(target.engine, d, 0)).toBe(0);
+    await target.engine.deleteVolume(d);
+    expect(target.engine.points().map(({ id }) => id)).toEqual(['p3']);
+  });
+
   it('takes nothing that lies before the restart address [C3.5]', async () => {
     const { target } = await couple();
     const plan = planOf('c1', [

@@ -14,6 +14,7 @@ import { type LayerIndex, PageTable } from './index/page-table.ts';
 import { LayerWriter, LiveBytes } from './layer-writer.ts';
 import { type EngineLimits, engineLimits } from './limits.ts';
 import type { Packer } from './log/frame.ts';
+import { RECORD_BLOCKS_MAX } from './log/limits.ts';
 import type { LayerId, SegmentLog, Sequence } from './log/types.ts';
 import { ColdSegments } from './packing.ts';
 import { type ReadWorld, readBlocks } from './read-image.ts';
@@ -235,11 +236,14 @@ export class EngineCore {
   }
 }
 
+/** One memory for all: log and index have taken what is in it before the next write is ordered. */
+const computed = new BigUint64Array(RECORD_BLOCKS_MAX);
+
 function checksumsOf(bytes: Uint8Array): BigUint64Array {
-  const sums = new BigUint64Array(bytes.length / BLOCK_BYTES);
-  for (let index = 0; index < sums.length; index++)
-    sums[index] = sumOf(bytes.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES));
-  return sums;
+  const count = bytes.length / BLOCK_BYTES;
+  for (let index = 0; index < count; index++)
+    computed[index] = sumOf(count === 1 ? bytes : bytes.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES));
+  return computed.subarray(0, count);
 }
 
 function somethingWithin(chain: Chain, block: number, count: number): boolean {

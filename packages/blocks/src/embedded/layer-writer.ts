@@ -62,13 +62,15 @@ export class LayerWriter {
       const page = this.#pages.make(layer, number);
       const end = Math.min(block + count, (number + 1) * pageBlocks);
       const before = countsOf(page);
+      let stored_bytes = 0;
       for (; at < end; at++) {
         const index = at - number * pageBlocks;
         if (page.sequence[index]! > sequence) continue;
         this.#release(page, index);
         setPlace(page, index, place, at - block, frame, sums[at - block]!, sequence);
-        this.#live.add(place.segment, page.bytesOf(index));
+        stored_bytes += page.bytesOf(index);
       }
+      if (stored_bytes > 0) this.#live.add(place.segment, stored_bytes);
       this.#tally(layer, number, page, before);
     }
   }

@@ -115,7 +115,8 @@ export function clusterDataPlane(
     volumes: async () => unique(await gathered((one) => one.volumes()), ({ id }) => id),
     points: async () => unique(await gathered((one) => one.points()), ({ id }) => id),
     halves: async () => unique(await gathered((one) => one.halves()), ({ session }) => session),
-    tombstones: () => gathered((one) => one.tombstones()),
+    tombstone: async (session) =>
+      (await gathered(async (one) => [await one.tombstone(session)])).find((stone) => stone !== undefined),
     appliances: async () => {
       const found = await Promise.all(all.map(([id, one]) => one.appliances().catch(() => [{ id }] as const)));
       return found.flat();

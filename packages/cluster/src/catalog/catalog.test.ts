@@ -280,6 +280,24 @@ describe('copies', () => {
   });
 });
 
+it('what is there already costs no commit: a start on a full disk needs no room for it', () => {
+  const catalog = catalogIn();
+  const besides = new DatabaseSync(join(directory, 'catalog.db'));
+  const version = () => besides.prepare('PRAGMA data_version').get()?.data_version;
+  try {
+    catalog.put('volume', volume(1), { point: 'p' });
+    const before = version();
+    catalog.put('volume', volume(1));
+    catalog.transaction(() => catalog.put('volume', volume(1), { point: 'p' }));
+    expect(version()).toBe(before);
+    catalog.put('volume', volume(1), { point: 'another' });
+    expect(version()).not.toBe(before);
+    expect(catalog.private('volume', volume(1).id)).toEqual({ point: 'another' });
+  } finally {
+    besides.close();
+  }
+});
+
 describe('a medium that takes nothing', () => {
   it('refuses what is asked for, does the rest in order once it takes it, and says so until then [C7.3]', () => {
     const database = new FullDatabase(join(directory, 'full.db'));

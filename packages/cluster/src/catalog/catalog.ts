@@ -191,12 +191,15 @@ export class Catalog {
     return (this.#prepare(`SELECT count(*) AS n FROM ${table}`).get() as { n: number }).n;
   }
 
-  /** Adds or replaces a row; a name that is in use is refused by the database, whatever was looked up before. */
+  /**
+   * Adds or replaces a row; a name that is in use is refused by the database, whatever was looked up before. What is there already costs
+   * no commit: a start that finds everything as it was needs no room.
+   */
   put<T extends Table>(table: T, document: Documents[T], hidden?: unknown): void {
     try {
       this.#write(() =>
         this.#prepare(
-          `INSERT INTO ${table} (id, doc, private) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc, private = coalesce(excluded.private, private)`,
+          `INSERT INTO ${table} (id, doc, private) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc, private = coalesce(excluded.private, private) WHERE doc <> excluded.doc OR coalesce(excluded.private, private) IS NOT private`,
         ).run(document.id, JSON.stringify(document), hidden === undefined ? null : JSON.stringify(hidden)),
       );
     } catch (error) {

@@ -6,6 +6,7 @@ import type {
   IoRate,
   MovingEngine,
   StoredDamage,
+  Tombstone,
   WriteState,
 } from '@antipode/blocks';
 import type {
@@ -49,7 +50,6 @@ type EngineControl = Pick<
   | 'removeHalf'
   | 'halves'
   | 'half'
-  | 'tombstones'
   | 'advanceBase'
   | 'resetBase'
   | 'abandonStage'
@@ -175,6 +175,8 @@ export interface DataPlane extends Remote<EngineControl>, Remote<MovingControl> 
   /** Stops a ship order at the next window; its outcome is `cancelled`. Resolves when nothing of it is running. */
   cancelShip(session: SessionId): Promise<void>;
   progress(session: SessionId): Promise<ShipProgress | undefined>;
+  /** Of a session that was deleted here. */
+  tombstone(session: SessionId): Promise<Tombstone | undefined>;
   /** Resolves when all that can be seen of a half now is on stable storage: peers rely on what they are told. */
   settled(session: SessionId): Promise<void>;
   /** Opens one TLS connection to a peer's data listener, checks its pin, and closes it; the round trip in ms. */

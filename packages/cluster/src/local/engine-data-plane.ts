@@ -80,6 +80,7 @@ export function engineDataPlane(parts: EngineDataPlaneParts): DataPlane {
     ioCounters: async () => parts.ioCounters(),
     hostCounters: async () => parts.hostCounters(),
     settled: () => engine.durable(),
+    tombstone: async (session: SessionId) => engine.tombstones().find((stone) => stone.session === session),
     changedChunks: (range: ChunkRange) => changedChunks(engine, range),
     setAccess: async (hosts: readonly HostAccess[]) => parts.setAccess(hosts),
     setLimits: async (limits: readonly IoLimit[]) => parts.setLimits(limits),

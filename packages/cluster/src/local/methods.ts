@@ -40,7 +40,7 @@ const listed: Readonly<Record<Method, true>> = {
   halves: true,
   half: true,
   settled: true,
-  tombstones: true,
+  tombstone: true,
   advanceBase: true,
   resetBase: true,
   abandonStage: true,

@@ -1,7 +1,7 @@
 import type { VolumeId } from '@antipode/base';
 import type { VolumeInfo } from '@antipode/blocks';
 import type { VolumeDocument } from '../catalog/documents.ts';
-import { enterSnapshot } from '../services/found-snapshots.ts';
+import { enterSnapshot, freeName } from '../services/found-snapshots.ts';
 import { changeMembership, groupDocument } from '../services/group-document.ts';
 import type { SnapshotDeps } from '../services/snapshots.ts';
 import { newVolumeDocument, protectionOf } from '../services/volume-document.ts';
@@ -27,7 +27,10 @@ export async function rebuildCatalog(
       const appliance = places.get(info.id);
       const document = newVolumeDocument(deps, {
         id: info.id,
-        name: info.name,
+        // Of two that had one name for a while, because one of them was renamed here and not yet there, both are wanted.
+        name: freeName(info.name, (name) =>
+          catalog.list('volume', 'name', name).some((other) => other.type !== 'Snapshot'),
+        ),
         size: info.size,
         type,
         ...(appliance !== undefined && { appliance }),
@@ -48,7 +51,9 @@ function rejoin(deps: SnapshotDeps, info: VolumeInfo): void {
   const { group, group_name } = info.tag;
   if (typeof group !== 'string' || catalog.get('volume', info.id)?.group_id != null) return;
   if (catalog.get('volume_group', group) === undefined) {
-    const name = typeof group_name === 'string' ? group_name : group;
+    const given = typeof group_name === 'string' ? group_name : group;
+    const groups = catalog.list('volume_group').map(({ name }) => name.toLowerCase());
+    const name = freeName(given, (candidate) => groups.includes(candidate.toLowerCase()));
     const document = groupDocument(deps, {
       id: group,
       name,

@@ -60,7 +60,8 @@ describe('hours of cycles of many sessions', () => {
       expect(second?.alertsRaised).toBe(1 + 12);
       expect(third?.alertsRaised).toBe(second?.alertsRaised);
       expect(second?.cycles).toBeLessThan(first!.cycles);
-      expect(third?.cycles).toBeGreaterThanOrEqual(12 * 15);
+      // Every 4 minutes of 60, one more or less at the edges of the hour.
+      expect(third?.cycles).toBeGreaterThanOrEqual(12 * 14);
       for (const hour of hours) {
         expect(hour.sessionsBeyondObjective).toBe(0);
         expect(hour.alertsActive).toBe(0);

@@ -108,6 +108,41 @@ it('an offer whose source gave up while it was carried out, or before it came, l
   expect([sessions.records().length, (await plane.halves()).length]).toEqual([0, 0]);
 });
 
+it('an offer that comes again when its session is over makes nothing, and takes nothing that was left [C5.6]', async () => {
+  const group = { id: 'group', name: 'g', description: null, isWriteOrderConsistent: true };
+  const { volume: _, ...common } = offer;
+  const offers = [
+    { kind: 'offer', offer: { ...offer, session: sessionId('single') } },
+    {
+      kind: 'offer_group',
+      offer: { ...common, session: sessionId('many'), group, volumes: [{ ...offered, name: 'w' }] },
+    },
+  ] as const;
+  for (const each of offers) {
+    expect(await sessions.answer(peer, each)).toMatchObject({ kind: expect.stringMatching(/^accepted/) });
+    await plane.removeHalf(each.offer.session);
+    await sessions.command(each.offer.session, { name: 'delete' });
+  }
+  await expect.poll(() => sessions.records()).toEqual([]);
+  for (const { id } of catalog.list('volume')) {
+    catalog.remove('volume', id);
+    await plane.deleteVolume(volumeId(id));
+  }
+  for (const { id } of catalog.list('volume_group')) catalog.remove('volume_group', id);
+  for (const each of offers) expect(await sessions.answer(peer, each)).toMatchObject({ kind: 'refused' });
+  expect([catalog.list('volume'), catalog.list('volume_group'), plane.kept]).toEqual([[], [], []]);
+});
+
+it('the copy of a policy goes with its session, also when its volume was rid of it before, by a start that found the removal half-way', async () => {
+  await sessions.answer(peer, { kind: 'offer', offer });
+  const [volume] = catalog.list('volume');
+  expect(catalog.list('policy').map(({ is_replica }) => is_replica)).toEqual([true]);
+  catalog.change('volume', volume!.id, { protection_policy_id: null });
+  await sessions.command(session, { name: 'delete' });
+  await expect.poll(() => sessions.records()).toEqual([]);
+  expect([catalog.list('policy'), catalog.list('replication_rule')]).toEqual([[], []]);
+});
+
 describe('a name that two sources offer at once', () => {
   const another = { id: 'another', serial: 'C', name: 'elsewhere' } as RemoteRecord;
   const offers = (change: { readonly volume?: string; readonly group?: string }) => {

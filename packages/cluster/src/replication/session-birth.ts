@@ -180,6 +180,7 @@ export class SessionBirth {
     const known = this.#registry.entries.get(sessionId(offer.session));
     if (known !== undefined && known.record.remoteSystemId !== remote.id) return notKnown;
     if (known !== undefined) return { kind: 'accepted', volume: known.record.localResourceId };
+    if (await this.#isOver(offer.session)) return notKnown;
     const places = await this.#places.find([offer.volume]);
     if (places.kind === 'refused') return places;
     const { pairs } = await this.#copies([offer.volume], places.leftovers);
@@ -202,6 +203,7 @@ export class SessionBirth {
     const known = this.#registry.entries.get(sessionId(offer.session));
     if (known !== undefined && known.record.remoteSystemId !== remote.id) return notKnown;
     if (known !== undefined) return this.#acceptedGroup(known);
+    if (await this.#isOver(offer.session)) return notKnown;
     const lower = offer.group.name.toLowerCase();
     const named = catalog
       .list('volume_group')
@@ -236,6 +238,11 @@ export class SessionBirth {
     const resource = { kind: 'volume_group', id, name: document.name } as const;
     const entry = await this.#acceptHalf(remote, offer, { pairs, resource, peerResource: offer.group.id });
     return this.#acceptedGroup(entry);
+  }
+
+  /** An offer may come again when its session is long over: nothing is made or taken for it [C5.6]. */
+  async #isOver(session: string): Promise<boolean> {
+    return (await this.#deps.dataPlane.tombstone(sessionId(session))) !== undefined;
   }
 
   /** The source gave up creating a session. */

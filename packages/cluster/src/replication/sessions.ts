@@ -341,7 +341,7 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
     const entry = this.entries.get(message.session);
     if (entry !== undefined && entry.record.remoteSystemId === remote.id) return entry.driver.message(message);
     if (entry !== undefined) return { kind: 'unknown_session' };
-    const grave = (await this.#deps.dataPlane.tombstones()).find((stone) => stone.session === message.session);
+    const grave = await this.#deps.dataPlane.tombstone(message.session);
     return grave === undefined ? { kind: 'unknown_session' } : { kind: 'tombstone', generation: grave.generation };
   }
 
@@ -540,10 +540,13 @@ export class Sessions implements ReplicationHooks, SessionRegistry {
       // A copy's policy was the source's: it goes with the session. The copy itself stays, flagged (REPLICATION 2.12).
       const held = resourceOf(catalog, record)?.protection_policy_id;
       const policy = held == null ? undefined : catalog.get('policy', held);
-      if (policy?.is_replica) {
+      if (policy?.is_replica)
         catalog.change(record.resourceKind ?? 'volume', record.localResourceId, { protection_policy_id: null });
-        this.#rulesFollow([], dropUnusedReplica(catalog, policy));
-      }
+      // That it is to have none may have been entered before, when a start found its removal half-way.
+      const { ruleId } = record;
+      const isOf = ({ id, replication_rule_ids }: PolicyDocument) =>
+        id === held || (ruleId !== undefined && replication_rule_ids.includes(ruleId));
+      for (const one of catalog.list('policy').filter(isOf)) this.#rulesFollow([], dropUnusedReplica(catalog, one));
     });
   }
 

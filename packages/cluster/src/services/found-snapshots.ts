@@ -82,7 +82,7 @@ function enterSet(
 }
 
 function freeSnapshotName(catalog: Catalog, parent: string, name: string): string {
-  return free(name, (candidate) =>
+  return freeName(name, (candidate) =>
     catalog
       .list('volume', 'name', candidate)
       .some(({ type, protection_data }) => type === 'Snapshot' && protection_data.parent_id === parent),
@@ -91,11 +91,11 @@ function freeSnapshotName(catalog: Catalog, parent: string, name: string): strin
 
 function freeSetName(catalog: Catalog, parent: string | null, name: string): string {
   const sets = catalog.listSets(parent);
-  return free(name, (candidate) => sets.some((set) => set.name.toLowerCase() === candidate.toLowerCase()));
+  return freeName(name, (candidate) => sets.some((set) => set.name.toLowerCase() === candidate.toLowerCase()));
 }
 
-/** The same name as at the source where it is free here, else with a number. */
-function free(name: string, taken: (candidate: string) => boolean): string {
+/** The same name where it is free here, else with a number. */
+export function freeName(name: string, taken: (candidate: string) => boolean): string {
   if (!taken(name)) return name;
   for (let number = 2; ; number++) {
     const candidate = `${name.slice(0, 120)} (${number})`;

@@ -66,7 +66,7 @@ export class SnapshotService {
       description: wish.description ?? null,
     });
     catalog.put('volume', document, { point, of: volume.id } satisfies VolumePrivate);
-    await this.#freeze(point, now, document, null, [volume.id], () => catalog.remove('volume', id));
+    await this.#freeze(point, now, document, null, [volume.id], { snapshots: [document] });
     catalog.change('volume', id, { state: 'Ready' });
     return id;
   }
@@ -112,7 +112,7 @@ export class SnapshotService {
       });
     });
     const ids = members.map((member) => member.id);
-    await this.#freeze(point, now, set, group.name, ids, () => this.#forget(set.id, snapshots));
+    await this.#freeze(point, now, set, group.name, ids, { set, snapshots });
     catalog.transaction(() => {
       for (const snapshot of snapshots) catalog.change('volume', snapshot.id, { state: 'Ready' });
     });
@@ -215,25 +215,46 @@ export class SnapshotService {
     shown: VolumeDocument | VolumeGroupDocument,
     group: string | null,
     volumes: readonly string[],
-    undo: () => void,
+    made: Made,
   ): Promise<void> {
     const { name, description, protection_data: protection } = shown;
     const tag = tagOf({ name, description, id: shown.id, group, protection });
     try {
       await this.#deps.dataPlane.freeze({ id: point, kind: 'snapshot', instant_ms, tag }, volumes.map(volumeId));
     } catch (error) {
-      undo();
+      await this.#takeBack(point, made);
       throw error;
     }
   }
 
-  #forget(set: string, snapshots: readonly VolumeDocument[]): void {
-    const { catalog } = this.#deps;
-    catalog.transaction(() => {
-      for (const snapshot of snapshots) catalog.remove('volume', snapshot.id);
-      catalog.remove('volume_group', set);
-    });
+  /**
+   * What was refused may be in the log all the same, and become durable with what is written after it: then it holds space, and no list has
+   * it. It is given back now, or, where the data plane cannot do so now, as what has expired.
+   */
+  async #takeBack(point: PointId, { set, snapshots }: Made): Promise<void> {
+    const { catalog, clock, dataPlane } = this.#deps;
+    try {
+      if ((await dataPlane.point(point)) !== undefined) await dataPlane.dropPoint(point);
+      catalog.transaction(() => {
+        for (const { id } of snapshots) catalog.remove('volume', id);
+        if (set !== undefined) catalog.remove('volume_group', set.id);
+      });
+    } catch {
+      const expired = ({ protection_data }: { readonly protection_data: ProtectionData }) => ({
+        protection_data: { ...protection_data, expiration_timestamp: timestamp(clock.now()) },
+      });
+      catalog.transaction(() => {
+        for (const one of snapshots) catalog.change('volume', one.id, { state: 'Destroying', ...expired(one) });
+        if (set !== undefined) catalog.change('volume_group', set.id, expired(set));
+      });
+    }
   }
+}
+
+/** The documents of a snapshot, or of a set and its members. */
+interface Made {
+  readonly set?: VolumeGroupDocument;
+  readonly snapshots: readonly VolumeDocument[];
 }
 
 /** How a member of a set or of a cloned group is called: `<set>.<volume>`, as Cinder expects it. */

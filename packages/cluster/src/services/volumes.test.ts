@@ -195,6 +195,28 @@ describe('snapshots', () => {
     await snap(id, 's');
     agree();
   });
+
+  it.each(['at once', 'once it has expired', 'by the next start'])(
+    'that the engine has taken although it said otherwise are given back %s [C7.2]',
+    async (when) => {
+      const id = await create('a');
+      const group = await site.made('volume_group.create', '', { name: 'g', volume_ids: [await create('b')] });
+      const failed = new Error('the log could not be written');
+      site.failAt('freeze', failed, 'after');
+      if (when !== 'at once') site.failAt('dropPoint', failed);
+      expect(await site.refusal('volume.snapshot', id, { name: 's' })).toBe(failed.message);
+      expect(await site.refusal('volume_group.snapshot', group, { name: 't' })).toBe(failed.message);
+      site.failAt('dropPoint', undefined);
+      if (when === 'once it has expired') expect(await site.snapshots.expire()).toBe(2);
+      if (when === 'by the next start') {
+        await site.restart();
+        await site.volumes.recover();
+      }
+      expect(names()).toEqual(['a', 'b']);
+      expect(site.catalog.list('volume_group').map(({ name }) => name)).toEqual(['g']);
+      agree();
+    },
+  );
 });
 
 describe('clones, restore, refresh', () => {
@@ -441,5 +463,17 @@ describe('a catalog that was lost', () => {
     await rebuildCatalog(site.storage, async () => undefined);
     agree();
     expect(site.engine.volume(volumeId(id))?.name).toBe('a');
+  });
+
+  it('is rebuilt where the log has one name twice: a name was free again here before the log heard of it [C7.1]', async () => {
+    const [a, b] = [await create('a'), await create('b')];
+    await site.write(b, 0, 2);
+    await site.engine.changeVolume(volumeId(b), { name: 'a' });
+    await lost();
+    expect(await rebuildCatalog(site.storage, async () => undefined)).toEqual({ volumes: 2, snapshots: 0 });
+    await site.volumes.recover();
+    agree();
+    expect([site.volume(a)?.name, site.volume(b)?.name]).toEqual(['a', 'a (2)']);
+    expect([site.engine.volume(volumeId(b))?.name, await site.read(b, 0)]).toEqual(['a (2)', 2]);
   });
 });

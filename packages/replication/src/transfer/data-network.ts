@@ -3,8 +3,6 @@ import type { LinkIdentity, PeerEndpoint } from './types.ts';
 
 /** Bytes both ways, in order, to an end that is known: what frames need of a TLS connection. */
 export interface PeerSocket {
-  /** Written and not yet taken by the link. */
-  readonly writableLength: number;
   setNoDelay(on: boolean): unknown;
   /** `taken`: the bytes may be written over. */
   write(bytes: Uint8Array, taken?: () => void): boolean;
@@ -16,9 +14,8 @@ export interface PeerSocket {
   destroy(reason?: Error): unknown;
   on(event: 'data', listener: (chunk: Buffer) => void): unknown;
   on(event: 'error', listener: (error: Error) => void): unknown;
-  on(event: 'close' | 'drain', listener: () => void): unknown;
-  once(event: 'close' | 'drain', listener: () => void): unknown;
-  off(event: 'close' | 'drain', listener: () => void): unknown;
+  on(event: 'close', listener: () => void): unknown;
+  once(event: 'close', listener: () => void): unknown;
 }
 
 export interface PeerConnection {

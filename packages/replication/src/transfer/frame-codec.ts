@@ -1,3 +1,4 @@
+import { assert } from '@antipode/base';
 import { BLOCK_BYTES } from '@antipode/blocks';
 import { BufferPool } from './buffer-pool.ts';
 import { checkMessage } from './check-message.ts';
@@ -37,6 +38,9 @@ export function encodeFrame(message: ChannelMessage, payload_bytes: number, vers
   return head;
 }
 
+/** Of prefixes and headers, which are taken out at once: as much as is decrypted at a time. */
+const scratch_bytes = 16 * 1024;
+
 /** What a buffer for the payload of a full frame takes. */
 export const frameBuffer_bytes = (): number => (transferLimits.frame_bytes / BLOCK_BYTES) * (BLOCK_BYTES + 8);
 
@@ -54,6 +58,20 @@ export class FrameReader {
   #payload_bytes = 0;
   #payloadHas = 0;
   #message: ChannelMessage | undefined;
+  readonly #scratch = Buffer.allocUnsafeSlow(scratch_bytes);
+
+  /** Where the next bytes may be put without a copy afterwards; {@link arrived} is told how many those were. */
+  target(): Uint8Array {
+    return this.#message === undefined ? this.#scratch : this.#payload!.subarray(this.#payloadHas, this.#payload_bytes);
+  }
+
+  /** So many bytes are in what {@link target} answered last. */
+  arrived(length: number, frame: (frame: Frame) => void): void {
+    if (this.#message === undefined) return this.push(this.#scratch.subarray(0, length), frame);
+    this.#payloadHas += length;
+    assert(this.#payloadHas <= this.#payload_bytes, 'no more came than there was room for');
+    if (this.#payloadHas === this.#payload_bytes) frame(this.#whole());
+  }
 
   /** Takes what has arrived; `frame` hears of each frame that is whole now. */
   push(chunk: Uint8Array, frame: (frame: Frame) => void): void {

@@ -5,6 +5,7 @@ import { transferLimits } from './limits.ts';
 import type { Link } from './link.ts';
 import { LinkLost } from './link-lost.ts';
 import { type ChannelMessage, channelVersion } from './protocol.ts';
+import { receiveInto } from './receive-into.ts';
 
 /**
  * Frames over one connection, both ways. Received payloads are put together once, in a buffer of their own size; a receiver
@@ -20,16 +21,28 @@ export class FrameLink implements Link {
   #waiting: { resolve: (frame: Frame) => void; reject: (error: Error) => void } | undefined;
   #ended: Error | undefined;
   readonly #reader = new FrameReader();
+  /** Not yet given to the socket, which has one piece at a time: of several it would make one, copying a megabyte for a few bytes before it. */
+  readonly #unwritten: { readonly bytes: Uint8Array; readonly taken: (() => void) | undefined }[] = [];
+  #writing = false;
+  /** Bytes that the socket has not taken. */
+  #unsent_bytes = 0;
+  #room: { readonly resolve: () => void; readonly reject: (error: Error) => void }[] = [];
+  #ending = false;
 
   constructor(socket: PeerSocket, clock: Clock) {
     this.#socket = socket;
     this.#clock = clock;
     this.#heard = clock.monotonic();
+    this.#timer = every(clock, transferLimits.ping_ms, () => this.#beat());
     socket.setNoDelay(true);
-    socket.on('data', (chunk: Buffer) => this.#take(chunk));
     socket.on('error', (error) => this.close(new LinkLost(error.message)));
     socket.on('close', () => this.close(new LinkLost('the connection was closed')));
-    this.#timer = every(clock, transferLimits.ping_ms, () => this.#beat());
+    const receiver = {
+      target: () => this.#reader.target(),
+      arrived: (length: number) => this.#hear(() => this.#reader.arrived(length, (frame) => this.#deliver(frame))),
+    };
+    if (!receiveInto(socket, receiver))
+      socket.on('data', (chunk: Buffer) => this.#hear(() => this.#reader.push(chunk, (frame) => this.#deliver(frame))));
   }
 
   get closed(): boolean {
@@ -42,34 +55,46 @@ export class FrameLink implements Link {
 
   send(message: ChannelMessage, payload?: Uint8Array, taken?: () => void): void | Promise<void> {
     this.write(encodeFrame(message, payload?.length ?? 0, channelVersion), payload, taken);
-    return this.#room();
+    return this.#hasRoom();
   }
 
   /** Sends a frame whose prefix and header are encoded already, whether or not there is room. */
   write(head: Uint8Array, payload?: Uint8Array, taken?: () => void): void {
     if (this.#ended !== undefined) throw this.#ended;
     const alone = payload === undefined || payload.length === 0;
-    this.#socket.write(head, alone ? taken : undefined);
-    if (!alone) this.#socket.write(payload, taken);
+    this.#unwritten.push({ bytes: head, taken: alone ? taken : undefined });
+    if (!alone) this.#unwritten.push({ bytes: payload, taken });
+    this.#unsent_bytes += head.length + (payload?.length ?? 0);
+    this.#writeNext();
   }
 
-  #room(): void | Promise<void> {
-    if (this.#socket.writableLength < transferLimits.socket_bytes) return;
+  #writeNext(): void {
+    if (this.#writing || this.#ended !== undefined) return;
+    const next = this.#unwritten.shift();
+    if (next === undefined) {
+      if (this.#ending) this.#socket.end();
+      return;
+    }
+    this.#writing = true;
+    this.#socket.write(next.bytes, () => {
+      this.#writing = false;
+      this.#unsent_bytes -= next.bytes.length;
+      next.taken?.();
+      if (this.#unsent_bytes < transferLimits.socket_bytes) for (const { resolve } of this.#room.splice(0)) resolve();
+      this.#writeNext();
+    });
+  }
+
+  #hasRoom(): void | Promise<void> {
+    if (this.#unsent_bytes < transferLimits.socket_bytes) return;
     return new Promise((resolve, reject) => {
-      const done = () => {
-        this.#socket.off('drain', done);
-        this.#socket.off('close', done);
-        if (this.#ended === undefined) resolve();
-        else reject(this.#ended);
-      };
-      this.#socket.once('drain', done);
-      this.#socket.once('close', done);
+      this.#room.push({ resolve, reject });
     });
   }
 
   post(message: ChannelMessage): void {
     if (this.#ended !== undefined) return;
-    if (this.#socket.writableLength > transferLimits.unread_bytes)
+    if (this.#unsent_bytes > transferLimits.unread_bytes)
       return this.close(new LinkLost('the peer does not read what it is answered'));
     Promise.resolve(this.send(message)).catch(() => {
       // The link has ended meanwhile; whoever waits for a frame hears of it.
@@ -97,21 +122,24 @@ export class FrameLink implements Link {
     this.#socket.destroy();
     this.#waiting?.reject(reason);
     this.#waiting = undefined;
+    for (const { reject } of this.#room.splice(0)) reject(reason);
+    for (const { taken } of this.#unwritten.splice(0)) taken?.();
   }
 
   end(): Promise<void> {
     return new Promise((resolve) => {
       if (this.#ended !== undefined) return resolve();
       this.#socket.once('close', () => resolve());
-      this.#socket.end();
+      this.#ending = true;
+      this.#writeNext();
     });
   }
 
-  #take(chunk: Buffer): void {
+  #hear(read: () => void): void {
     this.#heard = this.#clock.monotonic();
     if (this.#ended !== undefined) return;
     try {
-      this.#reader.push(chunk, (frame) => this.#deliver(frame));
+      read();
     } catch (error) {
       this.close(error instanceof LinkLost ? error : new LinkLost('the peer sent something else than this protocol'));
     }
@@ -137,7 +165,7 @@ export class FrameLink implements Link {
     if (this.#socket.isPaused()) this.#heard = this.#clock.monotonic();
     if (this.#clock.monotonic() - this.#heard > transferLimits.silence_ms)
       return this.close(new LinkLost('the peer is silent'));
-    if (this.#socket.writableLength < transferLimits.socket_bytes) this.post({ type: 'ping' });
+    if (this.#unsent_bytes < transferLimits.socket_bytes) this.post({ type: 'ping' });
   }
 }
 

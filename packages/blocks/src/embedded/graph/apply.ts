@@ -8,11 +8,12 @@ import {
   decodeGraph,
   type Graph,
   type HalfNode,
-  isHeld,
+  isKept,
   memberOf,
   noLayer,
   plainBase,
   sameList,
+  shownOf,
   type VolumeNode,
 } from './graph.ts';
 
@@ -276,13 +277,18 @@ function freeze(
   graph.points.set(id, { id, kind, instant_ms, members, holds, dropped: false, tag });
 }
 
-/** Frees points that are dropped, and deleted volumes' parts of points, as far as nobody keeps them. */
+/**
+ * Frees points that are dropped, and deleted volumes' parts of points, as far as nobody keeps them. Of a point of a session that is over the
+ * parts stay that copies show: one that was left behind does not keep what its neighbours were.
+ */
 function sweep(graph: Graph): void {
   for (const point of [...graph.points.values()]) {
-    if (isHeld(graph, point)) continue;
-    if (point.members.some((member) => !graph.volumes.has(member.volume)))
-      point.members = point.members.filter((member) => graph.volumes.has(member.volume));
-    if (point.dropped || point.members.length === 0) graph.points.delete(point.id);
+    if (isKept(graph, point)) continue;
+    const shown = shownOf(graph, point);
+    if (shown.length > 0 && (!point.dropped || graph.halves.has(point.tag.session as SessionId))) continue;
+    const still = point.dropped ? shown : point.members.filter((member) => graph.volumes.has(member.volume));
+    if (still.length === 0) graph.points.delete(point.id);
+    else if (still.length < point.members.length) point.members = still;
   }
 }
 

@@ -95,6 +95,7 @@ export interface Graph {
   readonly volumes: Map<VolumeId, VolumeNode>;
   readonly points: Map<PointId, PointNode>;
   readonly halves: Map<SessionId, HalfNode>;
+  /** Of deleted sessions. They stay: nobody knows when the last word of one has been said (docs/decisions/0017-tombstones-stay.md). */
   readonly tombstones: Map<SessionId, Generation>;
   readonly arrivals: Map<string, ArrivalNode>;
   readonly departures: Map<string, DepartureNode>;
@@ -171,13 +172,21 @@ export function plainBase(half: HalfNode, { point, digests, pairs }: Base): Base
   return pairs === undefined || sameList(pairs, half.pairs) ? { point, digests } : { point, digests, pairs };
 }
 
-/** Who keeps a point besides its own holds. */
-export function isHeld(graph: Graph, point: PointNode): boolean {
+/** Whether a point is kept as it is, by its own holds or by a session. */
+export function isKept(graph: Graph, point: PointNode): boolean {
   if (point.holds.length > 0) return true;
   for (const half of graph.halves.values()) {
     if (half.base?.point === point.id || half.seal?.point === point.id || half.stage?.plan.base === point.id)
       return true;
     if (half.test?.point === point.id) return true;
   }
-  return point.members.some((member) => graph.volumes.get(member.volume)?.replica === point.id);
+  return false;
 }
+
+/** The parts of a point that copies show. */
+export const shownOf = (graph: Graph, point: PointNode): PointNode['members'] =>
+  point.members.filter((member) => graph.volumes.get(member.volume)?.replica === point.id);
+
+/** Whether anybody needs a point, or a part of it. */
+export const isHeld = (graph: Graph, point: PointNode): boolean =>
+  isKept(graph, point) || shownOf(graph, point).length > 0;

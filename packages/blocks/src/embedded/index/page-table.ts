@@ -143,7 +143,7 @@ export class PageTable {
 
   #change(layer: LayerIndex, number: number, page: Page): void {
     page.dirty = true;
-    this.#dirty.set(page, { layer, number });
+    if (!this.#dirty.has(page)) this.#dirty.set(page, { layer, number });
   }
 
   #remove(layer: LayerIndex, number: number): void {

@@ -137,6 +137,14 @@ function finishHeader(
   view.setBigUint64(at, xxh64(bytes.subarray(at + 8, end), place.salt), true);
 }
 
+/** Memory that threads share is copied a word at a time by `set`, three times slower. */
+function copyInto(target: Uint8Array, source: Uint8Array, at: number): void {
+  const { buffer, byteOffset, length } = source;
+  // Of a whole Buffer Node's copy is `set` again.
+  if (byteOffset === 0 || !(buffer instanceof SharedArrayBuffer)) return target.set(source, at);
+  Buffer.from(buffer).copy(target, at, byteOffset, byteOffset + length);
+}
+
 /** Writes the record at `at` of a buffer that has room for {@link recordBytes}. */
 export function encodeRecord(
   bytes: Uint8Array,
@@ -149,7 +157,7 @@ export function encodeRecord(
   switch (record.type) {
     case 'data': {
       bytes.set(record.checksums, at + RECORD_HEADER_BYTES);
-      bytes.set(record.payload, at + RECORD_HEADER_BYTES + record.checksums.length);
+      copyInto(bytes, record.payload, at + RECORD_HEADER_BYTES + record.checksums.length);
       const { layer, block, count, payload } = record;
       const fields = { type: record.type, sequence, durable, layer, block, count, payload_bytes: payload.length };
       return finishHeader(bytes, view, at, fields, place);

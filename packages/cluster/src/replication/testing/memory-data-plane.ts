@@ -1,5 +1,5 @@
 import type { Clock, PointId, SessionId, VolumeId } from '@antipode/base';
-import type { HalfInfo, PointInfo, PointSpec, VolumeInfo } from '@antipode/blocks';
+import type { HalfInfo, PointInfo, PointSpec, Tombstone, VolumeInfo } from '@antipode/blocks';
 import type { ShipOrder, ShipOutcome } from '@antipode/replication';
 import type { DataPlane, DataPlaneEvent } from '../../local/api.ts';
 
@@ -16,6 +16,7 @@ export class MemoryDataPlane {
   readonly #volumes = new Map<VolumeId, VolumeInfo>();
   readonly #points = new Map<PointId, PointInfo>();
   readonly #halves = new Map<SessionId, HalfInfo>();
+  readonly #graves = new Map<SessionId, Tombstone>();
   readonly #listeners = new Set<(event: DataPlaneEvent) => void>();
   #peer: MemoryDataPlane | undefined;
   /** Ship orders that run now, and the most that ever ran. */
@@ -64,6 +65,8 @@ export class MemoryDataPlane {
     this.#inSession(half.session, half.session);
   }
   async removeHalf(session: SessionId): Promise<void> {
+    const half = this.#halves.get(session);
+    if (half !== undefined) this.#graves.set(session, { session, generation: half.generation });
     this.#inSession(session, undefined);
     this.#halves.delete(session);
   }
@@ -74,8 +77,8 @@ export class MemoryDataPlane {
   async halves(): Promise<readonly HalfInfo[]> {
     return [...this.#halves.values()];
   }
-  async tombstones(): Promise<readonly never[]> {
-    return [];
+  async tombstone(session: SessionId): Promise<Tombstone | undefined> {
+    return this.#graves.get(session);
   }
   async points(): Promise<readonly PointInfo[]> {
     return [...this.#points.values()];

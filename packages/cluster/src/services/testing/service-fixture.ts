@@ -55,6 +55,11 @@ class RecordedHooks implements ReplicationHooks {
   policyChanged = () => undefined;
 }
 
+interface Failure {
+  readonly error: Error;
+  readonly when: 'before' | 'after';
+}
+
 /** Services on a real catalog and a real engine, which a test may stop anywhere and start again. */
 export async function serviceFixture() {
   const directory = mkdtempSync(join(tmpdir(), 'services-'));
@@ -110,12 +115,17 @@ export async function serviceFixture() {
         rate_bytes_per_s: 2 ** 30,
       }),
     });
-    const stop: { at?: { method: Method; when: 'before' | 'after'; reached: () => void }; fail?: [Method, Error] } = {};
+    const stop: { at?: { method: Method; when: 'before' | 'after'; reached: () => void }; fail: Map<Method, Failure> } =
+      {
+        fail: new Map(),
+      };
     const dataPlane = new Proxy(real, {
       get(target, name) {
         const call = Reflect.get(target, name) as (...args: unknown[]) => Promise<unknown>;
         return async (...args: unknown[]) => {
-          if (stop.fail?.[0] === name) throw stop.fail[1];
+          const failure = stop.fail.get(name as Method);
+          if (failure?.when === 'after') await call(...args);
+          if (failure !== undefined) throw failure.error;
           if (stop.at?.method !== name) return call(...args);
           // A process that is killed does nothing after that: no answer, no tidying up.
           if (stop.at.when === 'after') await call(...args);
@@ -210,9 +220,10 @@ export async function serviceFixture() {
         (error: Error) => error.message,
       );
     },
-    failAt(method: Method, error: Error | undefined) {
-      if (error === undefined) delete parts.stop.fail;
-      else parts.stop.fail = [method, error];
+    /** Calls to the data plane fail from now on, before or after they have done what they are for; without an error no more. */
+    failAt(method: Method, error: Error | undefined, when: Failure['when'] = 'before') {
+      if (error === undefined) parts.stop.fail.delete(method);
+      else parts.stop.fail.set(method, { error, when });
     },
     /** Kills the process around a call to the data plane, and starts it again without recovery. */
     async killed(method: Method, when: 'before' | 'after', operation: string, id = '', body: unknown = {}) {
