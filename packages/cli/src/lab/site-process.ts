@@ -107,21 +107,26 @@ export class SiteProcess {
       this.#state = 'ready';
       onReady(message.ready);
     });
-    child.on('error', (error) => log(`${name}: ${error.message}`));
-    child.on('exit', (code, signal) => {
+    const ended = (how: string): void => {
       this.#child = undefined;
       this.#state = 'down';
       // Processes that the dead one left behind would still hold its ports and its data directory.
       this.#killGroup(child);
       if (this.#stopping) return;
-      if (!wasReady && onFirstEnd !== undefined) return onFirstEnd(`it ended (${signal ?? `exit ${code}`})`);
+      if (!wasReady && onFirstEnd !== undefined) return onFirstEnd(`it ended (${how})`);
       this.#failures = clock.monotonic() - startedAt_ms > limits.settled_ms ? 0 : this.#failures + 1;
       const wait_ms = Math.min(limits.restartFirst_ms * 2 ** Math.max(0, this.#failures - 1), limits.restartMost_ms);
-      log(`${name} ended (${signal ?? `exit ${code}`}); it is started again`);
+      log(`${name} ended (${how}); it is started again`);
       this.#timer = clock.after(wait_ms, () => {
         this.#restarts += 1;
         this.#launch(() => log(`${name} is back`), undefined);
       });
+    };
+    child.on('exit', (code, signal) => ended(signal ?? `exit ${code}`));
+    child.on('error', (error) => {
+      // A process that could not be made never exits.
+      if (child.pid === undefined) ended(error.message);
+      else log(`${name}: ${error.message}`);
     });
   }
 
