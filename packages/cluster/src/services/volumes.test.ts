@@ -428,6 +428,26 @@ describe('a catalog that is an older copy', () => {
     expect([site.catalog.get('volume', gone), site.volume(kept).name]).toEqual([undefined, 'kept']);
     agree();
   });
+
+  it('has a snapshot that was taken since, as it was, once [C7.2]', async () => {
+    const id = await create('a');
+    const expires = '2030-01-01T00:00:00.000Z';
+    const wish = { name: 'since', description: 'what for', expiration_timestamp: expires };
+    const taken = await site.made('volume.snapshot', id, wish);
+    const before = site.volume(taken);
+    site.catalog.remove('volume', taken);
+    for (let start = 0; start < 2; start++) {
+      await site.restart();
+      await site.volumes.recover();
+    }
+    expect(site.volume(taken)).toMatchObject({
+      name: 'since',
+      description: 'what for',
+      protection_data: { expiration_timestamp: before.protection_data.expiration_timestamp },
+    });
+    expect(site.catalog.list('volume', 'type', 'Snapshot')).toHaveLength(1);
+    agree();
+  });
 });
 
 describe('a catalog that was lost', () => {
