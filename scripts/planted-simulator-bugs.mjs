@@ -133,8 +133,8 @@ const bugs = [
     name: 'nobody-says-it-is-over',
     what: 'a peer that missed the end of a session does not hear of it later',
     file: `${replication}/sessions.ts`,
-    right: 'find((stone) => stone.session === message.session)',
-    wrong: 'find(() => false)',
+    right: "return grave === undefined ? { kind: 'unknown_session' }",
+    wrong: "return grave === undefined || true ? { kind: 'unknown_session' }",
   },
   {
     name: 'copies-of-policies-stay',

@@ -18,10 +18,16 @@ export const root = join(import.meta.dirname, '..');
 /**
  * Each bug: `name`, `what` is wrong, the `file`, the text that is `right` and the one that is `wrong`; `also` has more pairs of them, of the
  * same file or of the one that is named third. A text that is right must be there once, or with `all` at least once. `try` answers whether anything found the bug. Bugs may be
- * named on the command line.
+ * named on the command line; `--check` plants none, and looks whether each has its place.
  */
 export async function plantEach({ bugs, packages, parts, files = [], try: tried }) {
   const wanted = process.argv.slice(2);
+  if (wanted.includes('--check')) {
+    const missing = bugs.flatMap((bug) => [...placesOf(root, bug)].flatMap((place) => faultOf(bug, place) ?? []));
+    for (const line of missing) console.log(line);
+    process.exitCode = missing.length === 0 ? 0 : 1;
+    return;
+  }
   let survived = 0;
   for (const bug of bugs.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
     const copy = copyOf(packages, parts, files);
@@ -53,15 +59,25 @@ function copyOf(packages, parts, files) {
   return copy;
 }
 
-function plant(copy, { file, right, wrong, name, also = [], all }) {
-  for (const [from, to, where = file] of [[right, wrong], ...also]) {
-    const path = join(copy, where);
-    const text = readFileSync(path, 'utf8');
-    const found = text.split(from).length - 1;
-    if (found === 0 || (found > 1 && !all)) throw new Error(`${name}: its place in ${where} is there ${found} times`);
+function plant(copy, bug) {
+  // One after the other: two places may be in one file.
+  for (const place of placesOf(copy, bug)) {
+    const fault = faultOf(bug, place);
+    if (fault !== undefined) throw new Error(fault);
     writeFileSync(
-      path,
-      text.replaceAll(from, () => to),
+      join(copy, place.file),
+      place.text.replaceAll(place.from, () => place.to),
     );
   }
+}
+
+function* placesOf(tree, { file, right, wrong, also = [] }) {
+  for (const [from, to, where = file] of [[right, wrong], ...also])
+    yield { file: where, text: readFileSync(join(tree, where), 'utf8'), from, to };
+}
+
+/** What is wrong with a place: it must be there, and be the only one unless all of them are meant. */
+function faultOf({ name, all }, { file, text, from }) {
+  const found = text.split(from).length - 1;
+  return found === 1 || (found > 1 && all) ? undefined : `${name}: its place in ${file} is there ${found} times`;
 }

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -167,6 +168,16 @@ describe('the house is tidy', () => {
     const [, section = ''] = page.split('## What is proven, and against what');
     for (const said of ['XXH64', 'SHA-256', 'accidents', 'does not\nstop somebody', 'mutual TLS'])
       expect(section).toContain(said);
+  });
+
+  it('each bug that the scripts plant still has its place', () => {
+    for (const script of ['planted-bugs', 'planted-simulator-bugs']) {
+      const { status, stdout, stderr } = spawnSync(process.execPath, [`scripts/${script}.mjs`, '--check'], {
+        cwd: root,
+        encoding: 'utf8',
+      });
+      expect({ script, status, said: stdout + stderr }).toEqual({ script, status: 0, said: '' });
+    }
   });
 
   it('every package of npm in use has a line on why', () => {
