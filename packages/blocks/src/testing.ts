@@ -1,6 +1,7 @@
 export { type CrashingEngine, describeCrashContract } from './contract/crash-contract.ts';
 export { describeEngineContract, type EngineUnderTest, readAll, shipCycle } from './contract/engine-contract.ts';
 export { describeSessionContract } from './contract/session-contract.ts';
+export { shipImages } from './contract/ship-images.ts';
 export { simulatedEngine } from './contract/simulated-engine.ts';
 export { engineLimits } from './embedded/limits.ts';
 export { smallLogLimits } from './embedded/log/small-limits.ts';

@@ -9,6 +9,7 @@ import { type BlockErrorCode, isBlockError } from '../port/errors.ts';
 import type { CyclePlan, Generation, PointSpec } from '../port/types.ts';
 import { bytesOf, type CrashingEngine, imageOf } from './crash-contract.ts';
 import { shipCycle } from './engine-contract.ts';
+import { shipImages } from './ship-images.ts';
 import { hurriedClock, type SimulatedEngine, simulatedEngine } from './simulated-engine.ts';
 
 const MiB = 1024 * 1024;
@@ -530,25 +531,8 @@ describe('the embedded engine', () => {
     await source.open(a).trim(100 * BLOCK_BYTES, BLOCK_BYTES, false);
     await write(source, a, 2, 2);
     await source.freeze(spec('p3'), [a]);
-    const ship = async (most = Number.POSITIVE_INFINITY) => {
-      for (const image of await source.moving.images([a])) {
-        const { next, complete } = await destination.moving.openImage('m', image);
-        if (complete) continue;
-        const difference = await source.moving.imageDifference(image.parent, image.image);
-        for await (const { kind, block, count } of difference.extents(next)) {
-          if (--most < 0) return;
-          const payload = new Uint8Array(count * BLOCK_BYTES);
-          const checksums = new Uint8Array(count * 8);
-          if (kind === 'data') await source.moving.readImage(image.image, block, count, payload, checksums);
-          const run = { block, count, ...(kind === 'data' && { payload, checksums }) };
-          await destination.moving.writeImage('m', image.image, [run]);
-          await destination.moving.syncImage('m', image.image, block + count);
-        }
-        const digest = await destination.moving.closeImage('m', image.image);
-        expect(digest).toBe(await source.moving.imageDigest(image.image));
-        await destination.moving.proveImage('m', image.image, digest);
-      }
-    };
+    const ship = (most = Number.POSITIVE_INFINITY) =>
+      shipImages({ move: 'm', volumes: [a] }, source, destination, (runs) => runs < most);
     // All of the second image, and of the third one its first block alone.
     await ship(2);
     await source.dropPoint(p('p2'));

@@ -7,7 +7,7 @@ import type { BlockEngine } from '../port/engine.ts';
 import { isBlockError } from '../port/errors.ts';
 import type { CyclePlan } from '../port/types.ts';
 import { bytesOf, type CrashingEngine, imageOf } from './crash-contract.ts';
-import { shipImages } from './moving-contract.ts';
+import { shipImages } from './ship-images.ts';
 import { simulatedEngine } from './simulated-engine.ts';
 
 const size = 256 * BLOCK_BYTES;
@@ -130,7 +130,7 @@ describe('a change of several records', () => {
       const image = await imageOf(device);
       const point = { id: pointId('m'), kind: 'internal', instant_ms: 0, tag: {} } as const;
       const manifest = await source.engine.moving.depart('m', [here], point);
-      await shipImages('m', source.engine, target.engine, () => true);
+      await shipImages({ move: 'm', volumes: [here] }, source.engine, target.engine);
       void target.engine.moving.adopt('m', 1, manifest).catch(() => undefined);
       for (let turn = 0; turn < turns; turn++) await nextTurn();
       target = await target.crash();

@@ -3,11 +3,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { nextTurn } from '../embedded/end-of-turn.ts';
 import { BLOCK_BYTES } from '../port/device.ts';
-import type { BlockEngine, BlockRun } from '../port/engine.ts';
+import type { BlockEngine } from '../port/engine.ts';
 import { isBlockError } from '../port/errors.ts';
 import type { Manifest } from '../port/moving.ts';
 import type { HalfInfo } from '../port/types.ts';
 import { bytesOf, type CrashingEngine, type Image, imageOf, sameImage } from './crash-contract.ts';
+import { shipImages } from './ship-images.ts';
 
 const blocks = 256;
 const size = blocks * BLOCK_BYTES;
@@ -202,6 +203,7 @@ export class MovingHistory {
     this.#kept = undefined;
     const from = this.#owner;
     const to = from === 0 ? 1 : 0;
+    const order = { move, volumes: [first] };
     let manifest: Manifest | undefined;
     const perform = async (act: Act, alive: () => boolean): Promise<void> => {
       const [source, destination] = [this.#engine(from), this.#engine(to)];
@@ -210,12 +212,14 @@ export class MovingHistory {
       switch (act) {
         case 'round':
           await source.freeze(spec, source.moving.unitOf([first]).volumes, `migration:${move}`);
-          return shipImages(move, source, destination, alive);
+          await shipImages(order, source, destination, alive);
+          return;
         case 'depart':
           manifest = await source.moving.depart(move, [first], spec);
           return;
         case 'ship':
-          return shipImages(move, source, destination, alive);
+          await shipImages(order, source, destination, alive);
+          return;
         case 'adopt': {
           const epoch = destination.moving.arrivals().find((arrival) => arrival.move === move)!.epoch;
           return destination.moving.adopt(move, epoch, manifest!);
@@ -310,36 +314,5 @@ async function serves(engine: BlockEngine): Promise<boolean> {
   } catch (error) {
     if (isBlockError(error)) return false;
     throw error;
-  }
-}
-
-/** Everything frozen goes over, as the data planes do it; stops between two calls once it is no longer `alive`. */
-export async function shipImages(
-  move: string,
-  source: BlockEngine,
-  destination: BlockEngine,
-  alive: () => boolean,
-): Promise<void> {
-  for (const image of await source.moving.images([first])) {
-    if (!alive()) return;
-    const { next, complete } = await destination.moving.openImage(move, image);
-    if (complete) continue;
-    const difference = await source.moving.imageDifference(image.parent, image.image);
-    for await (const { kind, block, count } of difference.extents(next)) {
-      if (!alive()) return;
-      const payload = new Uint8Array(count * BLOCK_BYTES);
-      const checksums = new Uint8Array(count * 8);
-      if (kind === 'data') await source.moving.readImage(image.image, block, count, payload, checksums);
-      if (!alive()) return;
-      const run: BlockRun = { block, count, ...(kind === 'data' && { payload, checksums }) };
-      await destination.moving.writeImage(move, image.image, [run]);
-      if (!alive()) return;
-      await destination.moving.syncImage(move, image.image, block + count);
-    }
-    if (!alive()) return;
-    const digest = await destination.moving.closeImage(move, image.image);
-    expect(digest).toBe(await source.moving.imageDigest(image.image));
-    if (!alive()) return;
-    expect(await destination.moving.proveImage(move, image.image, digest)).toMatchObject({ complete: true });
   }
 }

@@ -1,6 +1,6 @@
 import { pointId, systemClock, systemRandom, type VolumeId, volumeId } from '@antipode/base';
 import { BLOCK_BYTES, type BlockEngine } from '@antipode/blocks';
-import { simulatedEngine } from '@antipode/blocks/testing';
+import { shipImages, simulatedEngine } from '@antipode/blocks/testing';
 import type { NbdClientIdentity } from '@antipode/hosts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { clusterExports } from './exports.ts';
@@ -75,17 +75,7 @@ async function depart(): Promise<() => Promise<void>> {
   const [from, to] = [engineOf('A1').moving, engineOf('A2').moving];
   const spec = { id: pointId(systemRandom.uuid()), kind: 'internal', instant_ms: 1, tag: {} } as const;
   const manifest = await from.depart(move, [volume], spec);
-  for (const image of await from.images([volume])) {
-    await to.openImage(move, image);
-    const difference = await from.imageDifference(image.parent, image.image);
-    for await (const { kind, block, count } of difference.extents(0)) {
-      const payload = new Uint8Array(count * BLOCK_BYTES);
-      const checksums = new Uint8Array(count * 8);
-      if (kind === 'data') await from.readImage(image.image, block, count, payload, checksums);
-      await to.writeImage(move, image.image, [{ block, count, ...(kind === 'data' && { payload, checksums }) }]);
-    }
-    await to.proveImage(move, image.image, await to.closeImage(move, image.image));
-  }
+  await shipImages({ move, volumes: [volume] }, engineOf('A1'), engineOf('A2'));
   return async () => {
     await to.adopt(move, to.arrivals()[0]!.epoch, manifest);
     await from.departed(move);

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sessionId, systemClock, systemRandom, type VolumeId, volumeId } from '@antipode/base';
 import { BLOCK_BYTES, type BlockEngine } from '@antipode/blocks';
-import { simulatedEngine } from '@antipode/blocks/testing';
+import { shipImages, simulatedEngine } from '@antipode/blocks/testing';
 import { RestError } from '@antipode/contract';
 import type { MoveOrder, MoveProgress } from '@antipode/replication';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -92,24 +92,8 @@ class Appliance {
     return of[name]!(...args);
   }
 
-  async #ship({ move, volumes }: MoveOrder) {
-    const from = this.engine.moving;
-    const to = this.#peer().moving;
-    let bytes = 0;
-    for (const image of await from.images(volumes)) {
-      const { next, complete } = await to.openImage(move, image);
-      if (complete) continue;
-      const difference = await from.imageDifference(image.parent, image.image);
-      for await (const { kind, block, count } of difference.extents(next)) {
-        const payload = new Uint8Array(count * BLOCK_BYTES);
-        const checksums = new Uint8Array(count * 8);
-        if (kind === 'data') await from.readImage(image.image, block, count, payload, checksums);
-        await to.writeImage(move, image.image, [{ block, count, ...(kind === 'data' && { payload, checksums }) }]);
-        await to.syncImage(move, image.image, block + count);
-        bytes += payload.length;
-      }
-      await to.proveImage(move, image.image, await to.closeImage(move, image.image));
-    }
+  async #ship(order: MoveOrder) {
+    const bytes = await shipImages(order, this.engine, this.#peer());
     return { total_bytes: bytes, copied_bytes: bytes };
   }
 }

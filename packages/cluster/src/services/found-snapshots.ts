@@ -1,9 +1,9 @@
-import type { PointInfo } from '@antipode/blocks';
+import type { PointInfo, VolumeInfo } from '@antipode/blocks';
 import type { Catalog } from '../catalog/catalog.ts';
-import { timestamp, type VolumeDocument, type VolumeGroupDocument } from '../catalog/documents.ts';
+import { timestamp, type VolumeDocument, type VolumeGroupDocument, type VolumePrivate } from '../catalog/documents.ts';
 import { groupDocument } from './group-document.ts';
 import { labelOf, type SnapshotLabel, withLabel } from './snapshot-tag.ts';
-import { memberName, type SnapshotDeps } from './snapshots.ts';
+import { forgetVolume, memberName, type SnapshotDeps } from './snapshots.ts';
 import { newVolumeDocument, protectionOf } from './volume-document.ts';
 
 /**
@@ -41,6 +41,29 @@ export function enterSnapshot(deps: Omit<SnapshotDeps, 'dataPlane'>, point: Poin
     catalog.put('volume', { ...document, state: 'Ready' }, { point: point.id, of: of.id });
   }
   return members.length;
+}
+
+/**
+ * Snapshots of volumes that are `here`, as the engine has them, where the catalog is an older copy: those that it has no more are forgotten,
+ * those that were taken since are entered [C7.2]. A session enters its own.
+ */
+export async function agreeWithEngine(deps: SnapshotDeps, here: ReadonlyMap<string, VolumeInfo>): Promise<void> {
+  const { catalog, dataPlane } = deps;
+  // Listed before the engine is asked: what comes in between is not taken for gone.
+  const snapshots = catalog.list('volume', 'type', 'Snapshot');
+  const points = (await dataPlane.points()).filter(({ dropped }) => !dropped);
+  const held = new Set<string>(points.map(({ id }) => id));
+  for (const snapshot of snapshots) {
+    const hidden = catalog.private<VolumePrivate>('volume', snapshot.id);
+    // What is not here may be on its way between appliances, with its snapshots.
+    if (snapshot.state !== 'Ready' || hidden?.point === undefined || !here.has(hidden.of ?? '')) continue;
+    if (!held.has(hidden.point)) forgetVolume(catalog, snapshot);
+  }
+  for (const point of points) {
+    if (point.kind !== 'snapshot' || catalog.listByPrivate('volume', 'point', point.id).length > 0) continue;
+    if (point.members.some(({ volume }) => here.get(volume)?.session !== undefined)) continue;
+    enterSnapshot(deps, point);
+  }
 }
 
 /** The label as this cluster says it: the rule is its own, or its copy of the one that took the snapshot elsewhere; of others there is only the name. */

@@ -177,20 +177,6 @@ export class SnapshotService {
     await dataPlane.changePoint(known.id, { ...known.tag, ...tagOf({ ...before, name, description, protection }) });
   }
 
-  /** Snapshots of volumes that are `here`, whose image the engine has no more: an older copy of the catalog did not know [C7.2]. */
-  async forgetGone(here: ReadonlyMap<string, unknown>): Promise<void> {
-    const { catalog, dataPlane } = this.#deps;
-    // Listed before the engine is asked: what comes in between is not taken for gone.
-    const snapshots = catalog.list('volume', 'type', 'Snapshot');
-    const points = new Set<string>((await dataPlane.points()).filter(({ dropped }) => !dropped).map(({ id }) => id));
-    for (const snapshot of snapshots) {
-      const hidden = catalog.private<VolumePrivate>('volume', snapshot.id);
-      // What is not here may be on its way between appliances, with its snapshots.
-      if (snapshot.state !== 'Ready' || hidden?.point === undefined || !here.has(hidden.of ?? '')) continue;
-      if (!points.has(hidden.point)) forgetVolume(catalog, snapshot);
-    }
-  }
-
   /** Sets that lost their members to a restart are nothing. */
   recover(): void {
     const { catalog } = this.#deps;

@@ -15,7 +15,7 @@ import { freestAppliance } from '../appliances/placement.ts';
 import { timestamp, type VolumeDocument, type VolumePrivate } from '../catalog/documents.ts';
 import { type Handlers, handler } from '../rest/handlers.ts';
 import { type Assignee, Assignments } from './assignments.ts';
-import { enterSnapshot } from './found-snapshots.ts';
+import { agreeWithEngine } from './found-snapshots.ts';
 import { membersOf } from './group-document.ts';
 import type { VolumeGroupService } from './groups.ts';
 import { checkPriority, wantedQosPolicy } from './io-limits.ts';
@@ -73,8 +73,7 @@ export class VolumeService {
     }
     await life.recover();
     const infos = new Map<string, VolumeInfo>((await dataPlane.volumes()).map((info) => [info.id, info]));
-    await this.#deps.snapshots.forgetGone(infos);
-    await this.#enterUnknown(infos);
+    await agreeWithEngine(this.#deps, infos);
     // A copy's size and name follow its source: the engine knows first.
     for (const volume of catalog.list('volume')) {
       const info = infos.get(volume.id);
@@ -84,16 +83,6 @@ export class VolumeService {
       if (info.size !== volume.size || info.destination !== volume.is_replication_destination) {
         catalog.change('volume', volume.id, { size: info.size, is_replication_destination: info.destination });
       }
-    }
-  }
-
-  /** Snapshots that an older copy of the catalog does not know [C7.2]. A session enters its own. */
-  async #enterUnknown(here: ReadonlyMap<string, VolumeInfo>): Promise<void> {
-    const { catalog, dataPlane } = this.#deps;
-    for (const point of await dataPlane.points()) {
-      if (point.kind !== 'snapshot' || catalog.listByPrivate('volume', 'point', point.id).length > 0) continue;
-      if (point.members.some(({ volume }) => here.get(volume)?.session !== undefined)) continue;
-      enterSnapshot(this.#deps, point);
     }
   }
 
